@@ -1,0 +1,69 @@
+# CipherWard: `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Compiled bytecode cuts the start of 14 processes from about 15 s to about 5 s.
+export UV_COMPILE_BYTECODE := 1
+export UV_PYTHON_DOWNLOADS := never
+unexport PYTHONDONTWRITEBYTECODE
+unexport VIRTUAL_ENV
+
+UV := .uv/bin/uv
+RUN := .venv/bin
+PROTOS := $(shell find protos -name '*.proto')
+PYPROJECTS := pyproject.toml uv.lock $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
+PYTEST := $(RUN)/python -m pytest
+
+.PHONY: help setup gen fmt lint type test soak check demo bench clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(UV):
+	python3 -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+
+.make/setup: $(PYPROJECTS) | $(UV)
+	@mkdir -p .make libs/protos/src/cipherward
+	$(UV) sync --quiet --frozen --all-packages
+	@touch $@
+
+.make/gen: $(PROTOS) tools/gen.py .make/setup
+	$(RUN)/python tools/gen.py
+	@touch $@
+
+setup: .make/setup .make/gen ## install everything into .venv
+
+gen: .make/gen ## generate the stubs from protos/
+
+fmt: .make/gen ## format code and protos
+	$(RUN)/ruff check --quiet --fix-only . && $(RUN)/ruff format --quiet .
+	$(RUN)/buf format -w protos
+
+lint: .make/gen ## ruff, buf and the import contracts
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/buf lint
+	$(RUN)/buf format --diff --exit-code protos > /dev/null
+	$(RUN)/lint-imports --no-cache
+
+type: .make/gen ## pyright, strict
+	$(RUN)/pyright
+
+test: .make/gen ## every embedded test (at most 10 minutes on 2 cores)
+	$(PYTEST) -q -m 'not soak' $(ARGS)
+
+soak: .make/gen ## kills and long histories (not in CI)
+	$(PYTEST) -q -m soak $(ARGS)
+
+check: lint type ## what must be clean before a commit
+
+demo: .make/gen ## the whole story: four hospitals, real patients, on this machine
+	$(RUN)/cipherward demo $(ARGS)
+
+bench: .make/gen ## measure; ONLY=name runs one; writes bench/results.json
+	$(RUN)/python -m bench $(if $(ONLY),--only $(ONLY),)
+
+clean: ## remove everything that make has made
+	rm -rf .venv .uv .make libs/protos/src .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
