@@ -1,0 +1,251 @@
+"""`serve`: the whole life of a gRPC process, from its ports to its graceful exit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncGenerator, Callable, Collection, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import structlog
+from grpc import aio
+
+from cipherward_kit.access import ALL_RULES, Access, Rules
+from cipherward_kit.boundary import RpcBoundary
+from cipherward_kit.config import ServerConfig, env_name
+from cipherward_kit.datafolder import write_atomically
+from cipherward_kit.drain import Drain
+from cipherward_kit.errors import CannotStart
+from cipherward_kit.metrics import metrics_page
+from cipherward_kit.readiness import HealthService, Readiness
+from cipherward_kit.tls import (
+    CertificateUnreadable,
+    Identity,
+    TrustRegistry,
+    holder_credentials,
+    server_credentials,
+)
+
+Register = Callable[[aio.Server], None]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+# Probes and scrapes are small and few.
+HEALTH_RPCS_MAX = 64
+# A dead peer is noticed in 30 s + 10 s; clients of ours may ping as often as every 10 s.
+KEEPALIVE_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+)
+
+
+class PortInUse(CannotStart):
+    """An address cannot be bound."""
+
+    exit_status = 3
+
+
+class IdentityUnusable(CannotStart):
+    """The server's own certificate or key cannot be used."""
+
+    exit_status = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports that were bound; `holder` is None when holders are not served."""
+
+    listen: int
+    holder: int | None
+    health: int
+    metrics: int
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What a process serves: the same servicers on the services' and on the holders' port.
+
+    domain: of every `ErrorInfo`, such as "storage.cipherward".
+    also_own: members that "own" means besides this server's; in a solo alliance, all.
+    """
+
+    domain: str
+    register: Register
+    registry: TrustRegistry
+    also_own: frozenset[str]
+    rules: Rules
+
+
+async def serve(
+    config: ServerConfig,
+    *,
+    domain: str,
+    registry: TrustRegistry,
+    register: Register,
+    readiness: Readiness,
+    drain: Drain | None = None,
+    also_own: Collection[str] = (),
+    rules: Rules = ALL_RULES,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return.
+
+    The order is the contract with Kubernetes: health turns NOT_SERVING and endless streams end,
+    we wait `drain_seconds` for endpoints to notice (calls are still served), then the calls in
+    flight get `grace_seconds`. Resources are closed by the caller's `async with`, after.
+
+    Args:
+        config: addresses, identity, limits.
+        domain: of every `ErrorInfo`, such as "storage.cipherward".
+        registry: the members' certificate authorities.
+        register: adds the servicers to a server; called once for each of the two ports.
+        readiness: what health follows.
+        drain: begun when draining begins; give the one that the endless streams use.
+        also_own: members that "own" means besides `config.member`.
+        rules: who may call which method.
+
+    Raises:
+        PortInUse: an address cannot be bound.
+        IdentityUnusable: certificate or key cannot be read.
+    """
+    surface = Surface(domain, register, registry, frozenset(also_own), rules)
+    drain = drain or Drain()
+    with _signals() as stop:
+        async with listening(config, surface, readiness) as ports:
+            if config.ready_file is not None:
+                await asyncio.to_thread(_announce, config.ready_file, ports)
+            log.info("serving", domain=domain, **asdict(ports))
+            await stop.wait()
+            log.info(
+                "draining",
+                drain_seconds=config.drain_seconds,
+                grace_seconds=config.grace_seconds,
+            )
+            readiness.stop()
+            drain.begin()
+            await asyncio.sleep(config.drain_seconds)
+    log.info("stopped")
+
+
+@asynccontextmanager
+async def listening(
+    config: ServerConfig, surface: Surface, readiness: Readiness
+) -> AsyncGenerator[Ports]:
+    """Bind and serve every port while the context is open; at its end calls get their grace."""
+    identity = own_identity(config)
+    async with AsyncExitStack() as stack:
+        host, _, number = config.metrics_listen.rpartition(":")
+        with _binding("metrics_listen", config.metrics_listen):
+            metrics = await stack.enter_async_context(metrics_page(host.strip("[]"), int(number)))
+        health = aio.server(
+            maximum_concurrent_rpcs=HEALTH_RPCS_MAX, options=_options(config.message_bytes_max)
+        )
+        health.add_generic_rpc_handlers((HealthService(readiness).generic_handler(),))
+        with _binding("health_listen", config.health_listen):
+            health_port = health.add_insecure_port(config.health_listen)
+        # Watchers of health never hang up: they get no grace.
+        stack.push_async_callback(health.stop, None)
+
+        services = _server(config, surface, surface.registry)
+        with _binding("listen", config.listen):
+            port = services.add_secure_port(
+                config.listen, server_credentials(identity, surface.registry)
+            )
+        servers = [services]
+        holder_port = None
+        if config.holder_listen is not None:
+            holders = _server(config, surface, None)
+            with _binding("holder_listen", config.holder_listen):
+                holder_port = holders.add_secure_port(
+                    config.holder_listen, holder_credentials(identity)
+                )
+            servers.append(holders)
+        stack.push_async_callback(_stop_all, servers, config.grace_seconds)
+        for server in (health, *servers):
+            await server.start()
+        yield Ports(port, holder_port, health_port, metrics)
+
+
+def own_identity(config: ServerConfig) -> Identity:
+    """Read the identity that the configuration names, or raise `IdentityUnusable`."""
+    try:
+        return Identity.from_files(config.tls_certificate, config.tls_private_key)
+    except CertificateUnreadable as error:
+        raise IdentityUnusable(f"this service's identity is unusable: {error}") from None
+
+
+def _options(message_bytes_max: int) -> list[tuple[str, int]]:
+    return [
+        # Without this two processes may share a port and each serve half of the calls.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", message_bytes_max),
+        ("grpc.max_send_message_length", message_bytes_max),
+        *KEEPALIVE_OPTIONS,
+    ]
+
+
+def _server(config: ServerConfig, surface: Surface, registry: TrustRegistry | None) -> aio.Server:
+    """Make the server of one port; without a registry it is the holders'."""
+    access = Access(surface.rules, surface.also_own | {config.member}, registry)
+    boundary = RpcBoundary(domain=surface.domain, access=access, rpcs_max=config.rpcs_max)
+    server = aio.server(
+        interceptors=[boundary],
+        options=_options(config.message_bytes_max),
+        # The boundary refuses with a reason long before; this bounds even the refusals.
+        maximum_concurrent_rpcs=4 * config.rpcs_max,
+    )
+    surface.register(server)
+    return server
+
+
+@contextmanager
+def _binding(setting: str, address: str) -> Generator[None]:
+    """Turn every way in which binding `address` fails into `PortInUse`."""
+    try:
+        _try_to_bind(address)  # gRPC's own message does not say why, and it logs a line by itself
+        yield
+    except (RuntimeError, OSError) as error:  # RuntimeError is gRPC's
+        cause = error.strerror if isinstance(error, OSError) else "taken just now"
+        raise PortInUse(
+            f"cannot bind {address} ({env_name(setting)}): {cause}; "
+            "stop the process that uses it or give another address"
+        ) from None
+
+
+def _try_to_bind(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    socket.create_server((host, int(port)), family=family).close()
+
+
+async def _stop_all(servers: list[aio.Server], grace_seconds: float) -> None:
+    async with asyncio.TaskGroup() as group:
+        for server in servers:
+            group.create_task(server.stop(grace_seconds))
+
+
+@contextmanager
+def _signals() -> Generator[asyncio.Event]:
+    """Turn SIGTERM and SIGINT into an event while the context is open."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    try:
+        yield stop
+    finally:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(signum)
+
+
+def _announce(ready_file: Path, ports: Ports) -> None:
+    """Write the bound ports where whoever started this process waits for them."""
+    content = json.dumps({**asdict(ports), "pid": os.getpid()})
+    write_atomically(ready_file, content.encode())
