@@ -1,0 +1,34 @@
+"""Settings of the identity service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from cipherward_kit.config import ServerConfig
+
+
+class IdentityConfig(ServerConfig):
+    """Every knob of the identity service; `docs/configuration.md` is generated from it."""
+
+    endpoints_file: Path = Field(
+        description="alliance.json: where the alliance's services are; the ledger is found there."
+    )
+    issuer_key_file: Path = Field(
+        description="Key material of this issuer, 32 raw random bytes; the registry has its key."
+    )
+    jobs_waiting_max: int = Field(
+        # A job is 1 ms (a renewal) to 0.3 s (a full batch): what waits longer has lost its caller.
+        default=64,
+        ge=1,
+        le=10_000,
+        description="Batches, and apart from them issuer's steps, that may wait for a worker.",
+    )
+    admissions_open_max: int = Field(
+        # The largest hospitals admit some thousands of people a day; a code lives a day.
+        default=10_000,
+        ge=1,
+        le=10_000_000,
+        description="Admission codes that may be out and unused.",
+    )

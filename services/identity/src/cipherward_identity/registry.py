@@ -1,0 +1,112 @@
+"""The registry of members and issuers: from genesis, which every party has, and block time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cipherward_anoncred.errors import AnoncredError
+from cipherward_anoncred.schema import parse_header
+from cipherward_chain.endpoints import Endpoints, EndpointsMalformed, EndpointUnknown
+from cipherward_chain.genesis import Genesis, GenesisMalformed, Issuer, Member
+from cipherward_identity.follow import ChainClock
+from cipherward_kit.errors import CannotStart
+
+
+class GenesisUnusable(CannotStart):
+    """The genesis file cannot be read or is not one."""
+
+    exit_status = 22
+
+
+class EndpointsUnusable(CannotStart):
+    """The endpoints file cannot be read, is not one, or is of another chain."""
+
+    exit_status = 24
+
+
+class IssuerNotCurrent(ValueError):
+    """Key and header are not those of a registered issuer in the current epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The number of an epoch, from 1, and when it ends, in block time (Unix nanoseconds)."""
+
+    number: int
+    ends_at_ns: int
+
+
+def read_genesis(path: Path) -> Genesis:
+    """Return the alliance's genesis, or raise `GenesisUnusable`."""
+    try:
+        return Genesis.parse(path.read_bytes())
+    except OSError as error:
+        raise GenesisUnusable(
+            f"the genesis file cannot be read ({error.strerror}); check CIPHERWARD_GENESIS_FILE"
+        ) from None
+    except GenesisMalformed as error:
+        raise GenesisUnusable(
+            f"the genesis file is refused: {error}; get the alliance's genesis.json again"
+        ) from None
+
+
+def read_endpoints(path: Path, chain_id: str) -> Endpoints:
+    """Return where the alliance's services are, or raise `EndpointsUnusable`."""
+    try:
+        endpoints = Endpoints.parse(path.read_bytes())
+        endpoints.ledger()
+    except OSError as error:
+        raise EndpointsUnusable(
+            f"the endpoints file cannot be read ({error.strerror}); check CIPHERWARD_ENDPOINTS_FILE"
+        ) from None
+    except (EndpointsMalformed, EndpointUnknown) as error:
+        raise EndpointsUnusable(
+            f"the endpoints file is refused: {error}; get alliance.json again"
+        ) from None
+    if endpoints.chain_id != chain_id:
+        raise EndpointsUnusable(
+            f"the endpoints file is of the chain {endpoints.chain_id}, the genesis file of "
+            f"{chain_id}; give files of one alliance"
+        )
+    return endpoints
+
+
+class Registry:
+    """Answers who the members and the issuers are."""
+
+    def __init__(self, genesis: Genesis, clock: ChainClock) -> None:
+        self._genesis = genesis
+        self._clock = clock
+
+    def members(self) -> tuple[Member, ...]:
+        """Return the members by index."""
+        return tuple(self._genesis.members.values())
+
+    def issuers(self) -> tuple[Issuer, ...]:
+        """Return the issuers by member id."""
+        return tuple(sorted(self._genesis.issuers, key=lambda issuer: issuer.member))
+
+    def epoch(self) -> Epoch:
+        """Return the epoch of the newest proven header, or the first one if none was seen."""
+        number = self._clock.epoch()
+        return Epoch(number, self._clock.epoch_ends_at(number))
+
+    def require_current(self, public_key: bytes, header: bytes, schema: str) -> None:
+        """Return if the key is a registered issuer's and the header its own of this epoch.
+
+        Raises:
+            IssuerNotCurrent: another key, issuer, schema or epoch, or not a header.
+        """
+        try:
+            fields = parse_header(header)
+        except AnoncredError:
+            raise IssuerNotCurrent("not a header") from None
+        known = any(
+            issuer.public_key == public_key
+            and issuer.member == fields.issuer
+            and schema in issuer.schemas
+            for issuer in self._genesis.issuers
+        )
+        if not known or fields.schema != schema or fields.epoch != self._clock.epoch():
+            raise IssuerNotCurrent("not a registered issuer's header of this epoch")

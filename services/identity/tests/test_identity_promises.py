@@ -1,0 +1,17 @@
+"""The comments of the proto and the service's refusals are the same list."""
+
+from __future__ import annotations
+
+from cipherward_identity import admissions, errors, verification
+from cipherward_identity.service import DOMAIN
+from cipherward_kit.jobs import WorkerLost, WorkersBusy
+from cipherward_kit.testing import assert_promises_kept
+
+
+def test_every_promise_is_kept() -> None:
+    assert_promises_kept(
+        DOMAIN,
+        [admissions, errors, verification],
+        ["cipherward.identity.v1"],
+        also=[WorkersBusy, WorkerLost],
+    )
