@@ -1,0 +1,94 @@
+"""Every domain-separation tag of the product outside the two crypto libraries.
+
+A tag ends in a zero byte and holds no other, so that none is a prefix of another; a test holds
+that.
+Source: docs/keys.md lists which key signs or derives under which tag.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from cipherward_chain.wire import length_prefixed
+
+# Signatures and presentations over a transaction's body.
+TRANSACTION: Final = b"cipherward/tx/v1\0"
+# Signatures and presentations over the body of an authorized read.
+READ: Final = b"cipherward/read/v1\0"
+# Possession of the key that a pseudonym registers.
+POSSESSION: Final = b"cipherward/possession/v1\0"
+# The owner's countersignature under a record's anchor.
+OWNER: Final = b"cipherward/owner/v1\0"
+# Commitment to the part of a record's key that the custodian holds.
+CUSTODIAN_PART: Final = b"cipherward/custodian-part/v1\0"
+# Commitment to the key that opens a record's chunks.
+RECORD_KEY: Final = b"cipherward/record-key/v1\0"
+# HKDF info that derives a record's key from its parts.
+RECORD_KDF: Final = b"cipherward/record-kdf/v1\0"
+# Associated data of a record's chunk.
+RECORD_CHUNK: Final = b"cipherward/record-chunk/v1\0"
+# `info` of every value sealed by HPKE.
+SEALED: Final = b"cipherward/sealed/v1\0"
+# Seed that a key ceremony derives from the block that ordered it.
+CEREMONY_SEED: Final = b"cipherward/ceremony-seed/v1\0"
+# Keys that a wallet derives from its root secret.
+WALLET_KEY: Final = b"cipherward/wallet-key/v1\0"
+# Associated data of a wallet's backup file.
+WALLET_BACKUP: Final = b"cipherward/wallet-backup/v1\0"
+
+TAGS: Final = (
+    TRANSACTION,
+    READ,
+    POSSESSION,
+    OWNER,
+    CUSTODIAN_PART,
+    RECORD_KEY,
+    RECORD_KDF,
+    RECORD_CHUNK,
+    SEALED,
+    CEREMONY_SEED,
+    WALLET_KEY,
+    WALLET_BACKUP,
+)
+
+
+def transaction_context(body: bytes) -> bytes:
+    """Return the octets that authorize a transaction's `body`."""
+    return TRANSACTION + body
+
+
+def read_context(body: bytes) -> bytes:
+    """Return the octets that authorize a read's `body`."""
+    return READ + body
+
+
+def possession_octets(chain_id: str, scope: str, public_key: bytes) -> bytes:
+    """Return what a pseudonym's new key signs when it is registered."""
+    return (
+        POSSESSION
+        + length_prefixed(chain_id.encode())
+        + length_prefixed(scope.encode())
+        + public_key
+    )
+
+
+def owner_octets(chain_id: str, anchor: bytes) -> bytes:
+    """Return what a record's owner signs: the chain and the anchor's immutable bytes."""
+    return OWNER + length_prefixed(chain_id.encode()) + anchor
+
+
+def custodian_part_commitment(record_id: bytes, key_part: bytes) -> bytes:
+    """Return the commitment (32 bytes) to the custodian's part of a record's key."""
+    return hashlib.sha256(CUSTODIAN_PART + record_id + key_part).digest()
+
+
+def record_key_commitment(record_id: bytes, key: bytes) -> bytes:
+    """Return the commitment (32 bytes) to the key that opens a record's chunks."""
+    return hashlib.sha256(RECORD_KEY + record_id + key).digest()
+
+
+def ceremony_seed(chain_id: str, height: int, instance: bytes) -> bytes:
+    """Return the public seed (32 bytes) of the ceremony that block `height` orders."""
+    prefixed = length_prefixed(chain_id.encode()) + height.to_bytes(8, "big")
+    return hashlib.sha256(CEREMONY_SEED + prefixed + instance).digest()

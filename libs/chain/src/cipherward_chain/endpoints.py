@@ -1,0 +1,108 @@
+"""Where the services of the alliance listen: alliance.json, written by whoever starts them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from cipherward_chain.errors import ChainError
+from cipherward_chain.json_fields import JsonFields, JsonMalformed
+
+SERVICES: Final = ("identity", "ledger", "contract", "compute", "storage")
+
+
+class EndpointsMalformed(ChainError):
+    """An endpoints file is out of form; the text says where."""
+
+    reason = "ENDPOINTS_MALFORMED"
+
+
+class EndpointUnknown(ChainError):
+    """The alliance has no such service, or it has no such port."""
+
+    reason = "ENDPOINT_UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The addresses (host:port) of one service; "" for a port that it does not have.
+
+    `listen` is mutual TLS between services, `holder` TLS without client certificates, `health` and
+    `metrics` are plaintext.
+    """
+
+    listen: str
+    holder: str = ""
+    health: str = ""
+    metrics: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """The endpoints of every member's services; `ledger_member` runs ledger and contract."""
+
+    chain_id: str
+    ledger_member: str
+    by_member: Mapping[str, Mapping[str, Endpoint]]
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Endpoints:
+        """Return the endpoints in the document `raw`, or raise `EndpointsMalformed`.
+
+        Further members at the top are whoever's wrote them, as paths of certificates.
+        """
+        try:
+            return _parse(raw)
+        except JsonMalformed as error:
+            raise EndpointsMalformed(str(error)) from error
+
+    def of(self, member: str, service: str) -> Endpoint:
+        """Return the endpoint of a member's service, or raise `EndpointUnknown`."""
+        try:
+            return self.by_member[member][service]
+        except KeyError:
+            raise EndpointUnknown(f"{member} runs no {service}") from None
+
+    def ledger(self) -> Endpoint:
+        """Return the endpoint of the alliance's ledger, or raise `EndpointUnknown`."""
+        return self.of(self.ledger_member, "ledger")
+
+    def contract(self) -> Endpoint:
+        """Return the endpoint of the alliance's contract, or raise `EndpointUnknown`."""
+        return self.of(self.ledger_member, "contract")
+
+
+def _address(fields: JsonFields, name: str, *, required: bool = False) -> str:
+    if not required and not fields.has(name):
+        return ""
+    text = fields.text(name)
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise EndpointsMalformed(f"{fields.where}.{name} is not host:port")
+    return text
+
+
+def _parse(raw: bytes) -> Endpoints:
+    top = JsonFields.parse(raw, "alliance")
+    chain_id, ledger_member = top.text("chain_id"), top.text("ledger_member")
+    members = top.object("endpoints")
+    by_member: dict[str, dict[str, Endpoint]] = {}
+    for member in members.names():
+        services = members.object(member)
+        found: dict[str, Endpoint] = {}
+        for service in services.names():
+            if service not in SERVICES:
+                raise EndpointsMalformed(f"{services.where} has an unknown service {service}")
+            item = services.object(service)
+            found[service] = Endpoint(
+                listen=_address(item, "listen", required=True),
+                holder=_address(item, "holder"),
+                health=_address(item, "health"),
+                metrics=_address(item, "metrics"),
+            )
+            item.end()
+        by_member[member] = found
+    if ledger_member not in by_member:
+        raise EndpointsMalformed("alliance.ledger_member has no endpoints")
+    return Endpoints(chain_id, ledger_member, by_member)

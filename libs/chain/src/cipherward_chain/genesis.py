@@ -1,0 +1,281 @@
+"""The genesis document: CometBFT's genesis.json with the alliance in `app_state`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from cipherward_chain.acts import MEMBER_ID, NAME
+from cipherward_chain.canonical import NotCanonical, decode_map
+from cipherward_chain.checkpoint import TrustRoot
+from cipherward_chain.comet import Validator, ValidatorSet, ValidatorsMalformed
+from cipherward_chain.errors import ChainError
+from cipherward_chain.json_fields import JsonFields, JsonMalformed
+from cipherward_chain.rfc3339 import TimeMalformed, parse_time
+from cipherward_chain.sealing import SealingKeyRefused, check_sealing_key
+from cipherward_chain.signatures import KeyRefused, check_public_key
+from cipherward_chain.transactions import TRANSACTION_BYTES_MAX
+from cipherward_chain.wire import NANOS
+
+ENGINES: Final = ("solo", "cometbft")
+SCHEMAS: Final = ("patient", "staff")
+CHAIN_ID: Final = re.compile(
+    r"[a-z][a-z0-9-]{0,49}"
+)  # CometBFT's 50 characters; fits a topic's name
+ISSUER_KEY_BYTES: Final = 96
+MEMBERS_MAX: Final = 64  # more members than any alliance of hospitals that votes on each study
+KEY_TYPE: Final = "tendermint/PubKeyEd25519"
+
+
+class GenesisMalformed(ChainError):
+    """A genesis document is out of form; the text says where."""
+
+    reason = "GENESIS_MALFORMED"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An institution of the alliance: Ed25519 member key, HPKE custodian key, and its CA (PEM)."""
+
+    id: str
+    name: str
+    index: int
+    public_key: bytes
+    custodian_public_key: bytes
+    ca_certificate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """A member's BBS issuing key (96 bytes) and the credential schemas that it signs."""
+
+    member: str
+    public_key: bytes
+    schemas: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateDocument:
+    """A contract template that is active from the first block; `document` is canonical CBOR."""
+
+    name: str
+    version: int
+    document: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Times and bounds of the chain.
+
+    heartbeat_seconds: an empty block at least this often; the bound of silence is a multiple of it.
+    stale_heartbeats: after so many without a header, no sensitive act.
+    expiry_seconds_max: how far ahead a transaction may expire; ids are remembered that long.
+    epoch_seconds: how long a credential lives without renewal: 30 days.
+    transaction_bytes_max, block_bytes_max, acts_max: bounds on a block and its parts.
+    """
+
+    heartbeat_seconds: int = 10
+    stale_heartbeats: int = 3
+    expiry_seconds_max: int = 600
+    epoch_seconds: int = 2_592_000
+    transaction_bytes_max: int = 65_536
+    block_bytes_max: int = 2_097_152
+    acts_max: int = 64
+
+    @property
+    def fresh_seconds(self) -> int:
+        """The age of the newest certified header beyond which no sensitive act is done."""
+        return self.heartbeat_seconds * self.stale_heartbeats
+
+
+@dataclass(frozen=True, slots=True)
+class Genesis:
+    """The beginning of a chain, checked. `members` is by id, in the order of their index.
+
+    `time_ns` is the genesis time in Unix nanoseconds, `digest` the SHA-256 of the document's bytes.
+    """
+
+    chain_id: str
+    time_ns: int
+    engine: str
+    machine_version: int
+    validators: ValidatorSet
+    members: Mapping[str, Member]
+    issuers: tuple[Issuer, ...]
+    templates: tuple[TemplateDocument, ...]
+    parameters: Parameters
+    digest: bytes
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Genesis:
+        """Return the genesis whose document is `raw`, or raise `GenesisMalformed`."""
+        try:
+            return _parse(raw)
+        except (JsonMalformed, TimeMalformed, ValidatorsMalformed) as error:
+            raise GenesisMalformed(str(error)) from error
+
+    def trust_root(self) -> TrustRoot:
+        """Return what a verifier must have got out of band."""
+        return TrustRoot(self.chain_id, self.digest, self.validators, self.engine)
+
+    def epoch_at(self, seconds: float) -> int:
+        """Return the epoch, from 1, at Unix time `seconds`; before the genesis it is the first."""
+        since = max(0, int(seconds * NANOS) - self.time_ns)
+        return since // (self.parameters.epoch_seconds * NANOS) + 1
+
+
+def _parse(raw: bytes) -> Genesis:
+    top = JsonFields.parse(raw, "genesis")
+    chain_id = top.text("chain_id")
+    if not CHAIN_ID.fullmatch(chain_id):
+        raise GenesisMalformed("genesis.chain_id is not a name of at most 50 characters")
+    time_ns = parse_time(top.text("genesis_time"))
+    top.integer_text("initial_height", minimum=1)
+    if top.text("app_hash"):
+        raise GenesisMalformed("genesis.app_hash is made by InitChain and stands empty here")
+    validators = _validators(top)
+    consensus = top.object("consensus_params")
+    state = top.object("app_state")
+    top.end()
+    engine = state.text("engine")
+    if engine not in ENGINES:
+        raise GenesisMalformed(f"genesis.app_state.engine is not one of {ENGINES}")
+    machine_version = state.integer("machine_version", minimum=1)
+    members = _members(state)
+    issuers = _issuers(state, members)
+    templates = _templates(state)
+    parameters = _parameters(state.object("parameters"))
+    state.end()
+    _check_consensus(consensus, parameters, machine_version)
+    return Genesis(
+        chain_id=chain_id,
+        time_ns=time_ns,
+        engine=engine,
+        machine_version=machine_version,
+        validators=validators,
+        members=members,
+        issuers=issuers,
+        templates=templates,
+        parameters=parameters,
+        digest=hashlib.sha256(raw).digest(),
+    )
+
+
+def _check_consensus(consensus: JsonFields, parameters: Parameters, machine_version: int) -> None:
+    """The engine's parameters agree with ours; what else CometBFT keeps there is its own."""
+    block = consensus.object("block")
+    if block.integer_text("max_bytes", minimum=1) != parameters.block_bytes_max:
+        raise GenesisMalformed("consensus_params.block.max_bytes is not block_bytes_max")
+    if block.integer_text("max_gas", minimum=-1) != -1:
+        raise GenesisMalformed("consensus_params.block.max_gas is -1: there is no gas")
+    if consensus.object("version").integer_text("app", minimum=1) != machine_version:
+        raise GenesisMalformed("consensus_params.version.app is not machine_version")
+    if consensus.object("validator").texts("pub_key_types") != ("ed25519",):
+        raise GenesisMalformed("consensus_params.validator allows ed25519 only")
+
+
+def _check_key(public_key: bytes, where: str) -> None:
+    try:
+        check_public_key(public_key)
+    except KeyRefused as error:
+        raise GenesisMalformed(f"{where}: {error}") from error
+
+
+def _validators(top: JsonFields) -> ValidatorSet:
+    found: list[Validator] = []
+    for item in top.objects("validators"):
+        key = item.object("pub_key")
+        if key.text("type") != KEY_TYPE:
+            raise GenesisMalformed(f"{item.where} has no Ed25519 key")
+        try:
+            public_key = base64.b64decode(key.text("value"), validate=True)
+        except ValueError:
+            raise GenesisMalformed(f"{item.where} has a key that is not base64") from None
+        key.end()
+        _check_key(public_key, item.where)
+        validator = Validator(public_key, item.integer_text("power", minimum=1))
+        if item.text("address") != validator.address.hex().upper():
+            raise GenesisMalformed(f"{item.where}.address is not the key's")
+        item.text("name")
+        item.end()
+        found.append(validator)
+    return ValidatorSet.of(found)
+
+
+def _members(state: JsonFields) -> dict[str, Member]:
+    found: dict[str, Member] = {}
+    for index, item in enumerate(state.objects("members")):
+        member = Member(
+            id=item.text("id"),
+            name=item.text("name"),
+            index=item.integer("index", minimum=0, maximum=MEMBERS_MAX - 1),
+            public_key=item.hexadecimal("public_key", length=32),
+            custodian_public_key=item.hexadecimal("custodian_public_key"),
+            ca_certificate=item.text("ca_certificate"),
+        )
+        item.end()
+        if not MEMBER_ID.fullmatch(member.id) or member.index != index or member.id in found:
+            raise GenesisMalformed(f"{item.where} has an id or index that is not its own")
+        _check_key(member.public_key, item.where)
+        try:
+            check_sealing_key(member.custodian_public_key)
+        except SealingKeyRefused as error:
+            raise GenesisMalformed(f"{item.where}: {error}") from error
+        if not member.ca_certificate.startswith("-----BEGIN CERTIFICATE-----\n"):
+            raise GenesisMalformed(f"{item.where}.ca_certificate is not PEM")
+        found[member.id] = member
+    if not found or len({m.public_key for m in found.values()}) != len(found):
+        raise GenesisMalformed("an alliance has members, each with a key of its own")
+    return found
+
+
+def _issuers(state: JsonFields, members: Mapping[str, Member]) -> tuple[Issuer, ...]:
+    found: list[Issuer] = []
+    for item in state.objects("issuers"):
+        public_key = item.hexadecimal("public_key", length=ISSUER_KEY_BYTES)
+        issuer = Issuer(item.text("member"), public_key, item.texts("schemas"))
+        item.end()
+        if issuer.member not in members or not set(issuer.schemas) <= set(SCHEMAS):
+            raise GenesisMalformed(f"{item.where} is of no member or has an unknown schema")
+        found.append(issuer)
+    if len({issuer.public_key for issuer in found}) != len(found):
+        raise GenesisMalformed("two issuers have one key")
+    return tuple(found)
+
+
+def _templates(state: JsonFields) -> tuple[TemplateDocument, ...]:
+    found: list[TemplateDocument] = []
+    for item in state.objects("templates"):
+        version = item.integer("version", minimum=1, maximum=(1 << 32) - 1)
+        template = TemplateDocument(item.text("name"), version, item.hexadecimal("document"))
+        item.end()
+        try:
+            decode_map(template.document)
+        except NotCanonical as error:
+            raise GenesisMalformed(f"{item.where}.document: {error}") from error
+        if not NAME.fullmatch(template.name):
+            raise GenesisMalformed(f"{item.where}.name is not a name")
+        found.append(template)
+    if len({(t.name, t.version) for t in found}) != len(found):
+        raise GenesisMalformed("a template is there twice")
+    return tuple(found)
+
+
+def _parameters(item: JsonFields) -> Parameters:
+    found = Parameters(
+        heartbeat_seconds=item.integer("heartbeat_seconds", minimum=1, maximum=3_600),
+        stale_heartbeats=item.integer("stale_heartbeats", minimum=2, maximum=100),
+        expiry_seconds_max=item.integer("expiry_seconds_max", minimum=10, maximum=3_600),
+        epoch_seconds=item.integer("epoch_seconds", minimum=60),
+        transaction_bytes_max=item.integer(
+            "transaction_bytes_max", minimum=1_024, maximum=TRANSACTION_BYTES_MAX
+        ),
+        block_bytes_max=item.integer("block_bytes_max", minimum=131_072, maximum=2_097_152),
+        acts_max=item.integer("acts_max", minimum=1, maximum=64),
+    )
+    item.end()
+    return found
