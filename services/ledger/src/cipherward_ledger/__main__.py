@@ -1,0 +1,48 @@
+"""Run the ledger: `python -m cipherward_ledger`."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from cipherward.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
+from cipherward_kit.datafolder import DataFolder
+from cipherward_kit.drain import Drain
+from cipherward_kit.process import run_service
+from cipherward_kit.readiness import Readiness
+from cipherward_kit.server import own_identity, serve
+from cipherward_kit.tls import TrustRegistry
+from cipherward_ledger.application import CONDITION
+from cipherward_ledger.assembly import Surroundings, open_ledger
+from cipherward_ledger.clock import Clock
+from cipherward_ledger.config import LedgerConfig
+from cipherward_ledger.peers import open_peers
+from cipherward_ledger.service import DOMAIN
+from cipherward_ledger.setup import limits_of, read_chain, read_endpoints
+
+
+async def serve_ledger(config: LedgerConfig) -> None:
+    """Wire the ledger between its data folder and the services it calls, and serve it."""
+    chain = read_chain(config)
+    endpoints = read_endpoints(config, chain.genesis.chain_id)
+    identity = own_identity(config)
+    members = chain.genesis.members.values()
+    registry = TrustRegistry({m.id: m.ca_certificate.encode() for m in members})
+    around = Surroundings(Readiness(CONDITION), Drain(), Clock())
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(DataFolder(config.data_dir, chain.genesis.chain_id))
+        peers = await stack.enter_async_context(open_peers(endpoints, identity, registry))
+        ledger = await stack.enter_async_context(
+            open_ledger(folder.path, chain, limits_of(config), peers, around)
+        )
+        await serve(
+            config,
+            domain=DOMAIN,
+            registry=registry,
+            register=lambda server: add_LedgerServiceServicer_to_server(ledger, server),
+            readiness=around.readiness,
+            drain=around.drain,
+        )
+
+
+if __name__ == "__main__":
+    run_service("ledger", LedgerConfig, serve_ledger)

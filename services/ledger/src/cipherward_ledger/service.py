@@ -1,0 +1,113 @@
+"""The gRPC face of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from cipherward.ledger.v1 import ledger_service_pb2 as pb
+from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceServicer
+from cipherward_kit.boundary import Context
+from cipherward_kit.drain import Drain
+from cipherward_ledger.admission import Admission, Verdict
+from cipherward_ledger.mempool import Mempool
+from cipherward_ledger.proven import ProvenBlocks
+from cipherward_ledger.receipts import Receipts
+from cipherward_ledger.streams import blocks_from
+
+DOMAIN = "ledger.cipherward"
+
+
+@dataclass(frozen=True, slots=True)
+class ChainName:
+    """What the chain is called and who orders it."""
+
+    chain_id: str
+    engine: str
+
+
+class LedgerService(LedgerServiceServicer):
+    """Admits transactions and answers about the chain. Errors: see the proto."""
+
+    def __init__(
+        self,
+        name: ChainName,
+        admission: Admission,
+        mempool: Mempool,
+        receipts: Receipts,
+        proven: ProvenBlocks,
+        drain: Drain,
+    ) -> None:
+        self._name = name
+        self._admission = admission
+        self._mempool = mempool
+        self._receipts = receipts
+        self._proven = proven
+        self._drain = drain
+
+    async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitResponse:
+        """Admit one transaction."""
+        (verdict,) = await self._admission.admit([request.transaction])
+        if verdict.refusal is not None:
+            raise verdict.refusal
+        return pb.SubmitResponse(transaction_id=verdict.transaction_id)
+
+    async def SubmitBatch(
+        self, request: pb.SubmitBatchRequest, context: Context
+    ) -> pb.SubmitBatchResponse:
+        """Admit several transactions, each with its own verdict."""
+        verdicts = await self._admission.admit(request.transactions)
+        return pb.SubmitBatchResponse(verdicts=_verdicts(verdicts))
+
+    async def SubmitStream(
+        self, request_iterator: AsyncIterator[pb.SubmitStreamRequest], context: Context
+    ) -> AsyncIterator[pb.SubmitStreamResponse]:
+        """Admit batch after batch; gRPC's flow control bounds how far the client is ahead."""
+        async for request in self._drain.until(request_iterator):
+            verdicts = await self._admission.admit(request.transactions)
+            yield pb.SubmitStreamResponse(verdicts=_verdicts(verdicts))
+
+    async def GetReceipt(
+        self, request: pb.GetReceiptRequest, context: Context
+    ) -> pb.GetReceiptResponse:
+        """Answer the receipt of a transaction."""
+        wait = context.time_remaining() if request.wait else None
+        return pb.GetReceiptResponse(receipt=await self._receipts.get(request.transaction_id, wait))
+
+    async def GetBlock(self, request: pb.GetBlockRequest, context: Context) -> pb.GetBlockResponse:
+        """Answer one proven block."""
+        return pb.GetBlockResponse(block=await self._proven.get(request.height))
+
+    async def StreamBlocks(
+        self, request: pb.StreamBlocksRequest, context: Context
+    ) -> AsyncIterator[pb.StreamBlocksResponse]:
+        """Send proven blocks for ever, from a height on."""
+        blocks = blocks_from(self._proven, request.from_height)
+        async for block in self._drain.until(blocks):
+            yield pb.StreamBlocksResponse(block=block)
+
+    async def GetStatus(
+        self, request: pb.GetStatusRequest, context: Context
+    ) -> pb.GetStatusResponse:
+        """Answer where the chain stands."""
+        position = self._proven.tip.position
+        return pb.GetStatusResponse(
+            chain_id=self._name.chain_id,
+            height=position.height,
+            app_hash=position.app_hash,
+            pending=len(self._mempool),
+            engine=self._name.engine,
+        )
+
+
+def _verdicts(verdicts: Sequence[Verdict]) -> list[pb.SubmitVerdict]:
+    return [
+        pb.SubmitVerdict(transaction_id=verdict.transaction_id)
+        if verdict.refusal is None
+        else pb.SubmitVerdict(
+            transaction_id=verdict.transaction_id,
+            reason=verdict.refusal.reason,
+            message=str(verdict.refusal),
+        )
+        for verdict in verdicts
+    ]

@@ -1,0 +1,56 @@
+"""Where the chain stands, and waiting for it to move."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The newest committed block.
+
+    height: 0 before the first block.
+    time_ns: the block's time; the genesis time before the first block.
+    app_hash: the state's root after the newest executed block.
+    next_timer_ns: block time at which the next timer falls due, as of the newest executed block.
+    """
+
+    height: int
+    time_ns: int
+    app_hash: bytes
+    next_timer_ns: int | None
+
+    @property
+    def proven_height(self) -> int:
+        """Height of the newest block whose successor is committed; 0 if there is none."""
+        return max(self.height - 1, 0)
+
+
+class Tip:
+    """The chain's position; one writer (the engine), any number of waiters, all on one loop."""
+
+    def __init__(self, start: Position) -> None:
+        self._position = start
+        self._moved = asyncio.Event()
+
+    @property
+    def position(self) -> Position:
+        """The newest position."""
+        return self._position
+
+    def move(self, position: Position) -> None:
+        """Set the position and wake every waiter."""
+        self._position = position
+        self._moved.set()  # wakes those who wait on this one; later ones wait on the next
+        self._moved = asyncio.Event()
+
+    async def moved_from(self, position: Position) -> None:
+        """Return when the position is another than `position`."""
+        while self._position is position:
+            await self._moved.wait()
+
+    async def proven(self, height: int) -> None:
+        """Return when the block of `height` is proven."""
+        while self._position.proven_height < height:
+            await self._moved.wait()
