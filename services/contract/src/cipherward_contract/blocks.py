@@ -1,0 +1,108 @@
+"""A block while it is executed: its time, its state, and what it has produced so far."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from cipherward_chain.canonical import Value
+from cipherward_chain.orders import Order
+from cipherward_chain.wire import NANOS
+from cipherward_contract.catalogue import Catalogue
+from cipherward_contract.chain_rules import ChainRules
+from cipherward_contract.entries import (
+    INSTANCE,
+    RECORD,
+    Instance,
+    OrderEntry,
+    Record,
+    order_key,
+)
+from cipherward_contract.index_rows import IndexRow
+from cipherward_contract.instructions import INSTRUCTIONS, executors_of
+from cipherward_contract.refusals import Reason, Refused
+from cipherward_contract.state import State
+from cipherward_contract.templates.values import World
+
+
+@dataclass(slots=True)
+class Block:
+    """The block at `height`; acts write to its state and append to its orders and index rows.
+
+    transaction_id: of the transaction that is executed; empty while timers fire.
+    """
+
+    height: int
+    time_ns: int
+    rules: ChainRules
+    catalogue: Catalogue
+    state: State
+    orders: list[bytes] = field(default_factory=list[bytes])
+    rows: list[IndexRow] = field(default_factory=list[IndexRow])
+    transaction_id: bytes = b""
+    # what this block has written, decoded: a contract is often moved more than once
+    _saved: dict[bytes, tuple[bytes, Instance]] = field(
+        default_factory=dict[bytes, tuple[bytes, Instance]]
+    )
+
+    @property
+    def now(self) -> int:
+        """The block's time in whole Unix seconds, rounded down."""
+        return self.time_ns // NANOS
+
+    @property
+    def epoch(self) -> int:
+        """The credential epoch of the block's time."""
+        return self.rules.epoch_at(self.time_ns)
+
+    @property
+    def world(self) -> World:
+        """What terms and arguments are checked against."""
+        return World(frozenset(self.rules.members), self.now)
+
+    @contextmanager
+    def all_or_nothing(self) -> Generator[None]:
+        """Undo state, orders and index rows that were made inside, if it raises."""
+        orders, rows = len(self.orders), len(self.rows)
+        try:
+            with self.state.transaction():
+                yield
+        except BaseException:
+            del self.orders[orders:], self.rows[rows:]
+            raise
+
+    def instance(self, instance_id: bytes) -> Instance:
+        """Return an instance, or refuse."""
+        raw = self.state.get(INSTANCE + instance_id)
+        if raw is None:
+            raise Refused(Reason.INSTANCE_UNKNOWN, "no contract has that id")
+        before = self._saved.get(instance_id)
+        if before is not None and before[0] == raw:
+            return before[1]
+        return Instance.from_bytes(instance_id, raw)
+
+    def save(self, instance: Instance) -> None:
+        """Write an instance."""
+        raw = instance.to_bytes()
+        self.state.put(INSTANCE + instance.id, raw)
+        self._saved[instance.id] = raw, instance
+
+    def record(self, record_id: bytes) -> Record:
+        """Return an anchored record, or refuse."""
+        raw = self.state.get(RECORD + record_id)
+        if raw is None:
+            raise Refused(Reason.RECORD_UNKNOWN, "no record with that id is anchored")
+        return Record.from_bytes(raw)
+
+    def order(
+        self, instance: bytes, template: str, instruction: str, arguments: Mapping[str, Value]
+    ) -> tuple[int, int]:
+        """Append an order, note who must carry it out, and return its place (height, index)."""
+        index = len(self.orders)
+        order = Order(self.height, index, instance, template, instruction, arguments)
+        self.orders.append(order.to_bytes())
+        executors = executors_of(INSTRUCTIONS[instruction], arguments)
+        entry = OrderEntry(instance, instruction, executors)
+        self.state.put(order_key(self.height, index), entry.to_bytes())
+        return self.height, index

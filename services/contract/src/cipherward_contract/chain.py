@@ -1,0 +1,292 @@
+"""The chain's state in this process: one thread owns its tree and its writing connection.
+
+ExecuteBlock keeps what it made in memory; Commit writes it in one transaction and then adopts it.
+If the write fails, everything is loaded again from the disk, which is the truth.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cipherward.contract.v1 import contract_service_pb2 as pb
+from cipherward_chain.genesis import Genesis, GenesisMalformed
+from cipherward_chain.orders import ORDERS_KEY
+from cipherward_chain.wire import NANOS, exact_bytes, timestamp_of
+from cipherward_contract import metrics
+from cipherward_contract.blocks import Block
+from cipherward_contract.catalogue import Catalogue
+from cipherward_contract.chain_rules import ChainRules
+from cipherward_contract.disclosures import save_rows
+from cipherward_contract.errors import (
+    AnotherBlock,
+    BlockNotKept,
+    BlockTooLarge,
+    ChainNotInitialised,
+    GenesisDiffers,
+    GenesisMalformedError,
+    HeightGap,
+    NotExecuted,
+    StateCorrupt,
+    StateOfAnotherGenesis,
+)
+from cipherward_contract.executor import FORGOTTEN_MAX, Outcome, execute, next_timer
+from cipherward_contract.genesis_state import GenesisUnusable, initial_pairs
+from cipherward_contract.state import State
+from cipherward_contract.store import (
+    Head,
+    KeptBlock,
+    StoredState,
+    all_pairs,
+    block_digest,
+    expired_transactions,
+    load_block,
+    load_head,
+    save_block,
+    save_head,
+    save_writes,
+)
+from cipherward_contract.tree import StateTree, TreeChange
+from cipherward_kit.database import Database
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """A block that is executed and not committed: its answer, and what Commit will write."""
+
+    kept: KeptBlock
+    head: Head
+    outcome: Outcome
+    change: TreeChange
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """What the thread has in memory of the committed state."""
+
+    head: Head
+    rules: ChainRules
+    tree: StateTree
+
+
+class Chain:
+    """What the ledger drives. Every method runs in the database's thread, one after another."""
+
+    def __init__(self, database: Database, genesis_digest: bytes) -> None:
+        """Use an open database.
+
+        Args:
+            genesis_digest: of the genesis file that this process was given; no other begins the
+                chain.
+        """
+        self._database = database
+        self._genesis_digest = genesis_digest
+        self._catalogue = Catalogue()
+        self._loaded: _Loaded | None = None
+        self._executed: Executed | None = None
+
+    async def load(self) -> None:
+        """Rebuild the tree from the disk, once at start.
+
+        Raises:
+            StateCorrupt: the pairs do not have the committed root.
+            StateOfAnotherGenesis: it was begun with another genesis.
+        """
+        await self._database.read(self._load)
+
+    async def init_chain(self, document: bytes) -> bytes:
+        """Make the state of height 0, or find that it was made from this genesis; return its root.
+
+        Raises:
+            GenesisMalformedError, GenesisDiffers.
+        """
+        return await self._write(lambda connection: self._init(connection, document))
+
+    async def committed(self) -> tuple[Head, int, int | None] | None:
+        """Return the committed block, machine version and next timer; None before InitChain."""
+        return await self._database.read(self._committed)
+
+    async def execute(self, height: int, time_ns: int, transactions: Sequence[bytes]) -> bytes:
+        """Execute the next block, and return the serialised ExecuteBlockResponse.
+
+        Raises:
+            HeightGap, AnotherBlock, ChainNotInitialised, BlockTooLarge.
+        """
+        return await self._database.read(
+            lambda connection: self._execute(connection, height, time_ns, transactions)
+        )
+
+    async def commit(self, height: int) -> None:
+        """Make the executed block durable.
+
+        Raises:
+            NotExecuted, HeightGap.
+        """
+        await self._write(lambda connection: self._commit(connection, height))
+
+    async def executed(self, height: int) -> bytes:
+        """Return the serialised answer of a recent committed block, or raise `BlockNotKept`."""
+        kept = await self._database.read(lambda connection: load_block(connection, height))
+        if kept is None:
+            raise BlockNotKept(f"block {height} is not kept", height=height)
+        return kept.answer
+
+    async def prove(self, keys: Sequence[bytes]) -> pb.ReadStateResponse:
+        """Return proofs of what the committed state holds under `keys`, against one root."""
+        return await self._database.read(lambda connection: self._prove(connection, keys))
+
+    async def _write(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        try:
+            return await self._database.write(work)
+        except sqlite3.Error:
+            await self._database.read(self._load)
+            raise
+
+    # What follows runs in the database's thread.
+
+    def _load(self, connection: sqlite3.Connection) -> None:
+        self._executed = self._loaded = None
+        head = load_head(connection)
+        if head is None:
+            return
+        if head.genesis_digest != self._genesis_digest:
+            raise StateOfAnotherGenesis(
+                "the stored state is of another genesis than the one configured; "
+                "give the genesis file that this chain was begun with, or another data folder"
+            )
+        try:
+            tree = StateTree(all_pairs(connection))
+        except sqlite3.DatabaseError:
+            raise StateCorrupt.at(head.height) from None
+        if tree.root != head.app_hash:
+            raise StateCorrupt.at(head.height)
+        rules = ChainRules.load(State(StoredState(connection)))
+        assert rules is not None  # a state with a committed root has its parameters
+        self._loaded = _Loaded(head, rules, tree)
+        metrics.HEIGHT.set(head.height)
+
+    def _init(self, connection: sqlite3.Connection, document: bytes) -> bytes:
+        try:
+            genesis = Genesis.parse(document)
+            pairs = initial_pairs(genesis)
+        except (GenesisMalformed, GenesisUnusable) as error:
+            raise GenesisMalformedError(f"the genesis cannot be used: {error}") from error
+        digest = genesis.digest
+        held = load_head(connection)
+        if digest != self._genesis_digest or (held and held.genesis_digest != digest):
+            raise GenesisDiffers("this service was begun or configured with another genesis")
+        if held is not None:
+            return StateTree(pairs.items()).root  # that of height 0 follows from the genesis alone
+        tree = StateTree(pairs.items())
+        save_writes(connection, pairs)
+        head = Head(0, genesis.time_ns, tree.root, digest)
+        save_head(connection, head)
+        rules = ChainRules.load(State(StoredState(connection)))
+        assert rules is not None  # its pair was written above
+        self._loaded = _Loaded(head, rules, tree)
+        return tree.root
+
+    def _committed(self, connection: sqlite3.Connection) -> tuple[Head, int, int | None] | None:
+        loaded = self._loaded
+        if loaded is None:
+            return None
+        block = self._block(connection, loaded, loaded.head.height, loaded.head.time_ns)
+        return loaded.head, loaded.rules.machine_version, next_timer(block)
+
+    def _block(
+        self, connection: sqlite3.Connection, loaded: _Loaded, height: int, time_ns: int
+    ) -> Block:
+        state = State(StoredState(connection))
+        return Block(height, time_ns, loaded.rules, self._catalogue, state)
+
+    def _need(self) -> _Loaded:
+        if self._loaded is None:
+            raise ChainNotInitialised("the chain has not begun: InitChain comes first")
+        return self._loaded
+
+    def _execute(
+        self,
+        connection: sqlite3.Connection,
+        height: int,
+        time_ns: int,
+        transactions: Sequence[bytes],
+    ) -> bytes:
+        loaded = self._need()
+        if sum(map(len, transactions)) > loaded.rules.block_bytes_max:
+            raise BlockTooLarge(
+                f"a block holds at most {loaded.rules.block_bytes_max} bytes of transactions",
+                bytes_max=loaded.rules.block_bytes_max,
+            )
+        digest = block_digest(height, time_ns, transactions)
+        again = self._again(connection, loaded, height, digest)
+        if again is not None:
+            return again
+        started = time.perf_counter()
+        block = self._block(connection, loaded, height, time_ns)
+        expired = expired_transactions(connection, block.now, FORGOTTEN_MAX)
+        outcome = execute(block, transactions, expired)
+        change = loaded.tree.apply(outcome.writes.items())
+        answer = pb.ExecuteBlockResponse(
+            results=[result.to_bytes() for result in outcome.results],
+            orders=outcome.orders,
+            app_hash=change.root,
+        )
+        if transactions:
+            proof = loaded.tree.prove(ORDERS_KEY, outcome.writes[ORDERS_KEY], change)
+            answer.orders_proof.CopyFrom(proof)
+        due = next_timer(block)
+        if due is not None:
+            answer.next_timer.CopyFrom(timestamp_of(due * NANOS))
+        head = Head(height, time_ns, change.root, loaded.head.genesis_digest)
+        kept = KeptBlock(height, digest, exact_bytes(answer))
+        self._executed = Executed(kept, head, outcome, change)
+        metrics.BLOCK_SECONDS.labels("execute").observe(time.perf_counter() - started)
+        return kept.answer
+
+    def _again(
+        self, connection: sqlite3.Connection, loaded: _Loaded, height: int, digest: bytes
+    ) -> bytes | None:
+        """Return the answer that was given for this very block, or None if it is to be executed."""
+        if height == loaded.head.height + 1:
+            if self._executed is None:
+                return None
+            known = self._executed.kept
+        else:
+            known = load_block(connection, height) if height == loaded.head.height else None
+            if known is None:
+                raise HeightGap.between(height, loaded.head.height)
+        if known.digest != digest:
+            raise AnotherBlock(f"another block {height} was executed", height=height)
+        return known.answer
+
+    def _commit(self, connection: sqlite3.Connection, height: int) -> None:
+        loaded, executed = self._loaded, self._executed
+        if loaded is not None and height == loaded.head.height and height:
+            return
+        if loaded is None or (executed is None and height == loaded.head.height + 1):
+            raise NotExecuted(f"block {height} has not been executed", height=height)
+        if executed is None or height != executed.head.height:
+            raise HeightGap.between(height, loaded.head.height)
+        started = time.perf_counter()
+        save_writes(connection, executed.outcome.writes)
+        save_rows(connection, height, executed.head.time_ns, executed.outcome.rows)
+        save_block(connection, executed.kept)
+        save_head(connection, executed.head)
+        loaded.tree.adopt(executed.change)
+        loaded.head, self._executed = executed.head, None
+        metrics.count_block(height, [result.reason for result in executed.outcome.results])
+        metrics.BLOCK_SECONDS.labels("commit").observe(time.perf_counter() - started)
+
+    def _prove(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> pb.ReadStateResponse:
+        loaded = self._need()
+        stored = StoredState(connection)
+        return pb.ReadStateResponse(
+            height=loaded.head.height,
+            app_hash=loaded.head.app_hash,
+            proofs=[loaded.tree.prove(key, stored.get(key)) for key in keys],
+        )

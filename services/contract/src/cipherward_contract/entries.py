@@ -1,0 +1,286 @@
+"""What the state holds: its keys, and the typed values under them (canonical CBOR).
+
+| key | value |
+|---|---|
+| tx/ID | {expires}; until that block time the id is not accepted again |
+| key/PUBLIC_KEY | Registration |
+| nym/SCOPE/PSEUDONYM | the public key registered last, raw |
+| record/ID | Record |
+| instance/ID | Instance |
+| order/HEIGHT INDEX (8 and 4 bytes) | OrderEntry |
+| timer/DUE (8 bytes) INSTANCE | {transition} |
+| digest/DIGEST | the id of the instance that released this ciphertext, raw |
+| orders | the last block's orders: cipherward_chain.orders |
+| member/ID, issuer/PUBLIC_KEY, template/NAME/VERSION, parameters | see genesis_state |
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from cipherward.chain.v1 import transaction_pb2 as pb
+from cipherward_chain.canonical import Value, decode, decode_map, encode
+from cipherward_chain.fields import Fields
+
+TRANSACTION, KEY, RECORD, INSTANCE = b"tx/", b"key/", b"record/", b"instance/"
+TIMER, TIMER_END, DIGEST = b"timer/", b"timer0", b"digest/"
+MEMBER, MEMBER_END, ISSUER, PARAMETERS = b"member/", b"member0", b"issuer/", b"parameters"
+
+# Entries are decoded once as long as they are in use; a few MB.
+DECODED_MAX = 4096
+
+
+def pseudonym_key(scope: str, pseudonym: bytes) -> bytes:
+    """Return the key of a pseudonym's entry; a scope has no slash, so no two entries share one."""
+    return b"nym/" + scope.encode() + b"/" + pseudonym
+
+
+def order_key(height: int, index: int) -> bytes:
+    """Return the key of an order's entry."""
+    return b"order/" + height.to_bytes(8, "big") + index.to_bytes(4, "big")
+
+
+def timer_key(due: int, instance: bytes) -> bytes:
+    """Return the key of a timer: keys sort by due time (Unix seconds), then by instance."""
+    return TIMER + due.to_bytes(8, "big") + instance
+
+
+def template_key(name: str, version: int) -> bytes:
+    """Return the key of a template's document."""
+    return f"template/{name}/{version}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A pseudonym's key; valid while `epoch` is the chain's, for giving up rights also after."""
+
+    pseudonym: bytes
+    scope: str
+    issuer: str
+    schema: str
+    role: str
+    epoch: int
+    height: int
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical value."""
+        return encode(
+            {
+                "pseudonym": self.pseudonym,
+                "scope": self.scope,
+                "issuer": self.issuer,
+                "schema": self.schema,
+                "role": self.role,
+                "epoch": self.epoch,
+                "height": self.height,
+            }
+        )
+
+    @staticmethod
+    @lru_cache(DECODED_MAX)
+    def from_bytes(raw: bytes) -> Registration:
+        """Return the registration that `raw` holds."""
+        fields = Fields(decode(raw))
+        return Registration(
+            pseudonym=fields.octets("pseudonym"),
+            scope=fields.text("scope"),
+            issuer=fields.text("issuer"),
+            schema=fields.text("schema"),
+            role=fields.text("role"),
+            epoch=fields.integer("epoch"),
+            height=fields.integer("height"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record's anchor as its author signed it, its owner's key (empty: unclaimed), its slot."""
+
+    anchor: bytes
+    owner: bytes
+    slot_digest: bytes
+    height: int
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical value."""
+        return encode(
+            {
+                "anchor": self.anchor,
+                "owner": self.owner,
+                "slot_digest": self.slot_digest,
+                "height": self.height,
+            }
+        )
+
+    @staticmethod
+    @lru_cache(DECODED_MAX)
+    def from_bytes(raw: bytes) -> Record:
+        """Return the record that `raw` holds."""
+        fields = Fields(decode(raw))
+        return Record(
+            anchor=fields.octets("anchor"),
+            owner=fields.octets("owner"),
+            slot_digest=fields.octets("slot_digest"),
+            height=fields.integer("height"),
+        )
+
+    def parsed(self) -> pb.RecordAnchor:
+        """Return the anchor as a message; read-only by agreement."""
+        return _anchor(self.anchor)
+
+    def described(self) -> dict[str, Value]:
+        """Return what a template's expressions may name of a record."""
+        anchor = self.parsed()
+        return {
+            "id": anchor.record_id,
+            "owner": self.owner,
+            "author": anchor.author,
+            "custodian": anchor.custodian,
+            "anchor_digest": hashlib.sha256(self.anchor).digest(),
+            "slot_digest": self.slot_digest,
+        }
+
+
+@lru_cache(DECODED_MAX)
+def _anchor(raw: bytes) -> pb.RecordAnchor:
+    return pb.RecordAnchor.FromString(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an instance stands."""
+
+    state: str
+    timer: int = 0
+    step: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What an instance was made from, and never changes.
+
+    document: the terms as canonical CBOR, kept as they came: a change of state encodes none.
+    creator: a key, or empty.
+    """
+
+    template: str
+    version: int
+    document: bytes
+    creator: bytes
+    height: int
+
+    @property
+    def terms(self) -> Mapping[str, Value]:
+        """The terms; read-only by agreement."""
+        return _terms(self.document)
+
+
+@lru_cache(DECODED_MAX)
+def _terms(document: bytes) -> Mapping[str, Value]:
+    return decode_map(document)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A contract. `variables` is what the machine has recorded in it, `changed` the last height."""
+
+    id: bytes
+    origin: Origin
+    position: Position
+    variables: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    uses: int = 0
+    changed: int = 0
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical value."""
+        return encode(
+            {
+                "template": self.origin.template,
+                "version": self.origin.version,
+                "terms": self.origin.document,
+                "creator": self.origin.creator,
+                "created": self.origin.height,
+                "state": self.position.state,
+                "timer": self.position.timer,
+                "step": self.position.step or (),
+                "variables": self.variables,
+                "uses": self.uses,
+                "changed": self.changed,
+            }
+        )
+
+    @staticmethod
+    @lru_cache(DECODED_MAX)
+    def from_bytes(instance_id: bytes, raw: bytes) -> Instance:
+        """Return the instance that `raw` holds."""
+        fields = Fields(decode(raw))
+        origin = Origin(
+            template=fields.text("template"),
+            version=fields.integer("version"),
+            document=fields.octets("terms"),
+            creator=fields.octets("creator"),
+            height=fields.integer("created"),
+        )
+        step = [number for number in fields.items("step") if isinstance(number, int)]
+        return Instance(
+            id=instance_id,
+            origin=origin,
+            position=Position(
+                state=fields.text("state"),
+                timer=fields.integer("timer"),
+                step=(step[0], step[1]) if step else None,
+            ),
+            variables=fields.mapping("variables"),
+            uses=fields.integer("uses"),
+            changed=fields.integer("changed"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """One member's report of an order; `digest` is empty or 32 bytes."""
+
+    member: str
+    done: bool
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OrderEntry:
+    """Who must carry an order out, and what they have reported, in the order of the reports."""
+
+    instance: bytes
+    instruction: str
+    members: tuple[str, ...]
+    reports: tuple[Reported, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical value."""
+        return encode(
+            {
+                "instance": self.instance,
+                "instruction": self.instruction,
+                "members": self.members,
+                "reports": [
+                    {"member": r.member, "done": r.done, "digest": r.digest} for r in self.reports
+                ],
+            }
+        )
+
+    @staticmethod
+    def from_bytes(raw: bytes) -> OrderEntry:
+        """Return the entry that `raw` holds."""
+        fields = Fields(decode(raw))
+        reports = [Fields(item) for item in fields.items("reports")]
+        return OrderEntry(
+            instance=fields.octets("instance"),
+            instruction=fields.text("instruction"),
+            members=fields.texts("members"),
+            reports=tuple(
+                Reported(report.text("member"), report.flag("done"), report.octets("digest"))
+                for report in reports
+            ),
+        )

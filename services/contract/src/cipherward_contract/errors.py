@@ -1,0 +1,130 @@
+"""What a caller of this service may be refused; refused acts are results: see `refusals`."""
+
+from __future__ import annotations
+
+import grpc
+
+from cipherward_kit.errors import CannotStart, ServiceError
+
+
+class GenesisMalformedError(ServiceError):
+    """InitChain got bytes that are no usable genesis."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "GENESIS_MALFORMED"
+
+
+class GenesisDiffers(ServiceError):
+    """The chain was begun with another genesis, or this service was configured with another."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "GENESIS_DIFFERS"
+
+
+class ChainNotInitialised(ServiceError):
+    """There is no state yet: InitChain comes first."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CHAIN_NOT_INITIALISED"
+
+
+class HeightGap(ServiceError):
+    """The block is not the one after the committed block."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "HEIGHT_GAP"
+
+    @classmethod
+    def between(cls, height: int, committed: int) -> HeightGap:
+        """Return the refusal of `height` when `committed` is the committed one."""
+        text = f"block {height} does not follow block {committed}"
+        return cls(text, height=height, committed=committed)
+
+
+class AnotherBlock(ServiceError):
+    """Another block was executed or committed at that height."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "ANOTHER_BLOCK"
+
+
+class BlockTooLarge(ServiceError):
+    """The transactions are more than a block may hold."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "BLOCK_TOO_LARGE"
+
+
+class NotExecuted(ServiceError):
+    """The block after the committed one has not been executed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "NOT_EXECUTED"
+
+
+class BlockNotKept(ServiceError):
+    """The results of that block are not kept (any more)."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "BLOCK_NOT_KEPT"
+
+
+class InstanceUnknown(ServiceError):
+    """No contract has that id."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "INSTANCE_UNKNOWN"
+
+
+class ReadMalformedError(ServiceError):
+    """An authorized read is out of form."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "READ_MALFORMED"
+
+
+class ReadRejectedError(ServiceError):
+    """A read is not authorised, or its reader has no right to the object: both look the same."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "READ_REJECTED"
+
+
+class PageTokenMalformed(ServiceError):
+    """The page token is not one that this service gave."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "PAGE_TOKEN_MALFORMED"
+
+
+class TooManyKeys(ServiceError):
+    """More state keys than one answer proves."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "TOO_MANY_KEYS"
+
+
+class StateCorrupt(CannotStart):
+    """The stored state does not have the root that was committed."""
+
+    exit_status = 10
+
+    @classmethod
+    def at(cls, height: int) -> StateCorrupt:
+        """Return the refusal to start from the state of block `height`."""
+        return cls(
+            f"the stored state of block {height} does not have the root that was committed; "
+            "restore this service's data folder from a backup"
+        )
+
+
+class StateOfAnotherGenesis(CannotStart):
+    """The data folder holds a chain that was begun with another genesis."""
+
+    exit_status = 12
+
+
+class GenesisFileUnusable(CannotStart):
+    """The configured genesis file cannot be read or is malformed."""
+
+    exit_status = 11

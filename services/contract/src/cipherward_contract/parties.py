@@ -1,0 +1,64 @@
+"""Which parties of an instance somebody is: what policies are told, and who may read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from cipherward_chain.canonical import Value
+from cipherward_contract.actors import STAFF, Actor
+from cipherward_contract.entries import Record
+from cipherward_contract.templates.document import Party, Template
+from cipherward_contract.templates.values import Values, member_list
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What parties are judged by: the terms, the creator's key, and the record, if there is one."""
+
+    terms: Values
+    creator: bytes
+    record: Record | None
+
+
+def parties_of(template: Template, actor: Actor, scene: Scene) -> list[str]:
+    """Return the sorted names of the parties that `actor` is."""
+    return [
+        name
+        for name, party in sorted(template.parties.items())
+        if _KINDS[party.kind](party, actor, scene)
+    ]
+
+
+def _record_owner(_: Party, actor: Actor, scene: Scene) -> bool:
+    return scene.record is not None and actor.key != b"" and actor.key == scene.record.owner
+
+
+def _creator(_: Party, actor: Actor, scene: Scene) -> bool:
+    return actor.key != b"" and actor.key == scene.creator
+
+
+def _staff_of(party: Party, actor: Actor, scene: Scene) -> bool:
+    """Staff of the member that the terms name; if they name a key, or no member, that one key."""
+    member, key = scene.terms[party.terms["member"]], scene.terms[party.terms["key"]]
+    if actor.schema != STAFF or (not member and not key):
+        return False
+    return (not member or actor.member == member) and (not key or actor.key == key)
+
+
+def _member_of(party: Party, actor: Actor, scene: Scene) -> bool:
+    return actor.kind == "member" and actor.member in named_members(party, scene.terms)
+
+
+def named_members(party: Party, terms: Values) -> list[str]:
+    """Return the members that a party of kind member_of names."""
+    value: Value | None = terms.get(party.terms.get("members", ""))
+    return member_list(value)
+
+
+_KINDS: Mapping[str, Callable[[Party, Actor, Scene], bool]] = {
+    "record_owner": _record_owner,
+    "creator": _creator,
+    "staff_of": _staff_of,
+    "member_of": _member_of,
+}

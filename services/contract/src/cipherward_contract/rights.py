@@ -1,0 +1,61 @@
+"""Who may read: a reader, proven by signature, judged against the committed state.
+
+A reader without the right is refused like one whose signature is wrong. Presentations are not
+accepted here: this service verifies none.
+"""
+
+from __future__ import annotations
+
+from cipherward_chain.reads import Reader
+from cipherward_contract.actors import Actor, member_actor, registered_actor
+from cipherward_contract.blocks import Block
+from cipherward_contract.entries import Instance, Record
+from cipherward_contract.errors import ReadRejectedError
+from cipherward_contract.machine import Case, open_case
+from cipherward_contract.parties import Scene, parties_of
+from cipherward_contract.refusals import Refused
+
+
+def rejected() -> ReadRejectedError:
+    """Return the one answer to every read that is not authorised."""
+    return ReadRejectedError("the read is not authorised")
+
+
+def reading_actor(block: Block, reader: Reader) -> Actor:
+    """Return who reads, if their key counts now; else raise `ReadRejectedError`."""
+    try:
+        if reader.kind == "member":
+            return member_actor(block, reader.member, reader.public_key)
+        if reader.kind == "pseudonym":
+            actor = registered_actor(block, reader.public_key)
+            if not actor.epoch_over:
+                return actor
+    except Refused:
+        pass
+    raise rejected()
+
+
+def may_read_case(case: Case, actor: Actor) -> bool:
+    """Say whether somebody may read an instance: a member, or one of its parties."""
+    origin = case.instance.origin
+    scene = Scene(origin.terms, origin.creator, case.record)
+    return actor.kind == "member" or bool(parties_of(case.template, actor, scene))
+
+
+def may_read_record(record: Record, actor: Actor) -> bool:
+    """Say whether somebody may read who asked for a record: its owner, author or custodian."""
+    anchor = record.parsed()
+    if actor.kind == "member":
+        return actor.member in (anchor.author, anchor.custodian)
+    return actor.key != b"" and actor.key == record.owner
+
+
+def readable_case(block: Block, instance: Instance, actor: Actor) -> Case:
+    """Return the case of an instance that `actor` may read; else raise `ReadRejectedError`."""
+    try:
+        case = open_case(block, instance, actor)
+    except Refused:
+        raise rejected() from None
+    if not may_read_case(case, actor):
+        raise rejected()
+    return case

@@ -1,0 +1,172 @@
+"""The gRPC face: protobuf at the edge, one line per decision that is made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
+from cipherward.contract.v1 import contract_service_pb2 as pb
+from cipherward.contract.v1.contract_service_pb2_grpc import ContractServiceServicer
+from cipherward_chain.canonical import encode
+from cipherward_chain.reads import Reader, ReadGate, ReadMalformed, ReadRejected
+from cipherward_chain.wire import NANOS, timestamp_of
+from cipherward_contract.chain import Chain
+from cipherward_contract.disclosures import DisclosureRow
+from cipherward_contract.entries import Instance
+from cipherward_contract.errors import PageTokenMalformed, ReadMalformedError, TooManyKeys
+from cipherward_contract.reading import PAGE_MAX, Page, Reading
+from cipherward_contract.rights import rejected
+from cipherward_kit.boundary import Context
+
+METHOD = "/cipherward.contract.v1.ContractService/"
+KEYS_MAX = 64  # a proof is about 2 kB: an answer stays far below the message limit
+
+
+class ContractService(ContractServiceServicer):
+    """What the ledger drives and what holders and members ask."""
+
+    def __init__(self, chain: Chain, reading: Reading, gate: ReadGate) -> None:
+        self._chain = chain
+        self._reading = reading
+        self._gate = gate
+
+    async def InitChain(
+        self, request: pb.InitChainRequest, context: Context
+    ) -> pb.InitChainResponse:
+        """Make the state of height 0."""
+        return pb.InitChainResponse(app_hash=await self._chain.init_chain(request.genesis))
+
+    async def GetCommitted(
+        self, request: pb.GetCommittedRequest, context: Context
+    ) -> pb.GetCommittedResponse:
+        """Answer height and app hash of the committed state."""
+        found = await self._chain.committed()
+        if found is None:
+            return pb.GetCommittedResponse()
+        head, machine_version, due = found
+        return pb.GetCommittedResponse(
+            height=head.height,
+            app_hash=head.app_hash,
+            machine_version=machine_version,
+            genesis_digest=head.genesis_digest,
+            next_timer=None if due is None else Timestamp(seconds=due),
+        )
+
+    async def ExecuteBlock(
+        self, request: pb.ExecuteBlockRequest, context: Context
+    ) -> pb.ExecuteBlockResponse:
+        """Execute the next block and keep its writes in memory."""
+        time_ns = request.time.seconds * NANOS + request.time.nanos
+        return pb.ExecuteBlockResponse.FromString(
+            await self._chain.execute(request.height, time_ns, request.transactions)
+        )
+
+    async def Commit(self, request: pb.CommitRequest, context: Context) -> pb.CommitResponse:
+        """Make the executed block durable."""
+        await self._chain.commit(request.height)
+        return pb.CommitResponse()
+
+    async def GetExecuted(
+        self, request: pb.GetExecutedRequest, context: Context
+    ) -> pb.GetExecutedResponse:
+        """Answer what ExecuteBlock answered for a recent block."""
+        answer = await self._chain.executed(request.height)
+        return pb.GetExecutedResponse(executed=pb.ExecuteBlockResponse.FromString(answer))
+
+    async def Decide(self, request: pb.DecideRequest, context: Context) -> pb.DecideResponse:
+        """Answer what would be decided about a transition now."""
+        reader = self._reader(request.read, "Decide")
+        answer = await self._reading.decide(reader, request.transition, request.arguments)
+        return pb.DecideResponse(allowed=answer.allowed, policies=answer.policies, rule=answer.rule)
+
+    async def GetContract(
+        self, request: pb.GetContractRequest, context: Context
+    ) -> pb.GetContractResponse:
+        """Answer one instance."""
+        instance = await self._reading.instance(self._reader(request.read, "GetContract"))
+        return pb.GetContractResponse(contract=_contract(instance))
+
+    async def ListContracts(
+        self, request: pb.ListContractsRequest, context: Context
+    ) -> pb.ListContractsResponse:
+        """Answer the instances about an object, a page at a time."""
+        page = _page(request.page_size, request.page_token)
+        reader = self._reader(request.read, "ListContracts")
+        found = await self._reading.instances(reader, page)
+        return pb.ListContractsResponse(
+            contracts=[_contract(instance) for _, instance in found],
+            next_page_token=_next_token([sequence for sequence, _ in found], page),
+        )
+
+    async def ListDisclosures(
+        self, request: pb.ListDisclosuresRequest, context: Context
+    ) -> pb.ListDisclosuresResponse:
+        """Answer who asked for a record, a page at a time."""
+        page = _page(request.page_size, request.page_token)
+        reader = self._reader(request.read, "ListDisclosures")
+        rows = await self._reading.disclosures(reader, page)
+        return pb.ListDisclosuresResponse(
+            disclosures=[_disclosure(row) for row in rows],
+            next_page_token=_next_token([row.sequence for row in rows], page),
+        )
+
+    async def ReadState(
+        self, request: pb.ReadStateRequest, context: Context
+    ) -> pb.ReadStateResponse:
+        """Prove what the committed state holds."""
+        if len(request.keys) > KEYS_MAX:
+            raise TooManyKeys(f"at most {KEYS_MAX} keys at once", keys_max=KEYS_MAX)
+        return await self._chain.prove(request.keys)
+
+    def _reader(self, read: chain_pb.AuthorizedRead, method: str) -> Reader:
+        try:
+            return self._gate.check(read, METHOD + method)
+        except ReadMalformed as error:
+            raise ReadMalformedError(str(error)) from error
+        except ReadRejected:
+            raise rejected() from None
+
+
+def _page(size: int, token: str) -> Page:
+    """Return the page that a request asks for; a token is the sequence of the last item shown."""
+    if token and not (token.isascii() and token.isdigit() and len(token) <= 18):
+        raise PageTokenMalformed("the page token is not one of this service's")
+    return Page(int(token or "0"), min(size, PAGE_MAX) or PAGE_MAX)
+
+
+def _next_token(sequences: Sequence[int], page: Page) -> str:
+    return str(sequences[-1]) if len(sequences) == page.limit else ""
+
+
+def _contract(instance: Instance) -> pb.Contract:
+    return pb.Contract(
+        instance_id=instance.id,
+        template=instance.origin.template,
+        version=instance.origin.version,
+        state=instance.position.state,
+        terms=instance.origin.document,
+        variables=encode(instance.variables),
+        created_height=instance.origin.height,
+        changed_height=instance.changed,
+    )
+
+
+def _disclosure(row: DisclosureRow) -> pb.Disclosure:
+    order = None
+    if row.order is not None:
+        order = chain_pb.OrderRef(height=row.order[0], index=row.order[1])
+    return pb.Disclosure(
+        stage=pb.DisclosureStage.ValueType(row.stage.value),
+        transaction_id=row.transaction_id,
+        height=row.height,
+        time=timestamp_of(row.time_ns),
+        member=row.member,
+        role=row.role,
+        purpose=row.purpose,
+        instance_id=row.instance,
+        order=order,
+        report_transaction_id=row.report_transaction_id,
+        reason=row.reason,
+    )

@@ -1,0 +1,147 @@
+"""What moves a contract without naming its next state: votes, reports and timers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cipherward.chain.v1 import transaction_pb2 as pb
+from cipherward_chain.canonical import Value, decode
+from cipherward_chain.fields import Fields
+from cipherward_contract.actors import Actor
+from cipherward_contract.blocks import Block
+from cipherward_contract.entries import TIMER, TIMER_END, OrderEntry, Reported, order_key
+from cipherward_contract.index_rows import AccessReported
+from cipherward_contract.instructions import INSTRUCTIONS, RELEASE_KEY
+from cipherward_contract.machine import (
+    Case,
+    fall_back,
+    judge,
+    open_case,
+    save_variables,
+    succeed,
+    take,
+)
+from cipherward_contract.parties import named_members
+from cipherward_contract.refusals import Reason, Refused
+from cipherward_contract.tally import (
+    DEADLINE_PASSED,
+    kept_variables,
+    quorum_of,
+    tally_reports,
+    tally_votes,
+)
+from cipherward_contract.templates.document import Transition
+
+# Timers that fire in one block, the rest in the next: bounds what comes before the first
+# transaction.
+TIMERS_MAX = 256
+VOTES = "votes"
+
+
+def vote(
+    block: Block, actor: Actor, instance_id: bytes, ballot: tuple[str, bool]
+) -> tuple[str, ...]:
+    """Count a member's vote on a transition, and take it when the votes have decided.
+
+    Args:
+        ballot: the transition's name, and yes or no.
+
+    Returns:
+        The policies that let the member vote.
+    """
+    name, approve = ballot
+    instance = block.instance(instance_id)
+    case = open_case(block, instance, actor)
+    transition = case.template.transitions.get(name)
+    if transition is None or transition.kind != "vote" or transition.step is None:
+        raise Refused(Reason.TRANSITION_UNKNOWN, "no transition of that name is voted on")
+    if instance.position.state not in transition.sources:
+        raise Refused(Reason.STATE_FORBIDS, f"the contract is {instance.position.state}")
+    policies = judge(block, case, name, {"approve": "yes" if approve else "no"})
+    voters = _voters(case, transition)  # the actor is one: its parties are lists of members
+    before = instance.variables.get(VOTES)
+    votes: dict[str, Value] = {**(before if isinstance(before, dict) else {})}
+    votes[actor.member] = approve
+    verdict = tally_votes(
+        votes, len(voters), quorum_of(transition.step, len(voters), instance.origin.terms)
+    )
+    kept: dict[str, Value] = {VOTES: votes}
+    if verdict.decided == "succeeded":
+        take(block, case, transition, kept)
+    elif verdict.decided == "failed":
+        take(block, case, case.template.transitions[transition.step.otherwise], kept)
+    else:
+        save_variables(block, instance, kept)
+    return policies
+
+
+def _voters(case: Case, transition: Transition) -> list[str]:
+    parties = (case.template.parties[name] for name in transition.by)
+    terms = case.instance.origin.terms
+    return sorted({member for party in parties for member in named_members(party, terms)})
+
+
+def report(block: Block, actor: Actor, wanted: pb.Report) -> None:
+    """Keep a member's report of an order that names it, and move the contract that waits for it."""
+    place = wanted.order.height, wanted.order.index
+    raw = block.state.get(order_key(*place))
+    if raw is None:
+        raise Refused(Reason.ORDER_UNKNOWN, "no block has given that order")
+    entry = OrderEntry.from_bytes(raw)
+    if actor.kind != "member" or actor.member not in entry.members:
+        raise Refused(Reason.NOT_NAMED, "the order names others")
+    if any(earlier.member == actor.member for earlier in entry.reports):
+        raise Refused(Reason.ALREADY_REPORTED, "the member has reported this order")
+    done = wanted.outcome == pb.OUTCOME_DONE
+    entry = replace(entry, reports=(*entry.reports, Reported(actor.member, done, wanted.digest)))
+    if INSTRUCTIONS[entry.instruction].is_step:
+        _advance(block, place, entry)
+    elif entry.instruction == RELEASE_KEY:
+        block.rows.append(AccessReported(place, done, block.transaction_id))
+    block.state.put(order_key(*place), entry.to_bytes())
+
+
+def _advance(block: Block, place: tuple[int, int], entry: OrderEntry) -> None:
+    """Judge the step that waits for `entry`, whose last report is new."""
+    instance = block.instance(entry.instance)
+    case = open_case(block, instance)
+    found = case.template.transition_from(instance.position.state, "report")
+    if instance.position.step != place or found is None or found[1].step is None:
+        raise Refused(Reason.ORDER_NOT_CURRENT, "the contract waits for another order, or for none")
+    transition, step = found[1], found[1].step
+    last = entry.reports[-1]
+    if last.done and (step.agree or "digests" in step.keep.values()) and not last.digest:
+        raise Refused(
+            Reason.DIGEST_REQUIRED, "this step's report carries the digest of what was made"
+        )
+    named = len(entry.members)
+    quorum = quorum_of(step, named, instance.origin.terms)
+    verdict = tally_reports(step, entry.reports, named, quorum)
+    if verdict.decided == "succeeded":
+        succeed(block, case, transition, kept_variables(step, verdict.agreed))
+    elif verdict.decided == "failed":
+        fall_back(block, case, transition, verdict.failure)
+
+
+def fire_timers(block: Block) -> int:
+    """Take the transitions of due timers, by due time and instance; return how many."""
+    end = min(TIMER + (block.now + 1).to_bytes(8, "big"), TIMER_END)
+    due = block.state.scan(TIMER, end, TIMERS_MAX)
+    for key, value in due:
+        instance_id = key[len(TIMER) + 8 :]
+        try:
+            with block.all_or_nothing():
+                _fire(block, instance_id, Fields(decode(value)).text("transition"))
+        except Refused:
+            # No template that passed the checks comes here; if one did, its contract stays as it
+            # is, and the chain goes on.
+            block.state.delete(key)
+    return len(due)
+
+
+def _fire(block: Block, instance_id: bytes, name: str) -> None:
+    case = open_case(block, block.instance(instance_id))
+    timer = case.template.timer_of(case.instance.position.state)
+    missed = timer is not None and not timer.is_absolute
+    keep: dict[str, Value] = {"failure": DEADLINE_PASSED} if missed else {}
+    take(block, case, case.template.transitions[name], keep)

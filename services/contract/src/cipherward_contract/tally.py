@@ -1,0 +1,73 @@
+"""Whether the reports of a step's order, or the votes on a transition, have decided it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cipherward_chain.canonical import Value
+from cipherward_contract.entries import Reported
+from cipherward_contract.templates.document import Step
+from cipherward_contract.templates.values import Values
+
+MEMBER_FAILED, DISAGREED = "MEMBER_FAILED", "DISAGREED"
+DIGEST_RELEASED, DEADLINE_PASSED = "DIGEST_RELEASED", "DEADLINE_PASSED"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was decided. `agreed` are the reports that made the quorum; `failure` says why it
+    failed.
+    """
+
+    decided: Literal["open", "succeeded", "failed"]
+    agreed: Sequence[Reported] = ()
+    failure: str = ""
+
+
+OPEN = Verdict("open")
+
+
+def quorum_of(step: Step, named: int, terms: Values) -> int:
+    """Return how many of the `named` members it takes."""
+    if step.quorum == "all":
+        return named
+    value = terms[step.quorum.removeprefix("terms.")]
+    return value if isinstance(value, int) else named
+
+
+def tally_reports(step: Step, reports: Sequence[Reported], named: int, quorum: int) -> Verdict:
+    """Judge the reports of a step, in the order in which they came, of `named` members."""
+    if step.failures_end and any(not report.done for report in reports):
+        return Verdict("failed", failure=MEMBER_FAILED)
+    groups: dict[bytes, list[Reported]] = {}
+    for report in reports:
+        if report.done:
+            groups.setdefault(report.digest if step.agree else b"", []).append(report)
+    # of equal groups the earlier counts: dicts keep their order
+    best = max(groups.values(), key=len, default=list[Reported]())
+    if len(best) >= quorum:
+        return Verdict("succeeded", best[:quorum])
+    if len(best) + named - len(reports) < quorum:
+        disagree = step.agree and len(groups) > 1
+        return Verdict("failed", failure=DISAGREED if disagree else step.failure or MEMBER_FAILED)
+    return OPEN
+
+
+def tally_votes(votes: Values, named: int, quorum: int) -> Verdict:
+    """Judge the votes (member to yes or no) of `named` members."""
+    approvals = sum(1 for vote in votes.values() if vote is True)
+    if approvals >= quorum:
+        return Verdict("succeeded")
+    return Verdict("failed") if named - (len(votes) - approvals) < quorum else OPEN
+
+
+def kept_variables(step: Step, agreed: Sequence[Reported]) -> Mapping[str, Value]:
+    """Return the variables that the deciding reports leave behind."""
+    forms: Mapping[str, Value] = {
+        "digests": {report.member: report.digest for report in agreed},
+        "agreed_digest": agreed[0].digest if agreed else b"",
+        "agreed_set": sorted(report.member for report in agreed),
+    }
+    return {name: forms[form] for name, form in step.keep.items()}

@@ -1,0 +1,144 @@
+"""A contract template: a document, not a program.
+
+Its bytes are canonical CBOR; `parsing.parse_template` reads them strictly, and
+`checks.check_template` then shows what a deployment must show. All maps are by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cipherward_contract.templates.expressions import Expression
+from cipherward_contract.templates.values import FieldType
+
+INSTANTIATE = "instantiate"  # the transition that makes an instance; from no state
+
+# How a transition comes about: by an act that names it, by votes, by reports of a step's order, by
+# a timer, or as the consequence of a vote, a report or a timer.
+KINDS = frozenset({"transition", "vote", "report", "timer", "automatic"})
+# Who a party is; the parameters name terms.
+PARTY_KINDS: Mapping[str, tuple[str, ...]] = {
+    "record_owner": (),
+    "creator": (),
+    "staff_of": ("member", "key"),
+    "member_of": ("members",),
+}
+# What reports leave behind: every member's digest, the digest agreed on, or the first who agreed.
+KEPT_FORMS = frozenset({"digests", "agreed_digest", "agreed_set"})
+
+
+class TemplateMalformed(ValueError):
+    """A template's document is not of the form, or does not show what it must; says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who somebody is to an instance: a kind of PARTY_KINDS and the terms that it reads."""
+
+    kind: str
+    terms: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How votes or reports decide.
+
+    quorum: "all" named members, or the term that says how many.
+    agree: reports count together only when their digests are equal.
+    failures_end: one report FAILED ends the step; else it ends when the quorum is out of reach.
+    otherwise: the automatic transition taken when the step cannot succeed.
+    failure: what is recorded when the quorum is out of reach.
+    keep: variables that the reports leave behind, each one of KEPT_FORMS.
+    """
+
+    quorum: str
+    otherwise: str
+    agree: bool = False
+    failures_end: bool = True
+    failure: str = ""
+    keep: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What a transition does besides changing the state.
+
+    instructions: name and arguments, in order.
+    sets: variables and where their values come from.
+    counts_use: the instance's uses go up by one.
+    spends: the variable with the digest that may be released only once on this chain, or "".
+    """
+
+    instructions: tuple[tuple[str, Mapping[str, Expression]], ...] = ()
+    sets: Mapping[str, Expression] = field(default_factory=dict[str, Expression])
+    counts_use: bool = False
+    spends: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One edge of the state machine; `gives_up_rights` keeps it open to keys of an ended epoch."""
+
+    kind: str
+    sources: tuple[str, ...]
+    target: str
+    by: tuple[str, ...] = ()
+    arguments: Mapping[str, FieldType] = field(default_factory=dict[str, FieldType])
+    step: Step | None = None
+    effects: Effects = field(default_factory=Effects)
+    gives_up_rights: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """While an instance is in one of `states`, `transition` is taken by block time.
+
+    when: Unix seconds if `is_absolute`, else seconds after the state was entered.
+    """
+
+    states: tuple[str, ...]
+    transition: str
+    is_absolute: bool
+    when: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """The states by name, where an instance begins, and where it ends."""
+
+    names: tuple[str, ...]
+    initial: str
+    finals: frozenset[str]
+    timers: tuple[Timer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A parsed template.
+
+    object_term: the term that names the record that it is about, or "" when it is about itself.
+    """
+
+    name: str
+    version: int
+    object_term: str
+    parties: Mapping[str, Party]
+    terms: Mapping[str, FieldType]
+    states: States
+    transitions: Mapping[str, Transition]
+    policies: str
+    digest: bytes
+
+    def transition_from(self, state: str, kind: str) -> tuple[str, Transition] | None:
+        """Return the first transition of `kind` that leaves `state`, by name; checks allow at most
+        one.
+        """
+        for name, transition in self.transitions.items():
+            if transition.kind == kind and state in transition.sources:
+                return name, transition
+        return None
+
+    def timer_of(self, state: str) -> Timer | None:
+        """Return the timer of `state`, if it has one; checks allow at most one."""
+        return next((timer for timer in self.states.timers if state in timer.states), None)

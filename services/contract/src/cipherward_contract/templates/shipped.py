@@ -1,0 +1,39 @@
+"""The templates that this release ships: YAML beside this module, made into documents."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import yaml
+
+from cipherward_chain.canonical import encode
+from cipherward_contract.templates.checks import check_template
+from cipherward_contract.templates.document import Template
+from cipherward_contract.templates.parsing import parse_template
+
+SHIPPED = ("consent", "study")
+
+
+def document_of(source: str) -> bytes:
+    """Return the canonical document of a template's YAML `source`.
+
+    Raises:
+        NotCanonical: it holds what a document cannot, such as a float or a null.
+    """
+    return encode(yaml.safe_load(source))
+
+
+def load_shipped() -> dict[str, tuple[Template, bytes]]:
+    """Return every shipped template with its document, checked as a deployment checks it."""
+    found: dict[str, tuple[Template, bytes]] = {}
+    for name in SHIPPED:
+        source = (
+            resources.files("cipherward_contract.templates")
+            .joinpath(f"{name}.yaml")
+            .read_text("utf-8")
+        )
+        document = document_of(source)
+        template = parse_template(document)
+        check_template(template)
+        found[name] = (template, document)
+    return found

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
+from cipherward.contract.v1.contract_service_pb2_grpc import (
+    ContractServiceStub,
+    add_ContractServiceServicer_to_server,
+)
+from cipherward_chain.authorization import Signer
+from cipherward_chain.reads import ReadGate, build_read
+from cipherward_chain.wire import NANOS
+from cipherward_contract.config import MESSAGE_BYTES_MAX
+from cipherward_contract.reading import Reading
+from cipherward_contract.service import METHOD, ContractService
+from cipherward_contract.store import SCHEMA
+from cipherward_contract.testing import Story, contract_genesis, open_story
+from cipherward_kit.database import Database
+from cipherward_kit.testing import Served, TestAlliance, promises_last, serve_in_process
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    promises_last(items)
+
+
+@pytest.fixture
+async def story(tmp_path: Path) -> AsyncGenerator[Story]:
+    """A chain of four members with the shipped templates, at height 0."""
+    genesis, keys = contract_genesis()
+    async with open_story(tmp_path, genesis, keys) as opened:
+        yield opened
+
+
+@dataclass(frozen=True, slots=True)
+class ServedStory:
+    """A story whose service is served on real sockets; the readers' clock is the story's."""
+
+    story: Story
+    served: Served
+
+    def stub(self, member: str = "hospital-a", service: str = "ledger") -> ContractServiceStub:
+        """Return a stub for a member's service."""
+        return ContractServiceStub(self.served.channel_as(member, service))
+
+    def holder(self) -> ContractServiceStub:
+        """Return a stub for a holder, who has no certificate."""
+        return ContractServiceStub(self.served.holder_channel())
+
+    def read(self, signer: Signer, method: str, object_id: bytes) -> chain_pb.AuthorizedRead:
+        """Return a read that is authorised now."""
+        return build_read(
+            METHOD + method,
+            object_id,
+            chain_id=self.story.genesis.chain_id,
+            signer=signer,
+            time_ns=self.story.now * NANOS,
+        )
+
+
+@pytest.fixture
+async def serving(tmp_path: Path) -> AsyncGenerator[ServedStory]:
+    """A chain of four members at height 0, served by hospital-a."""
+    async with serve(tmp_path, begin=True) as served:
+        yield served
+
+
+@pytest.fixture
+async def serving_nothing_yet(tmp_path: Path) -> AsyncGenerator[ServedStory]:
+    """The service of hospital-a before InitChain."""
+    async with serve(tmp_path, begin=False) as served:
+        yield served
+
+
+@asynccontextmanager
+async def serve(tmp_path: Path, *, begin: bool) -> AsyncGenerator[ServedStory]:
+    genesis, keys = contract_genesis()
+    async with (
+        open_story(tmp_path, genesis, keys, begin=begin) as opened,
+        Database(tmp_path / "state.db", SCHEMA) as reads,
+    ):
+
+        def clock() -> float:
+            return float(opened.now)
+
+        service = ContractService(
+            opened.chain, Reading(reads, clock), ReadGate(genesis.chain_id, clock)
+        )
+        async with serve_in_process(
+            lambda server: add_ContractServiceServicer_to_server(service, server),
+            domain="contract.cipherward",
+            alliance=TestAlliance(tmp_path / "alliance"),
+            service="contract",
+            message_bytes_max=MESSAGE_BYTES_MAX,
+        ) as served:
+            yield ServedStory(opened, served)
