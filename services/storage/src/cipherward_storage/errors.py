@@ -1,0 +1,157 @@
+"""Every refusal of the storage service, one class per cause; the protos promise exactly these."""
+
+from __future__ import annotations
+
+import grpc
+
+from cipherward_kit.errors import ServiceError
+
+
+class UploadMalformed(ServiceError):
+    """What was sent breaks the form of an upload, whatever the state."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "UPLOAD_MALFORMED"
+
+
+class RecordTooLarge(ServiceError):
+    """The announced ciphertext is longer than this service takes."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "RECORD_TOO_LARGE"
+
+
+class WrongOffset(ServiceError):
+    """The first part starts neither at 0 nor where the bytes on disk end."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "WRONG_OFFSET"
+
+
+class UploadDiffers(ServiceError):
+    """The request id belongs to an upload with another header."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "UPLOAD_DIFFERS"
+
+
+class DigestDiffers(ServiceError):
+    """The ciphertext that arrived is not the one that its anchor names."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "DIGEST_DIFFERS"
+
+
+class SlotRejected(ServiceError):
+    """The custodian's slot does not open to the key part that the anchor commits to."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "SLOT_REJECTED"
+
+
+class RecordExists(ServiceError):
+    """Another record is stored under the same id."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+    reason = "RECORD_EXISTS"
+
+
+class DiskFull(ServiceError):
+    """The quota, or the disk down to its reserve, is used up."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "DISK_FULL"
+
+
+class UploadInProgress(ServiceError):
+    """Another stream writes the same upload now."""
+
+    code = grpc.StatusCode.ABORTED
+    reason = "UPLOAD_IN_PROGRESS"
+
+
+class UploadStalled(ServiceError):
+    """The client sent nothing for too long; what arrived is kept, and the upload can go on."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "UPLOAD_STALLED"
+
+
+class UploadUnknown(ServiceError):
+    """No upload has that request id."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "UPLOAD_UNKNOWN"
+
+
+class RecordUnknown(ServiceError):
+    """No such record is here, or the order named releases another."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "RECORD_UNKNOWN"
+
+
+class ReleaseUnknown(ServiceError):
+    """That order has released no key part of that record here."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "RELEASE_UNKNOWN"
+
+
+class ReleaseEnded(ServiceError):
+    """The right behind the order was revoked, or its time is over."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "RELEASE_ENDED"
+
+
+class ChainStale(ServiceError):
+    """The newest proven block is too old: silence ends rights."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CHAIN_STALE"
+
+
+class ReadMalformed(ServiceError):
+    """The read breaks the form of an authorised read."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "READ_MALFORMED"
+
+
+class ReadRejected(ServiceError):
+    """The read is not authorised; why not is never said."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "READ_REJECTED"
+
+    def __init__(self) -> None:
+        super().__init__("the read is not authorised")
+
+
+class OffsetOutOfRange(ServiceError):
+    """The offset lies beyond the ciphertext."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "OFFSET_OUT_OF_RANGE"
+
+
+class RecordCorrupt(ServiceError):
+    """The bytes on disk are not those that were uploaded; no wrong byte was sent."""
+
+    code = grpc.StatusCode.DATA_LOSS
+    reason = "RECORD_CORRUPT"
+
+
+class DownloadStalled(ServiceError):
+    """The reader took nothing for too long."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "DOWNLOAD_STALLED"
+
+
+class PageTokenMalformed(ServiceError):
+    """The page token is not one that this service gave, or the page size is too large."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "PAGE_TOKEN_MALFORMED"

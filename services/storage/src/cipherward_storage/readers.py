@@ -1,0 +1,75 @@
+"""Who may fetch what an order released: the reader whose key the order names, and nobody else."""
+
+from __future__ import annotations
+
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
+from cipherward_chain import reads
+from cipherward_chain.reads import Reader, ReadGate
+from cipherward_kit.errors import ServiceError
+from cipherward_storage.errors import ReadMalformed, ReadRejected
+from cipherward_storage.progress import ChainProgress
+from cipherward_storage.records import RECORD_ID_BYTES, OrderKey, Release
+from cipherward_storage.store import ChainStore
+
+# A reader sees its order proven some milliseconds before we do, and asks at once. Waiting is
+# bounded in time, and to orders that may be on their way.
+ORDER_WAIT_SECONDS = 3.0
+ORDER_AHEAD_BLOCKS = 16
+
+
+class ReleaseReads:
+    """Turns authorised reads into the releases that they are about."""
+
+    def __init__(self, gate: ReadGate, chain: ChainStore, progress: ChainProgress) -> None:
+        """Describe the check.
+
+        Args:
+            gate: form, chain, time, signature and replay of a read.
+            chain: what was released.
+            progress: how far the chain is known here.
+        """
+        self._gate = gate
+        self._chain = chain
+        self._progress = progress
+
+    async def release_of(
+        self, read: chain_pb.AuthorizedRead, method: str, unknown: type[ServiceError]
+    ) -> Release:
+        """Return the release that `read` is about; whether it still stands is another question.
+
+        Args:
+            read: its object is the record, its order the release.
+            method: full name of the RPC that carries it.
+            unknown: what is raised when that order releases nothing of that record here.
+
+        Raises:
+            ReadMalformed: out of form, or it names no record or no order.
+            ReadRejected: not authorised, or by another key than the order's reader.
+        """
+        reader = self._reader(read, method)
+        if reader.order is None:
+            raise ReadMalformed("the read names no order")
+        order = OrderKey(*reader.order)
+        if 0 < order.height - self._progress.height <= ORDER_AHEAD_BLOCKS:
+            await self._progress.reach(order.height, ORDER_WAIT_SECONDS)
+        release = await self._chain.release(order)
+        if release is None:
+            raise unknown("the order releases nothing here")
+        if reader.kind != "pseudonym" or reader.public_key != release.reader:
+            raise ReadRejected
+        if reader.object != release.record_id:
+            raise unknown("the order releases another record")
+        return release
+
+    def _reader(self, read: chain_pb.AuthorizedRead, method: str) -> Reader:
+        try:
+            reader = self._gate.check(read, method)
+        except reads.ReadMalformed as error:
+            raise ReadMalformed(str(error)) from None
+        except reads.ReadRejected:
+            raise ReadRejected from None
+        if len(reader.object) != RECORD_ID_BYTES:
+            raise ReadMalformed(
+                f"the object of the read is not a record id: {RECORD_ID_BYTES} bytes"
+            )
+        return reader

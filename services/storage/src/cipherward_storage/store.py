@@ -1,0 +1,135 @@
+"""The ports to what is kept: records and their bytes, and what proven blocks made of them.
+
+Adapters: `sqlite_records.SqliteRecordStore` and `sqlite_chain.SqliteChainStore` (embedded). Each
+adapter is held to the same suite of tests. Both ports of one deployment share one place, because
+`find` tells what `apply` anchored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from cipherward_storage.records import (
+    BlockEffects,
+    OrderKey,
+    PendingReport,
+    Release,
+    StoredRecord,
+    UploadHeader,
+    UploadState,
+)
+
+
+class Spool(Protocol):
+    """An upload that is being written by one task. Leaving its context keeps what has arrived."""
+
+    @property
+    def received_bytes(self) -> int:
+        """How much there is, counted from the start of the ciphertext."""
+        ...
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """How much of it a power cut would take."""
+        ...
+
+    async def append(self, parts: Sequence[bytes]) -> None:
+        """Take the next bytes; the sum of all never exceeds the anchor's length.
+
+        Raises:
+            DiskFull: there is no room.
+        """
+        ...
+
+    async def sync(self) -> None:
+        """Make what was appended before the call survive a power cut. May run beside `append`."""
+        ...
+
+    async def complete(self) -> StoredRecord:
+        """End the upload: the record is there from now on, whole and durable.
+
+        Raises:
+            DigestDiffers: the bytes are not the anchor's; the upload is gone.
+            RecordExists: another record took the id meanwhile; the upload is gone.
+        """
+        ...
+
+
+class RecordStore(Protocol):
+    """Records and their ciphertext, and uploads on their way to become records."""
+
+    async def find(self, record_id: bytes) -> StoredRecord | None:
+        """Return the record, or None."""
+        ...
+
+    async def page(self, after: bytes, limit: int) -> Sequence[StoredRecord]:
+        """Return up to `limit` records by ascending id, those after the id `after`."""
+        ...
+
+    async def upload(self, request_id: str) -> UploadState | None:
+        """Return how far the upload is, or None."""
+        ...
+
+    def write(self, header: UploadHeader, offset: int) -> AbstractAsyncContextManager[Spool]:
+        """Open an upload for writing, from the start (0) or where it stopped.
+
+        Raises, on entry:
+            UploadInProgress: it is open already.
+            UploadDiffers: the request id has another header.
+            WrongOffset: neither 0 nor `committed_bytes`.
+            DiskFull: the announced length does not fit.
+        """
+        ...
+
+    def read(self, record_id: bytes, offset: int) -> AsyncGenerator[bytes]:
+        """Yield the ciphertext from `offset` on, in order, at most PART_BYTES at a time.
+
+        Every part was compared with what was uploaded before it is yielded.
+
+        Raises:
+            RecordUnknown: there is no such record.
+            OffsetOutOfRange: the offset is beyond the end.
+            RecordCorrupt: what is stored is not what was uploaded.
+        """
+        ...
+
+    async def remove_expired(self, before: int, limit: int) -> int:
+        """Delete what nobody anchored: records stored, and uploads touched, before a time.
+
+        Args:
+            before: unix seconds. What is open for writing stays.
+            limit: at most so many of each.
+
+        Returns:
+            How many were deleted.
+        """
+        ...
+
+
+class ChainStore(Protocol):
+    """What proven blocks made here, and how far the chain was followed: one transaction a block."""
+
+    async def checkpoint(self) -> bytes:
+        """Return where to go on, as the last applied block left it, or b"" before the first."""
+        ...
+
+    async def apply(self, effects: BlockEffects) -> None:
+        """Make all effects of a block and its checkpoint durable together.
+
+        A block that was applied before changes nothing: what it made first stays.
+        """
+        ...
+
+    async def release(self, order: OrderKey) -> Release | None:
+        """Return what the order released, or None."""
+        ...
+
+    async def pending_reports(self, limit: int) -> Sequence[PendingReport]:
+        """Return up to `limit` reports that no block holds yet, oldest order first."""
+        ...
+
+    async def save_reports(self, reports: Sequence[PendingReport]) -> None:
+        """Keep the transactions of pending reports, before they are sent."""
+        ...

@@ -1,0 +1,196 @@
+"""Uploads: one stream of parts becomes a record, in one go or in several.
+
+Receiving, hashing with writing, and syncing run beside each other. Whatever ends a stream early
+leaves the bytes that arrived on disk: the client asks how many (GetUpload) and goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import cast
+
+from cipherward_kit.errors import ServiceError
+from cipherward_storage.errors import (
+    RecordExists,
+    RecordTooLarge,
+    UploadDiffers,
+    UploadMalformed,
+    UploadStalled,
+    UploadUnknown,
+)
+from cipherward_storage.metrics import UPLOADED_BYTES, UPLOADS
+from cipherward_storage.records import PART_BYTES, SUITE, StoredRecord, UploadHeader, UploadState
+from cipherward_storage.slots import CustodianSlots
+from cipherward_storage.store import RecordStore, Spool
+
+# A part is one encrypted chunk of the client: 1 MiB of plaintext and its overhead.
+UPLOAD_PART_BYTES_MAX = PART_BYTES + 4096
+# Parts between the stream and the disk: enough to keep both busy, 3 MiB of memory a stream.
+WAITING_PARTS_MAX = 3
+# A crash costs at most about this much again (a lost connection nothing); the disk keeps up with
+# the network, and the last sync is short.
+SYNC_BYTES = 16 * 1024 * 1024
+
+REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class UploadBounds:
+    """record_bytes_max: longest ciphertext. stall_seconds: the longest silence of a client."""
+
+    record_bytes_max: int
+    stall_seconds: float
+
+
+class Uploads:
+    """Takes the uploads of one custodian."""
+
+    def __init__(
+        self, store: RecordStore, slots: CustodianSlots, member: str, bounds: UploadBounds
+    ) -> None:
+        """Describe the uploads.
+
+        Args:
+            store: where they go.
+            slots: opens what is sealed to this custodian.
+            member: the custodian's id: only its records are taken.
+            bounds: of size and silence.
+        """
+        self._store = store
+        self._slots = slots
+        self._member = member
+        self._bounds = bounds
+
+    async def progress(self, request_id: str) -> UploadState:
+        """Return how far an upload is, or raise `UploadUnknown`."""
+        state = await self._store.upload(request_id)
+        if state is None:
+            raise UploadUnknown("there is no such upload; start it with offset 0")
+        return state
+
+    async def receive(
+        self, header: UploadHeader, offset: int, parts: AsyncIterator[bytes]
+    ) -> StoredRecord:
+        """Store the record that `header` announces, from `parts` and what is on disk already.
+
+        A record that is stored already is answered as such, without reading the parts.
+
+        Raises:
+            UploadMalformed, RecordTooLarge, SlotRejected: the header cannot be taken.
+            RecordExists: another record has the id.
+            UploadDiffers, WrongOffset, UploadInProgress: it does not go on where it stopped.
+            UploadMalformed, UploadStalled, DigestDiffers: the parts are wrong.
+            DiskFull: there is no room.
+        """
+        self._check(header)
+        stored = await self._stored_already(header)
+        if stored is not None:
+            UPLOADS.labels("repeated").inc()
+            return stored
+        async with self._store.write(header, offset) as spool:
+            await self._take_all(spool, header.anchor.ciphertext_bytes, parts)
+            if spool.received_bytes < header.anchor.ciphertext_bytes:
+                raise UploadMalformed(
+                    f"the stream ended after {spool.received_bytes} bytes; go on from there",
+                    received_bytes=spool.received_bytes,
+                )
+            record = await spool.complete()
+        UPLOADS.labels("stored").inc()
+        UPLOADED_BYTES.inc(header.anchor.ciphertext_bytes - offset)
+        return record
+
+    def _check(self, header: UploadHeader) -> None:
+        anchor = header.anchor
+        if REQUEST_ID.fullmatch(header.request_id) is None:
+            raise UploadMalformed("request_id is not a UUID in lower case")
+        if anchor.custodian != self._member:
+            raise UploadMalformed(f"the anchor names {anchor.custodian} as custodian")
+        if anchor.suite != SUITE:
+            raise UploadMalformed(f"suite {anchor.suite} is not known", suite=anchor.suite)
+        if anchor.ciphertext_bytes > self._bounds.record_bytes_max:
+            raise RecordTooLarge(
+                f"a record has at most {self._bounds.record_bytes_max} bytes",
+                record_bytes_max=self._bounds.record_bytes_max,
+            )
+        self._slots.check(anchor, header.slot)
+
+    async def _stored_already(self, header: UploadHeader) -> StoredRecord | None:
+        state = await self._store.upload(header.request_id)
+        if state is not None and state.header != header:
+            raise UploadDiffers("this request id belongs to an upload with another header")
+        record = await self._store.find(header.anchor.record_id)
+        if record is None:
+            return None
+        if (record.anchor, record.slot) != (header.anchor, header.slot):
+            raise RecordExists("another record is stored under this id")
+        return record
+
+    async def _take_all(self, spool: Spool, length: int, parts: AsyncIterator[bytes]) -> None:
+        """Write parts until the stream ends, receiving while the disk works."""
+        waiting: asyncio.Queue[bytes] = asyncio.Queue(WAITING_PARTS_MAX)
+        try:
+            async with asyncio.TaskGroup() as group:
+                writing = group.create_task(_write_all(waiting, spool))
+                room = length - spool.received_bytes
+                async for part in self._in_time(parts):
+                    room -= len(part)
+                    _check_part(part, room)
+                    await waiting.put(part)
+                await waiting.put(b"")  # the end: no part is empty
+                await writing
+        except BaseExceptionGroup as failures:
+            raise _cause(failures) from None
+
+    async def _in_time(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        while True:
+            try:
+                async with asyncio.timeout(self._bounds.stall_seconds):
+                    part = await anext(parts, None)
+            except TimeoutError:
+                raise UploadStalled("the client sends nothing; go on with the upload") from None
+            if part is None:
+                return
+            yield part
+
+
+def _check_part(part: bytes, room: int) -> None:
+    if not part:
+        raise UploadMalformed("a part is empty")
+    if len(part) > UPLOAD_PART_BYTES_MAX:
+        raise UploadMalformed(
+            f"a part has at most {UPLOAD_PART_BYTES_MAX} bytes",
+            part_bytes_max=UPLOAD_PART_BYTES_MAX,
+        )
+    if room < 0:
+        raise UploadMalformed("the stream is longer than the anchor says")
+
+
+async def _write_all(waiting: asyncio.Queue[bytes], spool: Spool) -> None:
+    """Append what comes until the empty part; sync beside it, one sync at a time."""
+    async with asyncio.TaskGroup() as group:
+        syncing: asyncio.Task[None] | None = None
+        ended = False
+        while not ended:
+            parts = [await waiting.get()]
+            while not waiting.empty():
+                parts.append(waiting.get_nowait())
+            if not parts[-1]:
+                ended = True
+                parts.pop()
+            await spool.append(parts)
+            idle = syncing is None or syncing.done()
+            if idle and not ended and spool.unsynced_bytes >= SYNC_BYTES:
+                syncing = group.create_task(spool.sync())
+
+
+def _cause(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what the client is told: a refusal if there is one, else the first failure."""
+    refusals, others = failures.split(ServiceError)
+    cause: BaseException = refusals or others or failures
+    while isinstance(cause, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", cause)
+        cause = group.exceptions[0]
+    return cause

@@ -1,0 +1,11 @@
+"""The protos promise errors in comments; this keeps the promise true. Runs last."""
+
+from __future__ import annotations
+
+from cipherward_kit.testing import assert_promises_kept
+from cipherward_storage import errors
+from cipherward_storage.service import DOMAIN
+
+
+def test_every_promise_is_kept() -> None:
+    assert_promises_kept(DOMAIN, [errors], ["cipherward.storage.v1"])
