@@ -1,0 +1,108 @@
+"""Every refusal of the compute service, one class per cause; the proto promises exactly these."""
+
+from __future__ import annotations
+
+import grpc
+
+from cipherward_kit.errors import ServiceError
+
+
+class DataSetMalformed(ServiceError):
+    """What was contributed breaks the form of a data set, whatever the state."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "DATA_SET_MALFORMED"
+
+
+class DataSetTooLarge(ServiceError):
+    """A data set has more values than this service takes."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "DATA_SET_TOO_LARGE"
+
+
+class RequestIdReused(ServiceError):
+    """The request id belongs to a contribution with other content."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+    reason = "REQUEST_ID_REUSED"
+
+
+class StudySpecMalformed(ServiceError):
+    """The text of a study is out of form, or it asks for what cannot be computed."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "STUDY_SPEC_MALFORMED"
+
+
+class VariableUnknown(ServiceError):
+    """The study names a variable that the data set does not have."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "VARIABLE_UNKNOWN"
+
+
+class StudySpecsFull(ServiceError):
+    """As many study texts as the bound allows wait for a start order."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "STUDY_SPECS_FULL"
+
+
+class StudyUnknown(ServiceError):
+    """No block has started such a study with this member, or the caller is no member of it."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "STUDY_UNKNOWN"
+
+
+class NotReleased(ServiceError):
+    """No block has released a result of this study by that order, or not yet here."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "NOT_RELEASED"
+
+
+class MessageKindUnknown(ServiceError):
+    """The ceremony has no message of that kind for the caller."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "MESSAGE_KIND_UNKNOWN"
+
+
+class NotYetMade(ServiceError):
+    """What was asked for is not made, or may not be shown before all have committed."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "NOT_YET_MADE"
+
+
+class ChainStale(ServiceError):
+    """The newest proven block is too old: silence ends rights."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CHAIN_STALE"
+
+
+class ReadMalformed(ServiceError):
+    """The read breaks the form of an authorised read."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "READ_MALFORMED"
+
+
+class ReadRejected(ServiceError):
+    """The read is not authorised; why not is never said."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "READ_REJECTED"
+
+    def __init__(self) -> None:
+        super().__init__("the read is not authorised")
+
+
+class StepFailed(ValueError):
+    """An order that cannot be carried out, for good; the text is shown to readers of the study.
+
+    It names members and causes, never values.
+    """

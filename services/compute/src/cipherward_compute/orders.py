@@ -1,0 +1,107 @@
+"""The handler of verified blocks: takes the orders for this member, with the checkpoint, at once.
+
+Carrying an order out may take seconds and waits for peers, so a block only takes it; `tasks` works
+through what is taken. An order that does not name this member is never followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from cipherward_chain.light import VerifiedBlock
+from cipherward_chain.orders import Order
+from cipherward_compute import metrics
+from cipherward_compute.blocknews import BlockNews, news_of
+from cipherward_compute.instructions import OrderKey, OrderMalformed, instruction_of
+from cipherward_compute.progress import BlockTime
+from cipherward_compute.reports import Reports, ReportSigner
+from cipherward_compute.store import BlockEffects, ChainStore, Outcome, PendingReport, Taken
+from cipherward_compute.studies import News
+from cipherward_compute.tasks import Tasks
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Consequences:
+    """What is woken once a block's effects are on disk."""
+
+    tasks: Tasks
+    reports: Reports
+    news: News
+
+
+class BlockHandler:
+    """Takes what verified blocks order this member to do."""
+
+    def __init__(
+        self,
+        member: str,
+        store: ChainStore,
+        time: BlockTime,
+        signer: ReportSigner,
+        consequences: Consequences,
+    ) -> None:
+        self._member = member
+        self._store = store
+        self._time = time
+        self._signer = signer
+        self._then = consequences
+
+    async def handle(self, block: VerifiedBlock) -> None:
+        """Apply one block; returns when its effects are durable."""
+        self._time.saw(block.next_time_ns)
+        news = BlockNews()
+        if block.transactions:
+            news = await asyncio.to_thread(news_of, block, self._member)
+        taken, reports = self._take(block)
+        lapsed = await self._store.apply(
+            BlockEffects(
+                block.height,
+                block.checkpoint.to_bytes(),
+                block.time_seconds,
+                tuple(news.proposed),
+                tuple(news.withdrawn),
+                tuple(news.delivered),
+                tuple(taken),
+                tuple(reports),
+                tuple(news.settled),
+                tuple(news.rebuilt),
+            )
+        )
+        metrics.HEIGHT.set(block.height)
+        for study in {t.instruction.shared.study for t in taken} | {*lapsed}:
+            self._then.news.tell(study)
+        for proposed in news.proposed:
+            self._then.news.tell(proposed.study)
+        if taken:
+            self._then.tasks.wake()
+        if reports or news.rebuilt:
+            self._then.reports.wake()
+
+    def _take(self, block: VerifiedBlock) -> tuple[list[Taken], list[PendingReport]]:
+        taken: list[Taken] = []
+        reports: list[PendingReport] = []
+        for order in block.orders:
+            if self._member not in _members(order):
+                continue
+            try:
+                instruction = instruction_of(order)
+            except OrderMalformed as error:
+                log.warning(
+                    "order_malformed", height=order.height, index=order.index, why=str(error)
+                )
+                key = OrderKey(order.height, order.index)
+                reports.append(self._signer.report(key, Outcome.FAILED, b""))
+                continue
+            if instruction is not None:
+                taken.append(Taken(instruction, order.to_bytes()))
+        return taken, reports
+
+
+def _members(order: Order) -> list[object]:
+    members = order.arguments.get("members", ())
+    return list(members) if isinstance(members, (list, tuple)) else []

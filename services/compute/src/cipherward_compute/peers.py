@@ -1,0 +1,169 @@
+"""Fetching what the other members' compute services have stored.
+
+A peer may be a block behind, restarting or away: whatever is not a wrong answer is asked again,
+until the contract gives the step up and its retirement cancels us. What a peer sends is judged by
+whoever asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc
+import structlog
+from grpc import aio
+
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
+from cipherward.compute.v1 import compute_service_pb2 as pb
+from cipherward.compute.v1.compute_service_pb2_grpc import ComputeServiceStub
+from cipherward_compute.errors import StepFailed
+from cipherward_compute.instructions import OrderKey, Stage
+
+R = TypeVar("R")
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+# A peer that waits for its block answers within a second of waiting; the bytes take milliseconds.
+CALL_SECONDS = 5.0
+# A peer that is a block behind is there in some milliseconds; one that restarts, in seconds.
+RETRY_SECONDS, RETRY_SECONDS_MAX = 0.01, 1.0
+# No step of a contract may take longer: then the contract has ended, heard or not.
+STEP_SECONDS_MAX = 86_400.0
+# Answers that say "not now"; any other is said at once and for good.
+PASSING = frozenset(
+    (
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.FAILED_PRECONDITION,  # NOT_YET_MADE, CHAIN_STALE
+        grpc.StatusCode.NOT_FOUND,  # STUDY_UNKNOWN: it has not seen the block
+        grpc.StatusCode.UNAUTHENTICATED,  # a certificate that is being renewed
+        grpc.StatusCode.INTERNAL,
+    )
+)
+STAGES: Mapping[Stage, pb.ContributionStage.ValueType] = {
+    "counts": pb.CONTRIBUTION_STAGE_COUNTS,
+    "values": pb.CONTRIBUTION_STAGE_VALUES,
+}
+
+
+class Peers:
+    """The other members' compute services. Enter it; its channels are opened at the first call."""
+
+    def __init__(self, open_to: Callable[[str], aio.Channel]) -> None:
+        """Describe the peers.
+
+        Args:
+            open_to: opens a channel to a member's compute service.
+        """
+        self._open_to = open_to
+        self._channels: dict[str, aio.Channel] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            await channel.close()
+
+    async def ceremony_message(self, member: str, study: bytes) -> bytes:
+        """Return what a member reveals to all."""
+        return await self._message(member, study, pb.CEREMONY_MESSAGE_KIND_PUBLIC_KEY_SHARE)
+
+    async def deal(self, member: str, study: bytes) -> bytes:
+        """Return a member's deal to this one."""
+        return await self._message(member, study, pb.CEREMONY_MESSAGE_KIND_DEAL)
+
+    async def contribution(self, member: str, study: bytes, stage: Stage) -> bytes:
+        """Return a member's ciphertext."""
+        request = pb.GetContributionRequest(study_id=study, stage=STAGES[stage])
+        stub = self._stub(member)
+        found = await _until_there(
+            member, lambda: stub.GetContribution(request, timeout=CALL_SECONDS)
+        )
+        return found.ciphertext
+
+    async def decryption_share(self, member: str, study: bytes, order: OrderKey) -> bytes:
+        """Return a member's share of the counts."""
+        request = pb.GetDecryptionShareRequest(
+            study_id=study, order=chain_pb.OrderRef(height=order.height, index=order.index)
+        )
+        stub = self._stub(member)
+        found = await _until_there(
+            member, lambda: stub.GetDecryptionShare(request, timeout=CALL_SECONDS)
+        )
+        return found.share
+
+    async def _message(
+        self, member: str, study: bytes, kind: pb.CeremonyMessageKind.ValueType
+    ) -> bytes:
+        request = pb.GetCeremonyMessageRequest(study_id=study, kind=kind)
+        stub = self._stub(member)
+        found = await _until_there(
+            member, lambda: stub.GetCeremonyMessage(request, timeout=CALL_SECONDS)
+        )
+        return found.message
+
+    def _stub(self, member: str) -> ComputeServiceStub:
+        if member not in self._channels:
+            self._channels[member] = self._open_to(member)
+        return ComputeServiceStub(self._channels[member])
+
+
+async def from_all(members: tuple[str, ...], fetch: Callable[[str], Awaitable[R]]) -> dict[str, R]:
+    """Return what `fetch` answers for each member, all asked at once.
+
+    Raises:
+        StepFailed: one of them gave a refusal that does not pass.
+    """
+    found: dict[str, R] = {}
+
+    async def one(member: str) -> None:
+        found[member] = await fetch(member)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for member in members:
+                group.create_task(one(member))
+    except* StepFailed as several:
+        raise next(iter(_leaves(several))) from None
+    return {member: found[member] for member in members}
+
+
+def _leaves(group: BaseExceptionGroup[StepFailed]) -> list[StepFailed]:
+    leaves: list[StepFailed] = []
+    for error in group.exceptions:
+        leaves.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return leaves
+
+
+async def _until_there(member: str, call: Callable[[], Awaitable[R]]) -> R:
+    """Call until it is answered.
+
+    Raises:
+        StepFailed: a refusal that does not pass, or none for a day.
+    """
+    pause = RETRY_SECONDS
+    try:
+        async with asyncio.timeout(STEP_SECONDS_MAX):
+            while True:
+                try:
+                    return await call()
+                except aio.AioRpcError as error:
+                    code: grpc.StatusCode = error.code()
+                    if code not in PASSING:
+                        raise StepFailed(f"{member} refuses: {code.name}") from None
+                    log.debug("peer_asked_again", member=member, code=code.name)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, RETRY_SECONDS_MAX)
+    except TimeoutError:
+        raise StepFailed(f"{member} has not answered for a day") from None

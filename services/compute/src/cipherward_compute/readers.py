@@ -1,0 +1,90 @@
+"""Who may read what about a study: its members and whoever requested it, by signed reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
+from cipherward_chain import reads
+from cipherward_chain.acts import ID_BYTES
+from cipherward_chain.reads import Reader, ReadGate
+from cipherward_compute.errors import NotReleased, ReadMalformed, ReadRejected
+from cipherward_compute.instructions import OrderKey
+from cipherward_compute.studies import Studies, Study
+
+# A reader sees its block proven some milliseconds before we do, and asks at once.
+STUDY_WAIT_SECONDS = 2.0
+
+
+class StudyReads:
+    """Turns authorised reads into the studies that they are about."""
+
+    def __init__(self, gate: ReadGate, member_keys: Mapping[str, bytes], studies: Studies) -> None:
+        """Describe the check.
+
+        Args:
+            gate: form, chain, time, signature and replay of a read.
+            member_keys: Ed25519 key by member id, from the registry.
+            studies: what is known here.
+        """
+        self._gate = gate
+        self._member_keys = member_keys
+        self._studies = studies
+
+    async def study_of(self, read: chain_pb.AuthorizedRead, method: str) -> Study:
+        """Return the study that a member or the requester asks about.
+
+        Raises:
+            ReadMalformed: out of form.
+            ReadRejected: not authorised, or by somebody else.
+            StudyUnknown: there is no such study.
+        """
+        reader = self._reader(read, method)
+        study = await self._studies.known(reader.object, STUDY_WAIT_SECONDS)
+        if not self._is_requester(reader, study) and not self._is_member(reader, study):
+            raise ReadRejected
+        return study
+
+    async def released_to(self, read: chain_pb.AuthorizedRead, method: str) -> Study:
+        """Return the study whose result the requester asks for, released by the order it names.
+
+        Raises:
+            ReadMalformed: out of form, or it names no order.
+            ReadRejected: not authorised, or not by the requester.
+            StudyUnknown: there is no such study.
+            NotReleased: that order has released no result of it, or not yet here.
+        """
+        reader = self._reader(read, method)
+        if reader.order is None:
+            raise ReadMalformed("the read names no order")
+        study = await self._studies.known(reader.object, STUDY_WAIT_SECONDS)
+        if not self._is_requester(reader, study):
+            raise ReadRejected
+        if study.release != OrderKey(*reader.order):
+            raise NotReleased("that order has released no result here")
+        return study
+
+    def _is_member(self, reader: Reader, study: Study) -> bool:
+        key = self._member_keys.get(reader.member)
+        return (
+            reader.kind == "member" and reader.member in study.members and reader.public_key == key
+        )
+
+    @staticmethod
+    def _is_requester(reader: Reader, study: Study) -> bool:
+        return (
+            reader.kind == "pseudonym"
+            and bool(study.requester)
+            and reader.public_key == study.requester
+        )
+
+    def _reader(self, read: chain_pb.AuthorizedRead, method: str) -> Reader:
+        try:
+            reader = self._gate.check(read, method)
+        except reads.ReadMalformed as error:
+            raise ReadMalformed(str(error)) from None
+        except reads.ReadRejected:
+            raise ReadRejected from None
+        if len(reader.object) != ID_BYTES:
+            raise ReadMalformed(f"the object of the read is not an instance id: {ID_BYTES} bytes")
+        return reader

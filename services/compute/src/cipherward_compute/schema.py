@@ -1,0 +1,127 @@
+"""The SQLite schema, oldest version first; released scripts never change."""
+
+from __future__ import annotations
+
+SCHEMA: tuple[str, ...] = (
+    """
+    CREATE TABLE data_sets (
+        name        TEXT PRIMARY KEY,
+        version     BLOB NOT NULL,                 -- another one with every change
+        variables   BLOB NOT NULL,                 -- canonical array of texts
+        patients    INTEGER NOT NULL,
+        sealed      BLOB NOT NULL                  -- the values, little-endian doubles
+    ) WITHOUT ROWID;
+    CREATE TABLE contribute_requests (
+        number      INTEGER PRIMARY KEY AUTOINCREMENT,
+        request_id  TEXT NOT NULL UNIQUE,
+        name        BLOB NOT NULL,                 -- of the content, keyed
+        patients    INTEGER NOT NULL
+    );
+
+    CREATE TABLE specs (                           -- that wait for a start order
+        digest      BLOB PRIMARY KEY,
+        spec        BLOB NOT NULL,
+        put_at      INTEGER NOT NULL
+    );
+    CREATE INDEX specs_by_age ON specs (put_at);
+
+    CREATE TABLE studies (
+        study       BLOB PRIMARY KEY,
+        requester   BLOB NOT NULL,                 -- Ed25519 key that instantiated
+        members     BLOB NOT NULL,                 -- canonical array of texts
+        lapses      INTEGER NOT NULL,              -- block time until which it may be approved
+        stage       TEXT NOT NULL,
+        steps_done  INTEGER NOT NULL DEFAULT 0,
+        ended       INTEGER NOT NULL DEFAULT 0,
+        failure     TEXT NOT NULL DEFAULT '',
+        release_height INTEGER NOT NULL DEFAULT 0,
+        release_number INTEGER NOT NULL DEFAULT 0,
+        release_set BLOB NOT NULL DEFAULT x'80',   -- canonical array of texts, at first empty
+        spec        BLOB NOT NULL DEFAULT x'',
+        version     BLOB NOT NULL DEFAULT x''      -- of the data set that was counted
+    );
+    CREATE TABLE opened (                          -- what peers may fetch: all have committed
+        study       BLOB NOT NULL,
+        what        TEXT NOT NULL,
+        PRIMARY KEY (study, what)
+    ) WITHOUT ROWID;
+    CREATE TABLE delivered (                       -- who has reported its part of the result
+        study       BLOB NOT NULL,
+        member      TEXT NOT NULL,
+        PRIMARY KEY (study, member)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE ceremonies (
+        study       BLOB PRIMARY KEY,
+        secret_salt BLOB NOT NULL,                 -- empty once the key share is made
+        noise_salt  BLOB NOT NULL,
+        message     BLOB NOT NULL,                 -- what this member reveals
+        public_key  BLOB NOT NULL DEFAULT x'',
+        key_share   BLOB NOT NULL DEFAULT x''      -- sealed
+    );
+    CREATE TABLE deals (                           -- sealed, until the key share is made
+        study       BLOB NOT NULL,
+        dealer      TEXT NOT NULL,
+        receiver    TEXT NOT NULL,
+        sealed      BLOB NOT NULL,
+        PRIMARY KEY (study, dealer, receiver)
+    );
+    CREATE TABLE revealed (                        -- peers' messages, until the key is combined
+        study       BLOB NOT NULL,
+        member      TEXT NOT NULL,
+        message     BLOB NOT NULL,
+        PRIMARY KEY (study, member)
+    );
+
+    CREATE TABLE ciphertexts (
+        study       BLOB NOT NULL,
+        stage       TEXT NOT NULL,                 -- counts or values
+        own         BLOB NOT NULL,                 -- this member's contribution
+        total       BLOB NOT NULL DEFAULT x'',     -- the sum of all
+        total_c1    BLOB NOT NULL DEFAULT x'',     -- the digest of its key and c1
+        own_patients INTEGER NOT NULL,
+        PRIMARY KEY (study, stage)
+    );
+    CREATE TABLE shares (                          -- one for ever of a key and a c1
+        key_digest  BLOB NOT NULL,
+        c1_digest   BLOB NOT NULL,
+        study       BLOB NOT NULL,
+        height      INTEGER NOT NULL,
+        number      INTEGER NOT NULL,
+        online      BLOB NOT NULL,                 -- the set's points, ascending
+        recipient   BLOB NOT NULL,                 -- empty: the guardians
+        share       BLOB NOT NULL,                 -- sealed
+        PRIMARY KEY (key_digest, c1_digest)
+    );
+    CREATE UNIQUE INDEX shares_by_order ON shares (height, number);
+
+    CREATE TABLE orders (                          -- taken, and not carried out
+        height      INTEGER NOT NULL,
+        number      INTEGER NOT NULL,
+        study       BLOB NOT NULL,
+        instruction TEXT NOT NULL,
+        octets      BLOB NOT NULL,
+        PRIMARY KEY (height, number)
+    );
+    CREATE INDEX orders_by_study ON orders (study);
+
+    CREATE TABLE reports (
+        height      INTEGER NOT NULL,
+        number      INTEGER NOT NULL,
+        outcome     TEXT NOT NULL,
+        digest      BLOB NOT NULL,
+        payload     BLOB NOT NULL,                 -- the signed transaction
+        transaction_id BLOB NOT NULL,
+        expires     INTEGER NOT NULL,
+        PRIMARY KEY (height, number)
+    );
+    CREATE INDEX reports_by_transaction ON reports (transaction_id);
+
+    CREATE TABLE position (                        -- one row: how far the chain was followed
+        only_one    INTEGER PRIMARY KEY CHECK (only_one = 1),
+        height      INTEGER NOT NULL,
+        checkpoint  BLOB NOT NULL
+    );
+    INSERT INTO position VALUES (1, 0, x'');
+    """,
+)

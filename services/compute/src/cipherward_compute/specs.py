@@ -1,0 +1,88 @@
+"""Study texts that wait for the order that names them.
+
+Anybody may hand one over, so there is a bound on how many wait and on how long. A text grants
+nothing: the chain names it by its digest, and approves it, or does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+
+from cipherward_compute.datasets import DataSets
+from cipherward_compute.errors import StudySpecsFull, VariableUnknown
+from cipherward_compute.spec import StudySpec, parse_spec
+from cipherward_kit.database import Database
+
+# A study may wait a day for its approval (the longest step), and as long for its key.
+WAITING_SECONDS = 2 * 86_400
+
+
+class Specs:
+    """Takes and finds study texts."""
+
+    def __init__(
+        self, database: Database, data_sets: DataSets, waiting_max: int, clock: Callable[[], float]
+    ) -> None:
+        """Describe the store.
+
+        Args:
+            database: where they are kept.
+            data_sets: this member's, whose variables studies name.
+            waiting_max: texts that may wait.
+            clock: Unix seconds now.
+        """
+        self._database = database
+        self._data_sets = data_sets
+        self._waiting_max = waiting_max
+        self._clock = clock
+
+    async def put(self, octets: bytes) -> bytes:
+        """Keep a text and return its digest; the same text again changes nothing.
+
+        Raises:
+            StudySpecMalformed: not the text of a study.
+            VariableUnknown: this member's data set has no such variable.
+            StudySpecsFull: too many wait.
+        """
+        spec = await asyncio.to_thread(parse_spec, octets)
+        await self._check_variables(spec)
+        now = int(self._clock())
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM specs WHERE put_at < ?", (now - WAITING_SECONDS,))
+            known = connection.execute("SELECT 1 FROM specs WHERE digest = ?", (spec.digest,))
+            if known.fetchone() is not None:
+                return
+            (waiting,) = connection.execute("SELECT count(*) FROM specs").fetchone()
+            if waiting >= self._waiting_max:
+                raise StudySpecsFull(
+                    f"{waiting} study texts wait; try again later", specs_max=self._waiting_max
+                )
+            connection.execute("INSERT INTO specs VALUES (?, ?, ?)", (spec.digest, octets, now))
+
+        await self._database.write(work)
+        return spec.digest
+
+    async def find(self, digest: bytes) -> bytes | None:
+        """Return the text of that digest, or None."""
+
+        def work(connection: sqlite3.Connection) -> bytes | None:
+            row = connection.execute("SELECT spec FROM specs WHERE digest = ?", (digest,))
+            found = row.fetchone()
+            return None if found is None else found[0]
+
+        return await self._database.read(work)
+
+    async def _check_variables(self, spec: StudySpec) -> None:
+        columns = await self._data_sets.variables(spec.data_set)
+        if columns is None:  # another member may have it; here the study will fail
+            return
+        for name in spec.plan.names:
+            if name not in columns:
+                raise VariableUnknown(
+                    f"{spec.data_set} has no variable {name}",
+                    data_set=spec.data_set,
+                    variable=name,
+                )

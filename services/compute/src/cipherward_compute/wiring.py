@@ -1,0 +1,223 @@
+"""What a running compute service is made of, put together by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from grpc import aio
+
+from cipherward_chain.authorization import MemberSigner
+from cipherward_chain.checkpoint import Checkpoint
+from cipherward_chain.feed import BlockFeed
+from cipherward_chain.follower import Follower
+from cipherward_chain.genesis import Genesis
+from cipherward_chain.light import LightClient
+from cipherward_chain.reads import ReadGate
+from cipherward_compute import arithmetic
+from cipherward_compute.ceremony import PROFILE, CeremonySteps
+from cipherward_compute.ciphertexts import Ciphertexts
+from cipherward_compute.config import ComputeConfig
+from cipherward_compute.contributions import ContributionSteps
+from cipherward_compute.datasets import DataSets
+from cipherward_compute.errors import ChainStale
+from cipherward_compute.exchange import Exchange
+from cipherward_compute.guardian import Guardian
+from cipherward_compute.keyring import Keyring
+from cipherward_compute.member import Member
+from cipherward_compute.orders import BlockHandler, Consequences
+from cipherward_compute.peers import Peers
+from cipherward_compute.progress import BlockTime, Freshness
+from cipherward_compute.readers import StudyReads
+from cipherward_compute.release import ReleaseSteps
+from cipherward_compute.reports import Reports, ReportSigner, SubmitBatch
+from cipherward_compute.schema import SCHEMA
+from cipherward_compute.service import ComputeService, Jobs
+from cipherward_compute.shares import ShareLog
+from cipherward_compute.specs import Specs
+from cipherward_compute.store import ChainStore
+from cipherward_compute.studies import News, Studies
+from cipherward_compute.tasks import Outbound, Steps, Tasks
+from cipherward_compute.vault import CeremonyRoot, Vault, read_key
+from cipherward_kit.database import Database
+from cipherward_kit.datafolder import DataFolder
+from cipherward_kit.drain import Drain
+from cipherward_kit.jobs import WorkerPool
+from cipherward_kit.readiness import Readiness
+
+DATABASE_NAME = "compute.db"
+FRESH_LOOK_SECONDS = 1.0  # how often health looks whether the chain still speaks
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the service needs of others: blocks, the ledger, its peers, and the time.
+
+    feed: proven blocks, untrusted. submit: the ledger's SubmitBatch. open_peer: opens a channel to
+    a member's compute service. clock: Unix seconds now.
+    """
+
+    feed: BlockFeed
+    submit: SubmitBatch
+    open_peer: Callable[[str], aio.Channel]
+    clock: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """This member's keys, 32 bytes each."""
+
+    member: bytes
+    ceremony: bytes
+    data: bytes
+
+    @classmethod
+    def read(cls, config: ComputeConfig) -> Keys:
+        """Read the files that the configuration names, or raise `KeyFileUnusable`."""
+        return cls(
+            read_key(config.member_key_file, "CIPHERWARD_MEMBER_KEY_FILE"),
+            read_key(config.ceremony_key_file, "CIPHERWARD_CEREMONY_KEY_FILE"),
+            read_key(config.data_key_file, "CIPHERWARD_DATA_KEY_FILE"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Everything that is kept, over one database."""
+
+    chain: ChainStore
+    studies: Studies
+    data_sets: DataSets
+    specs: Specs
+    keyring: Keyring
+    ciphertexts: Ciphertexts
+    shares: ShareLog
+
+    @classmethod
+    def over(
+        cls, database: Database, vault: Vault, config: ComputeConfig, clock: Callable[[], float]
+    ) -> Stores:
+        """Return the stores of a database."""
+        data_sets = DataSets(database, vault)
+        return cls(
+            ChainStore(database),
+            Studies(database, News()),
+            data_sets,
+            Specs(database, data_sets, config.specs_waiting_max, clock),
+            Keyring(database, vault),
+            Ciphertexts(database),
+            ShareLog(database, vault),
+        )
+
+
+@asynccontextmanager
+async def open_compute(
+    config: ComputeConfig, genesis: Genesis, outside: Outside, readiness: Readiness, drain: Drain
+) -> AsyncGenerator[ComputeService]:
+    """Open folder, store and workers, follow the chain, and yield the service on top of them.
+
+    Raises:
+        CannotStart: one of its subclasses says what is wrong with a key, the folder or the store.
+    """
+    async with AsyncExitStack() as stack:
+        keys = await asyncio.to_thread(Keys.read, config)
+        folder = DataFolder(config.data_dir, genesis.chain_id)
+        await asyncio.to_thread(stack.enter_context, folder)
+        database = Database(folder.path / DATABASE_NAME, SCHEMA)
+        await stack.enter_async_context(database)
+        # Deleted key shares are overwritten, not only unlinked.
+        await database.read(lambda connection: connection.execute("PRAGMA secure_delete = ON"))
+        pool = WorkerPool(config.workers, config.jobs_waiting_max, arithmetic.__name__)
+        await stack.enter_async_context(pool)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(max(1, config.workers)):
+                group.create_task(pool.run(arithmetic.warm, PROFILE))
+        readiness.set("store", True)
+        stores = Stores.over(database, Vault(keys.data), config, outside.clock)
+        places = {member.id: member.index for member in genesis.members.values()}
+        member = Member(config.member, genesis.chain_id, places, pool)
+        peers = await stack.enter_async_context(Peers(outside.open_peer))
+        fresh, block_time = Freshness(), BlockTime()
+        signer = ReportSigner(MemberSigner(member.id, keys.member), genesis.chain_id, block_time)
+        reports = Reports(stores.chain, signer, outside.submit)
+        news = stores.studies.news
+        tasks = Tasks(
+            stores.chain,
+            _steps(member, stores, CeremonyRoot(keys.ceremony), peers),
+            Outbound(signer, reports, news),
+            fresh.require,
+            config.studies_at_once_max,
+        )
+        handler = BlockHandler(
+            member.id, stores.chain, block_time, signer, Consequences(tasks, reports, news)
+        )
+        stored = await stores.chain.checkpoint()
+        checkpoint = Checkpoint.from_bytes(stored) if stored else None
+        follower = Follower(
+            outside.feed,
+            LightClient(genesis.trust_root(), checkpoint),
+            handler.handle,
+            genesis.parameters.fresh_seconds,
+            clock=outside.clock,
+        )
+        if checkpoint is not None:
+            block_time.saw(checkpoint.next_time_ns)
+        fresh.watch(follower)
+        member_keys = {m.id: m.public_key for m in genesis.members.values()}
+        gate = ReadGate(genesis.chain_id, outside.clock)
+        async with _running(
+            follower.run(), tasks.run(), reports.run(), _show_freshness(fresh, readiness)
+        ):
+            yield ComputeService(
+                Jobs(
+                    stores.data_sets,
+                    stores.specs,
+                    stores.studies,
+                    StudyReads(gate, member_keys, stores.studies),
+                    Exchange(
+                        member.id,
+                        stores.studies,
+                        (stores.keyring, stores.ciphertexts, stores.shares),
+                        fresh.require,
+                    ),
+                    drain,
+                )
+            )
+
+
+def _steps(member: Member, stores: Stores, root: CeremonyRoot, peers: Peers) -> Steps:
+    keys = (stores.keyring, stores.ciphertexts)
+    guardian = Guardian(member, root, stores.keyring, stores.shares)
+    return Steps(
+        CeremonySteps(member, root, stores.keyring, peers),
+        ContributionSteps(member, stores.studies, stores.specs, stores.data_sets, keys, peers),
+        ReleaseSteps(member, stores.studies, guardian, keys, peers),
+    )
+
+
+@asynccontextmanager
+async def _running(*work: Awaitable[None]) -> AsyncGenerator[None]:
+    """Run `work`, none of which ends by itself, while the context is open."""
+
+    async def carry_on(one: Awaitable[None]) -> None:
+        await one
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(carry_on(one)) for one in work]
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+async def _show_freshness(fresh: Freshness, readiness: Readiness) -> None:
+    while True:
+        try:
+            fresh.require()
+        except ChainStale as error:
+            readiness.set("chain", False, str(error))
+        else:
+            readiness.set("chain", True)
+        await asyncio.sleep(FRESH_LOOK_SECONDS)

@@ -1,0 +1,482 @@
+"""Four hospitals with real compute services over real sockets, and the genuine chain they follow.
+
+The orders of a study are those of its contract, one after another; what a contract would decide
+from the reports is written out in `StudyRun`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import secrets
+import uuid
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+from grpc import aio
+
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
+from cipherward.compute.v1 import compute_service_pb2 as pb
+from cipherward.compute.v1.compute_service_pb2_grpc import (
+    ComputeServiceStub,
+    add_ComputeServiceServicer_to_server,
+)
+from cipherward.ledger.v1 import ledger_service_pb2 as ledger_pb
+from cipherward_chain.authorization import MemberSigner, PseudonymSigner
+from cipherward_chain.canonical import Value, encode
+from cipherward_chain.domains import ceremony_seed
+from cipherward_chain.orders import Order
+from cipherward_chain.reads import build_read
+from cipherward_chain.results import TransactionResult
+from cipherward_chain.testing import GENESIS_TIME_NS, TestChain, make_genesis, seed_of
+from cipherward_chain.transactions import (
+    build_transaction,
+    check_authorization,
+    parse_transaction,
+)
+from cipherward_chain.wire import NANOS
+from cipherward_compute.config import ComputeConfig
+from cipherward_compute.instructions import OrderKey
+from cipherward_compute.service import DOMAIN, GET_RESULT, GET_STUDY, WATCH_STUDY
+from cipherward_compute.spec import StudySpec, spec_bytes
+from cipherward_compute.wiring import Outside, open_compute
+from cipherward_kit.channels import open_channel
+from cipherward_kit.drain import Drain
+from cipherward_kit.readiness import Readiness
+from cipherward_kit.testing import (
+    Served,
+    TestAlliance,
+    eventually,
+    promises_last,
+    serve_in_process,
+)
+from cipherward_threshold.encryption import c1_digest
+from cipherward_threshold.study import STATISTICS, Rows, StudyPlan, StudyStatistics, Variable
+from cipherward_threshold.switching import RequesterKey, combine_switched
+
+MEMBERS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
+THRESHOLD = 3
+MINIMUM = 20
+PROFILE = "additive-1"
+NAMES = ("age", "bmi", "bp", "progression")
+PLAN = StudyPlan(tuple(Variable(name, 0.0, 400.0) for name in NAMES), "progression", STATISTICS, 24)
+REQUESTER_SEED = seed_of("researcher")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    promises_last(items)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lasting_grpc() -> Iterator[None]:
+    """Keep grpc's own sockets for all tests: closing them between two would look like blocking."""
+    aio.init_grpc_aio()
+    yield
+    aio.shutdown_grpc_aio()
+
+
+@pytest.fixture(autouse=True)
+def watched_loop(lasting_grpc: None) -> Iterator[BlockBuster]:
+    """Nothing that this service calls may block the event loop."""
+    with blockbuster_ctx("cipherward_compute") as watching:
+        yield watching
+
+
+def patients(count: int, seed: int) -> Rows:
+    """Return rows of made-up patients with a known relation."""
+    numbers = np.random.default_rng(seed)
+    x = numbers.uniform(10, 90, (count, 3)).round(1)
+    y = 40 + x @ np.array([0.5, 2.0, -0.3]) + numbers.normal(0, 9, count)
+    return np.column_stack([x, y.round(0)])
+
+
+class Clock:
+    """The local clock of every hospital, in Unix seconds; it stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.seconds = GENESIS_TIME_NS / NANOS + 1
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class ReportLedger:
+    """The ledger's other side: it checks what members submit and puts it into a block."""
+
+    def __init__(self, chain: TestChain) -> None:
+        self.chain = chain
+        self.reports: dict[OrderKey, dict[str, chain_pb.Report]] = {}
+        self.refusal = ""  # what the chain answers in the block
+        self.verdict = ""  # what the ledger answers at once
+        self.away = False
+        self.submitted = 0
+
+    async def submit(
+        self,
+        request: ledger_pb.SubmitBatchRequest,
+        /,
+        *,
+        timeout: float,  # noqa: ASYNC109 - grpc's
+    ) -> ledger_pb.SubmitBatchResponse:
+        self.submitted += 1
+        if self.away:
+            raise aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, aio.Metadata(), aio.Metadata())
+        verdicts = [self._take(raw) for raw in request.transactions]
+        return ledger_pb.SubmitBatchResponse(verdicts=verdicts)
+
+    def _take(self, raw: bytes) -> ledger_pb.SubmitVerdict:
+        parsed = parse_transaction(raw)
+        check_authorization(parsed, self.chain.genesis.chain_id)
+        if not self.verdict:
+            member = parsed.authorization.member.member_id
+            for act in parsed.body.acts:
+                order = OrderKey(act.report.order.height, act.report.order.index)
+                if not self.refusal:
+                    self.reports.setdefault(order, {})[member] = act.report
+            self.chain.append([raw], results=[TransactionResult(reason=self.refusal)])
+        return ledger_pb.SubmitVerdict(transaction_id=parsed.id, reason=self.verdict)
+
+
+@dataclass(slots=True)
+class Hospital:
+    """A member's running compute service, which can be stopped and started again."""
+
+    member: str
+    config: ComputeConfig
+    world: World
+    served: Served | None = None
+    port: int = 0  # free at the first start, the same ever after
+    readiness: Readiness = field(default_factory=lambda: Readiness("store", "chain"))
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def start(self) -> None:
+        self._stack = AsyncExitStack()
+        self.readiness, drain = Readiness("store", "chain"), Drain()
+        chain = self.world.chain
+        outside = Outside(chain, self.world.ledger.submit, self._open_peer, self.world.clock)
+        service = await self._stack.enter_async_context(
+            open_compute(self.config, chain.genesis, outside, self.readiness, drain)
+        )
+        self.served = await self._stack.enter_async_context(
+            serve_in_process(
+                lambda server: add_ComputeServiceServicer_to_server(service, server),
+                domain=DOMAIN,
+                alliance=self.world.alliance,
+                service="compute",
+                member=self.member,
+                readiness=self.readiness,
+                drain=drain,
+                listen=f"127.0.0.1:{self.port}",
+            )
+        )
+        self.port = self.served.ports.listen
+
+    async def stop(self) -> None:
+        self.served = None
+        await self._stack.aclose()
+
+    def stub(self, member: str = "", service: str = "client") -> ComputeServiceStub:
+        """Return the service as a service of a member (by default this one) calls it."""
+        assert self.served is not None
+        return ComputeServiceStub(self.served.channel_as(member or self.member, service))
+
+    def holder(self) -> ComputeServiceStub:
+        assert self.served is not None
+        return ComputeServiceStub(self.served.holder_channel())
+
+    async def contribute(self, rows: Rows, names: Sequence[str] = NAMES) -> str:
+        request_id = str(uuid.uuid4())
+        await self.stub().Contribute(
+            pb.ContributeRequest(
+                request_id=request_id,
+                data_set="cohort-1",
+                variables=names,
+                values=rows.ravel().tolist(),
+            )
+        )
+        return request_id
+
+    def _open_peer(self, member: str) -> aio.Channel:
+        return open_channel(
+            f"127.0.0.1:{self.world.hospitals[member].port}",
+            identity=self.world.alliance.identity(self.member, "compute"),
+            registry=self.world.alliance.registry,
+            peer_member=member,
+            peer_service="compute",
+        )
+
+
+@dataclass(slots=True)
+class World:
+    """The chain, its ledger, the hospitals and their clock."""
+
+    alliance: TestAlliance
+    chain: TestChain
+    member_seeds: Mapping[str, bytes]
+    clock: Clock
+    ledger: ReportLedger
+    hospitals: dict[str, Hospital] = field(default_factory=dict[str, Hospital])
+
+    def append(self, *acts: chain_pb.Act, orders: Sequence[Order] = (), signer: Any = None) -> None:
+        """Make a block with one transaction, by default one that does nothing."""
+        chosen = acts or (chain_pb.Act(tick=chain_pb.Tick()),)
+        self.chain.append(
+            [
+                build_transaction(
+                    chosen,
+                    chain_id=self.chain.genesis.chain_id,
+                    expires_at=int(self.clock.seconds) + 60,
+                    signer=signer or MemberSigner("hospital-a", self.member_seeds["hospital-a"]),
+                )
+            ],
+            orders=orders,
+        )
+
+    def read(
+        self, method: str, study: bytes, *, signer: Any = None, order: OrderKey | None = None
+    ) -> chain_pb.AuthorizedRead:
+        return build_read(
+            method,
+            study,
+            chain_id=self.chain.genesis.chain_id,
+            signer=signer or PseudonymSigner(REQUESTER_SEED),
+            time_ns=int(self.clock.seconds * NANOS),
+            order=None if order is None else (order.height, order.index),
+        )
+
+    def member_signer(self, member: str) -> MemberSigner:
+        return MemberSigner(member, self.member_seeds[member])
+
+
+@dataclass(slots=True)
+class StudyRun:
+    """One study, driven as its contract would drive it."""
+
+    world: World
+    spec: StudySpec
+    requester: RequesterKey
+    study: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+    members: tuple[str, ...] = MEMBERS
+    threshold: int = THRESHOLD
+    key_digest: bytes = bytes(32)
+    commitments: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    reveals: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    release: OrderKey | None = None
+
+    async def put_spec(self) -> bytes:
+        for hospital in self.world.hospitals.values():
+            answer = await hospital.holder().PutStudySpec(
+                pb.PutStudySpecRequest(spec=spec_bytes(self.spec))
+            )
+            assert answer.digest == hashlib.sha256(spec_bytes(self.spec)).digest()
+        return hashlib.sha256(spec_bytes(self.spec)).digest()
+
+    def instantiate(self, step_seconds: int = 600) -> None:
+        terms = encode({"members": list(self.members), "step_seconds": step_seconds})
+        act = chain_pb.Instantiate(template="study", version=1, instance_id=self.study, terms=terms)
+        self.world.append(chain_pb.Act(instantiate=act), signer=PseudonymSigner(REQUESTER_SEED))
+
+    def order(self, instruction: str, **arguments: Value) -> OrderKey:
+        """Give an order to the study's members."""
+        height = self.world.chain.next_height()
+        named = {"study": self.study, "members": list(self.members), **arguments}
+        order = Order(height, 0, self.study, "study", instruction, named)
+        self.world.append(orders=[order])
+        return OrderKey(height, 0)
+
+    async def reports(
+        self, order: OrderKey, members: Sequence[str] = ()
+    ) -> dict[str, chain_pb.Report]:
+        """Wait for the reports of `members` (all) about an order."""
+        wanted = set(members or self.members)
+        found = self.world.ledger.reports
+        await eventually(
+            lambda: wanted <= set(found.get(order, {})), seconds=20, what=f"reports of {order}"
+        )
+        return dict(found[order])
+
+    async def done(self, order: OrderKey, members: Sequence[str] = ()) -> dict[str, bytes]:
+        """Wait for reports, all of them good; return their digests."""
+        reports = await self.reports(order, members)
+        assert {r.outcome for r in reports.values()} == {chain_pb.OUTCOME_DONE}, reports
+        return {member: reports[member].digest for member in sorted(reports)}
+
+    def ceremony_order(self, step: str) -> OrderKey:
+        seed = ceremony_seed(self.world.chain.genesis.chain_id, 1, self.study)
+        return self.order(
+            "run_key_ceremony",
+            step=step,
+            threshold=self.threshold,
+            seed=seed,
+            commitments=self.commitments,
+            reveals=self.reveals,
+        )
+
+    async def ceremony(self) -> None:
+        self.commitments = await self.done(self.ceremony_order("commit"))
+        self.reveals = await self.done(self.ceremony_order("reveal"))
+        (self.key_digest,) = set((await self.done(self.ceremony_order("confirm"))).values())
+
+    def start_order(
+        self, stage: str, step: str, commitments: Mapping[str, bytes] | None = None, **other: Value
+    ) -> OrderKey:
+        arguments: dict[str, Value] = {
+            "stage": stage,
+            "step": step,
+            "threshold": self.threshold,
+            "minimum": self.spec.minimum,
+            "spec_digest": hashlib.sha256(spec_bytes(self.spec)).digest(),
+            "requester_key_digest": self.spec.requester_key_digest,
+            "key_digest": self.key_digest,
+            "commitments": dict(commitments or {}),
+        }
+        return self.order("start_study", **{**arguments, **other})
+
+    async def summed(self, stage: str) -> bytes:
+        """Let all encrypt and add; return the digest of the sum's c1."""
+        commitments = await self.done(self.start_order(stage, "commit"))
+        (digest,) = set((await self.done(self.start_order(stage, "verify", commitments))).values())
+        return digest
+
+    def release_order(
+        self, instruction: str, digest: bytes, online: Sequence[str], **other: Value
+    ) -> OrderKey:
+        arguments: dict[str, Value] = {
+            "set": list(online),
+            "digest": digest,
+            "threshold": self.threshold,
+            "key_digest": self.key_digest,
+        }
+        if instruction == "release_counts":
+            arguments["minimum"] = self.spec.minimum
+        else:
+            arguments["requester_key_digest"] = self.spec.requester_key_digest
+        return self.order(instruction, **{**arguments, **other})
+
+    async def to_counts(self) -> bytes:
+        """Run up to the counts' sum; return its digest."""
+        await self.put_spec()
+        self.instantiate()
+        await self.ceremony()
+        return await self.summed("counts")
+
+    async def to_values(self, online: Sequence[str] = MEMBERS[:3]) -> bytes:
+        """Run up to the values' sum; return its digest."""
+        counts = await self.to_counts()
+        await self.done(self.release_order("release_counts", counts, online))
+        return await self.summed("values")
+
+    async def to_result(self, online: Sequence[str] = MEMBERS[:3]) -> bytes:
+        """Run up to the release; return the digest of the values' sum."""
+        digest = await self.to_values(online)
+        self.release = self.release_order("release_result", digest, online)
+        await self.done(self.release, online)
+        return digest
+
+    async def result_of(self, member: str) -> pb.GetResultResponse:
+        read = self.world.read(GET_RESULT, self.study, order=self.release)
+        return await self.world.hospitals[member].holder().GetResult(pb.GetResultRequest(read=read))
+
+    async def totals(self, digest: bytes, online: Sequence[str] = MEMBERS[:3]) -> list[int]:
+        """Fetch every part as the researcher, check it and decrypt."""
+        parts = [await self.result_of(member) for member in online]
+        (ciphertext,) = {part.ciphertext for part in parts}
+        assert c1_digest(PROFILE, ciphertext) == digest
+        assert {tuple(part.contributors) for part in parts} == {self.members}
+        switched = combine_switched(PROFILE, ciphertext, [part.share for part in parts])
+        return self.requester.decrypt(switched, self.spec.plan.sum_slots)
+
+    def finish(self, totals: Sequence[int]) -> StudyStatistics:
+        return self.spec.plan.finish(totals)
+
+    async def seen_at(self, member: str) -> pb.Study:
+        """Return the study as a member sees it, read by that member."""
+        signer = self.world.member_signer(member)
+        read = self.world.read(GET_STUDY, self.study, signer=signer)
+        answer = await self.world.hospitals[member].holder().GetStudy(pb.GetStudyRequest(read=read))
+        return answer.study
+
+    def watch(self, member: str) -> Any:
+        read = self.world.read(WATCH_STUDY, self.study)
+        return self.world.hospitals[member].holder().WatchStudy(pb.WatchStudyRequest(read=read))
+
+
+@pytest.fixture(scope="session")
+def requester() -> RequesterKey:
+    return RequesterKey.generate(PROFILE, b"r" * 32)
+
+
+@pytest.fixture(scope="session")
+def spec(requester: RequesterKey) -> StudySpec:
+    return StudySpec(
+        "cohort-1", PLAN, ("y", "", "mmHg", ""), MINIMUM, PROFILE, requester.public_key(), b""
+    )
+
+
+@pytest.fixture(scope="session")
+def rows() -> dict[str, Rows]:
+    """Each hospital's patients; one of hospital-b's has a missing value."""
+    found = {member: patients(30, seed) for seed, member in enumerate(MEMBERS)}
+    found["hospital-b"][4, 1] = math.nan
+    return found
+
+
+@asynccontextmanager
+async def a_world(folder: Path) -> AsyncGenerator[World]:
+    """Four hospitals, none of them running."""
+    genesis, keys = make_genesis(4)
+    chain = TestChain(genesis, keys)
+    alliance = TestAlliance(folder, MEMBERS)
+    world = World(alliance, chain, keys.member_seeds, Clock(), ReportLedger(chain))
+    (folder / "genesis.json").write_bytes(keys.document)
+    for member in MEMBERS:
+        settings = alliance.settings(member, "compute")
+        place = settings["data_dir"].parent
+        for name, key in (
+            ("member", keys.member_seeds[member]),
+            ("ceremony", seed_of(f"{member}/ceremony")),
+            ("data", seed_of(f"{member}/data")),
+        ):
+            (place / f"{name}.key").write_bytes(key)
+            settings[f"{name}_key_file"] = place / f"{name}.key"
+        config = ComputeConfig(endpoints_file=folder / "alliance.json", **settings)
+        world.hospitals[member] = Hospital(member, config, world)
+    chain.heartbeat()
+    chain.heartbeat()
+    try:
+        yield world
+    finally:
+        for hospital in world.hospitals.values():
+            await hospital.stop()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncGenerator[World]:
+    """Four running hospitals without patients."""
+    async with a_world(tmp_path) as made:
+        for hospital in made.hospitals.values():
+            await hospital.start()
+        yield made
+
+
+@pytest.fixture
+async def study(
+    world: World, rows: Mapping[str, Rows], spec: StudySpec, requester: RequesterKey
+) -> StudyRun:
+    """A study over the four hospitals' patients; nothing of it has happened yet."""
+    for member, hospital in world.hospitals.items():
+        await hospital.contribute(rows[member])
+    return StudyRun(world, spec, requester)
+
+
+@pytest.fixture
+def another(study: StudyRun) -> StudyRun:
+    """Another study over the same patients."""
+    return replace(study, study=secrets.token_bytes(16), commitments={}, reveals={})

@@ -1,0 +1,355 @@
+"""Orders that cannot be carried out, and peers that do not keep to the protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
+from cipherward_compute.spec import StudySpec
+from cipherward_compute.vault import Vault
+from cipherward_kit.testing import eventually
+from cipherward_threshold.errors import TooFewShares
+from cipherward_threshold.study import Rows, StudyPlan
+from cipherward_threshold.switching import RequesterKey, combine_switched
+
+if TYPE_CHECKING:
+    from conftest import StudyRun, World
+
+pytestmark = pytest.mark.slow  # four hospitals start: about a second
+
+FAILED, DONE = chain_pb.OUTCOME_FAILED, chain_pb.OUTCOME_DONE
+
+
+def tampered(world: World, member: str, work: Callable[[sqlite3.Connection], object]) -> None:
+    """Change what a hospital has stored, as one that does not keep to the protocol would."""
+    path = world.hospitals[member].config.data_dir / "compute.db"
+    connection = sqlite3.connect(path)
+    try:
+        with connection:
+            work(connection)
+    finally:
+        connection.close()
+
+
+def flipped(octets: bytes) -> bytes:
+    """Return the bytes with a low bit changed near the end, where residues are."""
+    changed = bytearray(octets)
+    changed[-9] ^= 1
+    return bytes(changed)
+
+
+async def outcomes(study: StudyRun, order: object) -> dict[str, int]:
+    reports = await study.reports(order)  # pyright: ignore[reportArgumentType] - an OrderKey
+    return {member: report.outcome for member, report in reports.items()}
+
+
+async def failure_at(study: StudyRun, member: str) -> str:
+    return (await study.seen_at(member)).failure
+
+
+async def test_a_cohort_below_the_minimum_without_the_own_part_fails(
+    world: World, spec: StudySpec, requester: RequesterKey, study: StudyRun
+) -> None:
+    big = replace(study, spec=replace(spec, minimum=90))  # 119 in all, less than 90 without 30
+    counts = await big.to_counts()
+    order = big.release_order("release_counts", counts, big.members[:3])
+    found = await outcomes(big, order)
+    assert found == {
+        "hospital-a": FAILED,
+        "hospital-b": DONE,  # one of its patients is incomplete, so the others have 90
+        "hospital-c": FAILED,
+        "hospital-d": FAILED,
+    }
+    assert "below the minimum" in await failure_at(big, "hospital-a")
+
+
+async def test_patients_of_two_members_only_are_not_released(
+    world: World, study: StudyRun, rows: Mapping[str, Rows]
+) -> None:
+    for member in ("hospital-c", "hospital-d"):
+        await world.hospitals[member].contribute(rows[member] + 1000)  # all implausible
+    for member in ("hospital-a", "hospital-b"):
+        await world.hospitals[member].contribute(np.concatenate([rows["hospital-a"]] * 3))
+    counts = await study.to_counts()
+    order = study.release_order("release_counts", counts, study.members[:3])
+    assert set((await outcomes(study, order)).values()) == {FAILED}
+    assert "fewer than 3 members" in await failure_at(study, "hospital-c")
+
+
+async def test_a_member_without_the_data_set_says_so(
+    world: World, spec: StudySpec, requester: RequesterKey, study: StudyRun
+) -> None:
+    other = replace(study, spec=replace(spec, data_set="cohort-2"))
+    await other.put_spec()
+    await other.ceremony()
+    order = other.start_order("counts", "commit")
+    assert set((await outcomes(other, order)).values()) == {FAILED}
+    assert await failure_at(other, "hospital-a") == "this member has no data set cohort-2"
+
+
+async def test_a_member_that_never_got_the_text_says_so(study: StudyRun) -> None:
+    await study.ceremony()
+    order = study.start_order("counts", "commit")
+    assert set((await outcomes(study, order)).values()) == {FAILED}
+    assert "not handed" in await failure_at(study, "hospital-d")
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"minimum": 21}, "another minimum"),
+        ({"requester_key_digest": bytes(32)}, "another requester's key"),
+        ({"key_digest": bytes(32)}, "another key"),
+    ],
+)
+async def test_a_text_that_the_chain_describes_otherwise_is_refused(
+    study: StudyRun, changed: dict[str, bytes | int], why: str
+) -> None:
+    await study.put_spec()
+    await study.ceremony()
+    order = study.start_order("counts", "commit", None, **changed)
+    assert set((await outcomes(study, order)).values()) == {FAILED}
+    assert why in await failure_at(study, "hospital-a")
+
+
+async def test_a_study_of_two_members_is_refused(study: StudyRun) -> None:
+    pair = replace(study, members=("hospital-a", "hospital-b"), threshold=2)
+    await pair.put_spec()
+    await pair.ceremony()
+    order = pair.start_order("counts", "commit")
+    assert set((await outcomes(pair, order)).values()) == {FAILED}
+
+
+async def test_sums_that_could_wrap_are_not_encrypted(study: StudyRun, spec: StudySpec) -> None:
+    plan = StudyPlan(spec.plan.variables, spec.plan.outcome, spec.plan.statistics, 44)
+    fine = replace(study, spec=replace(spec, plan=plan))
+    counts = await fine.to_counts()
+    await fine.done(fine.release_order("release_counts", counts, fine.members[:3]))
+    order = fine.start_order("values", "commit")
+    assert set((await outcomes(fine, order)).values()) == {FAILED}
+    assert "do not fit" in await failure_at(fine, "hospital-a")
+
+
+async def test_rows_that_changed_since_they_were_counted_are_not_encrypted(
+    world: World, study: StudyRun, rows: Mapping[str, Rows]
+) -> None:
+    counts = await study.to_counts()
+    await study.done(study.release_order("release_counts", counts, study.members[:3]))
+    await world.hospitals["hospital-b"].contribute(rows["hospital-b"][:-1])
+    found = await outcomes(study, study.start_order("values", "commit"))
+    assert found == {m: FAILED if m == "hospital-b" else DONE for m in study.members}
+
+
+async def test_a_public_key_share_that_was_not_committed_to_names_its_sender(
+    world: World, study: StudyRun
+) -> None:
+    study.commitments = await study.done(study.ceremony_order("commit"))
+    tampered(
+        world,
+        "hospital-c",
+        lambda c: c.execute("UPDATE ceremonies SET message = CAST(message || x'00' AS BLOB)"),
+    )
+    found = await outcomes(study, study.ceremony_order("reveal"))
+    assert set(found.values()) == {FAILED}
+    assert await failure_at(study, "hospital-a") == (
+        "hospital-c: its message is not what it committed to"
+    )
+    assert "old backup" in await failure_at(study, "hospital-c")
+
+
+async def test_a_deal_that_was_not_committed_to_names_its_dealer(
+    world: World, study: StudyRun
+) -> None:
+    study.commitments = await study.done(study.ceremony_order("commit"))
+    vault_of_c = _vault(world, "hospital-c")
+
+    def swap(connection: sqlite3.Connection) -> None:
+        where = "WHERE dealer = 'hospital-c' AND receiver = 'hospital-a'"
+        (sealed,) = connection.execute(f"SELECT sealed FROM deals {where}").fetchone()
+        place = (b"deals", study.study, b"hospital-c", b"hospital-a")
+        other = vault_of_c.seal(flipped(vault_of_c.open(sealed, *place)), *place)
+        connection.execute(f"UPDATE deals SET sealed = ? {where}", (other,))
+
+    tampered(world, "hospital-c", swap)
+    found = await outcomes(study, study.ceremony_order("reveal"))
+    assert found == {m: FAILED if m == "hospital-a" else DONE for m in study.members}
+    assert await failure_at(study, "hospital-a") == (
+        "hospital-c: its deal is not what it committed to"
+    )
+
+
+async def test_members_that_saw_different_messages_stop(study: StudyRun) -> None:
+    study.commitments = await study.done(study.ceremony_order("commit"))
+    study.reveals = await study.done(study.ceremony_order("reveal"))
+    study.reveals = {**study.reveals, "hospital-d": bytes(32)}
+    found = await outcomes(study, study.ceremony_order("confirm"))
+    assert set(found.values()) == {FAILED}
+    assert "hospital-d: it has seen other messages" in await failure_at(study, "hospital-a")
+
+
+async def test_a_ciphertext_that_was_not_committed_to_names_its_sender(
+    world: World, study: StudyRun
+) -> None:
+    await study.put_spec()
+    await study.ceremony()
+    commitments = await study.done(study.start_order("counts", "commit"))
+
+    def flip(connection: sqlite3.Connection) -> None:
+        (own,) = connection.execute("SELECT own FROM ciphertexts").fetchone()
+        connection.execute("UPDATE ciphertexts SET own = ?", (flipped(own),))
+
+    tampered(world, "hospital-b", flip)
+    found = await outcomes(study, study.start_order("counts", "verify", commitments))
+    assert set(found.values()) == {FAILED}
+    assert "hospital-b: its contribution" in await failure_at(study, "hospital-d")
+
+
+async def test_a_copied_ciphertext_is_not_counted_twice(study: StudyRun) -> None:
+    await study.put_spec()
+    await study.ceremony()
+    commitments = await study.done(study.start_order("counts", "commit"))
+    commitments["hospital-d"] = commitments["hospital-c"]
+    found = await outcomes(study, study.start_order("counts", "verify", commitments))
+    assert set(found.values()) == {FAILED}
+    assert "the same ciphertext" in await failure_at(study, "hospital-a")
+
+
+async def test_bytes_that_are_no_ciphertext_name_their_sender(
+    world: World, study: StudyRun
+) -> None:
+    await study.put_spec()
+    await study.ceremony()
+    commitments = await study.done(study.start_order("counts", "commit"))
+    tampered(world, "hospital-b", lambda c: c.execute("UPDATE ciphertexts SET own = x'00'"))
+    commitments["hospital-b"] = hashlib.sha256(b"\0").digest()
+    found = await outcomes(study, study.start_order("counts", "verify", commitments))
+    assert set(found.values()) == {FAILED}
+    assert (await failure_at(study, "hospital-a")).startswith("hospital-b: ")
+
+
+async def test_an_order_that_names_another_sum_gets_no_share(world: World, study: StudyRun) -> None:
+    await study.to_counts()
+    order = study.release_order("release_counts", bytes(32), study.members[:3])
+    assert set((await outcomes(study, order)).values()) == {FAILED}
+    assert "another sum" in await failure_at(study, "hospital-a")
+
+
+async def test_a_second_share_of_the_same_sum_is_refused_whoever_orders_it(
+    world: World, study: StudyRun
+) -> None:
+    digest = await study.to_result()
+    again = study.release_order(
+        "release_result", digest, ("hospital-a", "hospital-b", "hospital-d")
+    )
+    reports = await study.reports(again, ("hospital-a", "hospital-b", "hospital-d"))
+    assert reports["hospital-a"].outcome == reports["hospital-b"].outcome == FAILED
+    assert reports["hospital-d"].outcome == DONE  # it had given none
+    assert "was given for another order" in await failure_at(study, "hospital-a")
+
+
+async def test_the_same_set_again_by_another_order_is_a_second_share_too(study: StudyRun) -> None:
+    digest = await study.to_counts()
+    online = study.members[:3]
+    await study.done(study.release_order("release_counts", digest, online))
+    again = study.release_order("release_counts", digest, online)
+    found = await study.reports(again, online)  # hospital-d waits for their shares in vain
+    assert {found[m].outcome for m in online} == {FAILED}
+
+
+async def test_a_set_below_the_threshold_gets_nothing(study: StudyRun) -> None:
+    digest = await study.to_values()
+    pair = study.members[:2]
+    reports = await study.reports(study.release_order("release_result", digest, pair), pair)
+    assert {r.outcome for r in reports.values()} == {FAILED}
+
+
+async def test_two_of_three_shares_open_nothing(study: StudyRun) -> None:
+    await study.to_result()
+    parts = [await study.result_of(member) for member in study.members[:2]]
+    with pytest.raises(TooFewShares):
+        combine_switched("additive-1", parts[0].ciphertext, [part.share for part in parts])
+
+
+async def test_a_share_that_is_none_names_its_sender(world: World, study: StudyRun) -> None:
+    """hospital-d is in no set, so it takes the three shares from its peers."""
+    digest = await study.to_counts()
+    hospital = world.hospitals["hospital-d"]
+    await hospital.stop()
+    order = study.release_order("release_counts", digest, study.members[:3])
+    await study.done(order, study.members[:3])
+    vault_of_b = _vault(world, "hospital-b")
+
+    def swap(connection: sqlite3.Connection) -> None:
+        key, c1 = connection.execute("SELECT key_digest, c1_digest FROM shares").fetchone()
+        other = vault_of_b.seal(b"no share", b"shares", key, c1)
+        connection.execute("UPDATE shares SET share = ?", (other,))
+
+    tampered(world, "hospital-b", swap)
+    await hospital.start()
+    reports = await study.reports(order)
+    assert reports["hospital-d"].outcome == FAILED
+    assert (await failure_at(study, "hospital-d")).startswith("hospital-b: ")
+
+
+async def test_a_sum_that_was_changed_on_the_disk_gets_no_share(
+    world: World, study: StudyRun
+) -> None:
+    digest = await study.to_counts()
+
+    def flip(connection: sqlite3.Connection) -> None:
+        (total,) = connection.execute("SELECT total FROM ciphertexts").fetchone()
+        connection.execute("UPDATE ciphertexts SET total = ?", (flipped(total),))
+
+    tampered(world, "hospital-b", flip)
+    reports = await study.reports(
+        study.release_order("release_counts", digest, study.members[:3]), ("hospital-b",)
+    )
+    assert reports["hospital-b"].outcome == FAILED
+    assert "the stored sum is damaged" in await failure_at(study, "hospital-b")
+
+
+async def test_rows_that_were_changed_on_the_disk_are_not_counted(
+    world: World, study: StudyRun
+) -> None:
+    def flip(connection: sqlite3.Connection) -> None:
+        (sealed,) = connection.execute("SELECT sealed FROM data_sets").fetchone()
+        connection.execute("UPDATE data_sets SET sealed = ?", (flipped(sealed),))
+
+    await study.put_spec()
+    await study.ceremony()
+    tampered(world, "hospital-c", flip)
+    found = await outcomes(study, study.start_order("counts", "commit"))
+    assert found == {m: FAILED if m == "hospital-c" else DONE for m in study.members}
+    assert "damaged" in await failure_at(study, "hospital-c")
+
+
+async def test_an_order_that_does_not_list_this_member_is_not_followed(study: StudyRun) -> None:
+    three = replace(study, members=study.members[:3])
+    await three.done(three.ceremony_order("commit"))
+    await eventually(lambda: three.world.hospitals["hospital-d"].readiness.ready)
+    assert "hospital-d" not in next(iter(three.world.ledger.reports.values()))
+
+
+async def test_an_order_out_of_form_fails_and_nothing_stops(study: StudyRun) -> None:
+    order = study.order("start_study", stage="median")
+    assert set((await outcomes(study, order)).values()) == {FAILED}
+    await study.done(study.ceremony_order("commit"))
+
+
+async def test_an_order_after_the_end_finds_no_key(study: StudyRun) -> None:
+    await study.to_counts()
+    await study.done(study.order("retire_key"))
+    order = study.start_order("values", "commit")
+    assert set((await outcomes(study, order)).values()) == {FAILED}
+
+
+def _vault(world: World, member: str):
+
+    return Vault(world.hospitals[member].config.data_key_file.read_bytes())

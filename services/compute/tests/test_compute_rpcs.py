@@ -1,0 +1,330 @@
+"""Contributions, study texts, reads and the exchange between members, as callers see them."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import uuid
+from collections.abc import Awaitable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from grpc import aio
+
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
+from cipherward.compute.v1 import compute_service_pb2 as pb
+from cipherward_chain.authorization import MemberSigner, PseudonymSigner
+from cipherward_chain.canonical import decode_map, encode
+from cipherward_chain.testing import seed_of
+from cipherward_compute.instructions import OrderKey
+from cipherward_compute.service import GET_RESULT, GET_STUDY
+from cipherward_compute.spec import StudySpec, parse_spec, spec_bytes
+from cipherward_kit.errors import reason_of
+from cipherward_kit.testing import eventually
+from cipherward_threshold.study import Rows, StudyPlan, Variable
+
+if TYPE_CHECKING:
+    from conftest import StudyRun, World
+
+pytestmark = pytest.mark.slow  # four hospitals start: about a second
+
+
+async def refused(call: Awaitable[Any]) -> str:
+    """Return the reason with which a call is refused."""
+    with pytest.raises(aio.AioRpcError) as refusal:
+        await call
+    return reason_of(refusal.value)
+
+
+def contribution(**changed: Any) -> pb.ContributeRequest:
+    good: dict[str, Any] = {
+        "request_id": str(uuid.uuid4()),
+        "data_set": "cohort-1",
+        "variables": ["age", "bmi"],
+        "values": [61.0, 24.5, 48.0, math.nan],
+    }
+    return pb.ContributeRequest(**{**good, **changed})
+
+
+async def test_rows_are_stored_once_for_a_request_id(world: World) -> None:
+    stub = world.hospitals["hospital-a"].stub()
+    request = contribution()
+    assert (await stub.Contribute(request)).rows == 2
+    assert (await stub.Contribute(request)).rows == 2
+    other = contribution(request_id=request.request_id, values=[1.0, 2.0])
+    assert await refused(stub.Contribute(other)) == "REQUEST_ID_REUSED"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"request_id": "one"},
+        {"request_id": str(uuid.uuid4()).upper()},
+        {"data_set": "diabetes"},
+        {"data_set": "cohort-100"},
+        {"variables": []},
+        {"variables": ["age", "age"]},
+        {"variables": ["Age", "bmi"]},
+        {"values": []},
+        {"values": [1.0, 2.0, 3.0]},
+        {"values": [1.0, math.inf]},
+    ],
+)
+async def test_a_data_set_out_of_form_is_refused(world: World, changed: dict[str, object]) -> None:
+    stub = world.hospitals["hospital-a"].stub()
+    assert await refused(stub.Contribute(contribution(**changed))) == "DATA_SET_MALFORMED"
+
+
+async def test_a_data_set_too_large_is_refused(world: World) -> None:
+    stub = world.hospitals["hospital-a"].stub()
+    large = contribution(values=[1.0] * 400_002)
+    assert await refused(stub.Contribute(large)) == "DATA_SET_TOO_LARGE"
+    wide = contribution(variables=[f"v{i}" for i in range(65)], values=[1.0] * 65)
+    assert await refused(stub.Contribute(wide)) == "DATA_SET_TOO_LARGE"
+
+
+async def test_only_the_own_member_contributes(world: World) -> None:
+    hospital = world.hospitals["hospital-a"]
+    foreign = hospital.stub("hospital-b", "client").Contribute(contribution())
+    assert await refused(foreign) == "CALLER_REFUSED"
+    assert await refused(hospital.holder().Contribute(contribution())) == "CALLER_REFUSED"
+
+
+async def test_no_value_of_a_patient_stands_on_the_disk_in_the_clear(world: World) -> None:
+    import struct
+
+    hospital = world.hospitals["hospital-a"]
+    await hospital.stub().Contribute(contribution(values=[61.0625, 24.5] * 50))
+    await hospital.stop()
+    for path in hospital.config.data_dir.glob("compute.db*"):
+        assert struct.pack("<d", 61.0625) not in path.read_bytes()
+
+
+def test_a_text_is_read_back_as_it_was_written(spec: StudySpec) -> None:
+    octets = spec_bytes(spec)
+    found = parse_spec(octets)
+    assert replace(found, digest=b"") == spec
+    assert spec_bytes(found) == octets
+
+
+def changed_text(spec: StudySpec, **changed: Any) -> bytes:
+    return encode({**decode_map(spec_bytes(spec)), **changed})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"version": 2},
+        {"data_set": "hiv"},
+        {"outcome": "height"},
+        {"statistics": ["sum", "count"]},
+        {"statistics": ["count", "quantile"]},
+        {"minimum": 0},
+        {"fraction_bits": 53},
+        {"profile": "additive-0"},
+        {"requester_public_key": b"key"},
+        {"variables": []},
+        {"variables": [{"name": "age", "low": "x", "high": "1", "unit": ""}]},
+        {"variables": [{"name": "Age", "low": "0", "high": "1", "unit": ""}]},
+        {"variables": [{"name": "age", "low": "0", "high": "1"}]},
+        {"note": "more"},
+    ],
+)
+async def test_a_text_out_of_form_is_refused(
+    world: World, spec: StudySpec, changed: dict[str, object]
+) -> None:
+    holder = world.hospitals["hospital-a"].holder()
+    octets = changed_text(spec, **changed)
+    put = holder.PutStudySpec(pb.PutStudySpecRequest(spec=octets))
+    assert await refused(put) == "STUDY_SPEC_MALFORMED"
+
+
+async def test_a_text_too_long_is_refused(world: World) -> None:
+    holder = world.hospitals["hospital-a"].holder()
+    put = holder.PutStudySpec(pb.PutStudySpecRequest(spec=bytes(256 * 1024 + 1)))
+    assert await refused(put) == "STUDY_SPEC_MALFORMED"
+
+
+async def test_a_variable_that_the_data_set_does_not_have_is_unknown(
+    study: StudyRun, spec: StudySpec
+) -> None:
+    plan = StudyPlan(
+        (*spec.plan.variables, Variable("height", 0, 3)), "progression", spec.plan.statistics, 24
+    )
+    taller = replace(study, spec=replace(spec, plan=plan, units=(*spec.units, "m")))
+    assert await refused(taller.put_spec()) == "VARIABLE_UNKNOWN"
+
+
+async def test_texts_that_nobody_starts_are_bounded_and_forgotten(
+    world: World, spec: StudySpec
+) -> None:
+    hospital = world.hospitals["hospital-a"]
+    await hospital.stop()
+    hospital.config = hospital.config.model_copy(update={"specs_waiting_max": 2})
+    await hospital.start()
+
+    def put(minimum: int) -> Awaitable[pb.PutStudySpecResponse]:
+        text = changed_text(spec, minimum=minimum)
+        return hospital.holder().PutStudySpec(pb.PutStudySpecRequest(spec=text))
+
+    for minimum in (10, 11, 11):
+        await put(minimum)
+    assert await refused(put(12)) == "STUDY_SPECS_FULL"
+    world.clock.seconds += 3 * 86_400
+    await put(12)
+
+
+async def test_a_study_is_shown_to_its_members_and_its_requester_only(
+    world: World, study: StudyRun
+) -> None:
+    study.instantiate()
+    holder = world.hospitals["hospital-a"].holder()
+
+    def get(signer: object) -> Awaitable[pb.GetStudyResponse]:
+        read = world.read(GET_STUDY, study.study, signer=signer)
+        return holder.GetStudy(pb.GetStudyRequest(read=read))
+
+    for signer in (None, world.member_signer("hospital-d")):
+        assert (await get(signer)).study.stage == "proposed"
+    forged = MemberSigner("hospital-d", seed_of("somebody"))
+    for signer in (PseudonymSigner(seed_of("somebody")), forged):
+        assert await refused(get(signer)) == "READ_REJECTED"
+
+
+async def test_a_read_for_another_method_or_a_second_time_is_rejected(
+    world: World, study: StudyRun
+) -> None:
+    study.instantiate()
+    holder = world.hospitals["hospital-a"].holder()
+    other = pb.GetStudyRequest(read=world.read(GET_RESULT, study.study))
+    assert await refused(holder.GetStudy(other)) == "READ_REJECTED"
+    once = pb.GetStudyRequest(read=world.read(GET_STUDY, study.study))
+    await holder.GetStudy(once)
+    assert await refused(holder.GetStudy(once)) == "READ_REJECTED"
+
+
+async def test_a_read_out_of_form_is_malformed(world: World) -> None:
+    holder = world.hospitals["hospital-a"].holder()
+    empty = pb.GetStudyRequest(read=chain_pb.AuthorizedRead(body=b"x"))
+    assert await refused(holder.GetStudy(empty)) == "READ_MALFORMED"
+    short = pb.GetStudyRequest(read=world.read(GET_STUDY, b"study"))
+    assert await refused(holder.GetStudy(short)) == "READ_MALFORMED"
+    no_order = pb.GetResultRequest(read=world.read(GET_RESULT, bytes(16)))
+    assert await refused(holder.GetResult(no_order)) == "READ_MALFORMED"
+
+
+async def test_a_study_that_no_block_started_is_unknown(world: World) -> None:
+    holder = world.hospitals["hospital-a"].holder()
+    request = pb.GetStudyRequest(read=world.read(GET_STUDY, secrets.token_bytes(16)))
+    assert await refused(holder.GetStudy(request)) == "STUDY_UNKNOWN"
+
+
+async def test_a_study_that_nobody_approves_lapses(world: World, study: StudyRun) -> None:
+    study.instantiate(step_seconds=60)
+    assert not (await study.seen_at("hospital-a")).ended
+    world.chain.heartbeat(time_ns=world.chain.genesis.time_ns + 120 * 10**9)
+    world.chain.heartbeat()
+    world.clock.seconds += 120
+    await eventually(lambda: _ended(study))
+    seen = await study.seen_at("hospital-a")
+    assert (seen.stage, seen.failure) == ("failed", "it was not approved in time")
+
+
+async def _ended(study: StudyRun) -> bool:
+    return (await study.seen_at("hospital-a")).ended
+
+
+async def test_a_result_is_for_the_requester_and_the_order_that_released_it(
+    world: World, study: StudyRun
+) -> None:
+    await study.to_result()
+    holder = world.hospitals["hospital-a"].holder()
+
+    def get(**named: Any) -> Awaitable[pb.GetResultResponse]:
+        return holder.GetResult(
+            pb.GetResultRequest(read=world.read(GET_RESULT, study.study, **named))
+        )
+
+    member = world.member_signer("hospital-a")
+    assert await refused(get(order=study.release, signer=member)) == "READ_REJECTED"
+    assert await refused(get(order=OrderKey(1, 0))) == "NOT_RELEASED"
+    world.clock.seconds += 60
+    assert await refused(get(order=study.release)) == "CHAIN_STALE"
+
+
+async def test_a_result_of_a_study_that_failed_is_not_released(study: StudyRun) -> None:
+    digest = await study.to_values()
+    await study.world.hospitals["hospital-c"].stop()
+    online = study.members[:3]
+    study.release = study.release_order("release_result", digest, online)
+    await study.done(study.release, online[:2])
+    await study.done(study.order("retire_key"), ("hospital-a", "hospital-b", "hospital-d"))
+    assert (await study.seen_at("hospital-a")).stage == "failed"
+    assert await refused(study.result_of("hospital-a")) == "NOT_RELEASED"
+
+
+def message(study: StudyRun, kind: int) -> pb.GetCeremonyMessageRequest:
+    return pb.GetCeremonyMessageRequest(study_id=study.study, kind=kind)  # pyright: ignore[reportArgumentType] - also kinds that there are not
+
+
+async def test_messages_are_shown_when_all_have_committed_and_each_deal_to_its_receiver(
+    world: World, study: StudyRun
+) -> None:
+    study.commitments = await study.done(study.ceremony_order("commit"))
+    hospital = world.hospitals["hospital-a"]
+    peer = hospital.stub("hospital-b", "compute")
+    share = message(study, pb.CEREMONY_MESSAGE_KIND_PUBLIC_KEY_SHARE)
+    deal = message(study, pb.CEREMONY_MESSAGE_KIND_DEAL)
+    assert await refused(peer.GetCeremonyMessage(share)) == "NOT_YET_MADE"
+    assert await refused(peer.GetCeremonyMessage(deal)) == "NOT_YET_MADE"
+    await study.done(study.ceremony_order("reveal"))
+    other = hospital.stub("hospital-c", "compute")
+    assert await peer.GetCeremonyMessage(share) == await other.GetCeremonyMessage(share)
+    assert await peer.GetCeremonyMessage(deal) != await other.GetCeremonyMessage(deal)
+    assert await refused(peer.GetCeremonyMessage(message(study, 0))) == "MESSAGE_KIND_UNKNOWN"
+
+
+async def test_peers_outside_the_study_and_other_services_get_nothing(
+    world: World, study: StudyRun
+) -> None:
+    three = replace(study, members=study.members[:3])
+    three.commitments = await three.done(three.ceremony_order("commit"))
+    await three.done(three.ceremony_order("reveal"))
+    hospital = world.hospitals["hospital-a"]
+    share = message(study, pb.CEREMONY_MESSAGE_KIND_PUBLIC_KEY_SHARE)
+    outsider = hospital.stub("hospital-d", "compute")
+    assert await refused(outsider.GetCeremonyMessage(share)) == "STUDY_UNKNOWN"
+    storage = hospital.stub("hospital-b", "storage")
+    assert await refused(storage.GetCeremonyMessage(share)) == "CALLER_REFUSED"
+    assert await refused(hospital.holder().GetCeremonyMessage(share)) == "CALLER_REFUSED"
+
+
+async def test_a_contribution_is_shown_only_when_all_have_committed(
+    world: World, study: StudyRun
+) -> None:
+    await study.put_spec()
+    await study.ceremony()
+    commitments = await study.done(study.start_order("counts", "commit"))
+    peer = world.hospitals["hospital-a"].stub("hospital-b", "compute")
+
+    def get(stage: int) -> Awaitable[pb.GetContributionResponse]:
+        request = pb.GetContributionRequest(study_id=study.study, stage=stage)  # pyright: ignore[reportArgumentType] - also stages that there are not
+        return peer.GetContribution(request)
+
+    assert await refused(get(pb.CONTRIBUTION_STAGE_COUNTS)) == "NOT_YET_MADE"
+    await study.done(study.start_order("counts", "verify", commitments))
+    assert (await get(pb.CONTRIBUTION_STAGE_COUNTS)).ciphertext
+    assert await refused(get(pb.CONTRIBUTION_STAGE_VALUES)) == "NOT_YET_MADE"
+    assert await refused(get(0)) == "MESSAGE_KIND_UNKNOWN"
+    world.clock.seconds += 60
+    assert await refused(get(pb.CONTRIBUTION_STAGE_COUNTS)) == "CHAIN_STALE"
+
+
+async def test_contributed_rows_replace_the_earlier_ones(
+    study: StudyRun, rows: Mapping[str, Rows]
+) -> None:
+    for member, hospital in study.world.hospitals.items():
+        await hospital.contribute(rows[member][:25])
+    digest = await study.to_result()
+    assert study.finish(await study.totals(digest)).count == 99
