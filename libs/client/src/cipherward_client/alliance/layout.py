@@ -1,0 +1,74 @@
+"""Where an alliance on one machine keeps its files.
+
+DIR/genesis.json  alliance.json  logs/
+DIR/<member>/keys/    seeds and key material, mode 0600: what a thief must not get
+DIR/<member>/tls/     certificates of the member's services
+DIR/<member>/data/<service>/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MEMBER_SERVICES = ("identity", "storage", "compute")  # every member runs its own
+SHARED_SERVICES = ("contract", "ledger")  # with the solo engine, one each for the alliance
+CLIENT = "client"  # the certificate of a member's own systems: the SDK in its hands
+
+MEMBER_KEY = "member.key"
+CONSENSUS_KEY = "consensus.key"
+CUSTODIAN_KEY = "custodian.key"
+ISSUER_KEY = "issuer.key"
+CEREMONY_KEY = "ceremony.key"
+DATA_SET_KEY = "dataset.key"
+
+
+@dataclass(frozen=True, slots=True)
+class MemberFolder:
+    """The folder of one member."""
+
+    root: Path
+    member: str
+
+    def key(self, name: str) -> Path:
+        """Return the path of a key file."""
+        return self.root / self.member / "keys" / name
+
+    @property
+    def tls(self) -> Path:
+        """The folder of the services' certificates."""
+        return self.root / self.member / "tls"
+
+    def certificate(self, service: str) -> tuple[Path, Path]:
+        """Return the paths of a service's certificate and private key."""
+        return self.tls / f"{service}.pem", self.tls / f"{service}.key"
+
+    def data(self, service: str) -> Path:
+        """Return the folder of a service's own state."""
+        return self.root / self.member / "data" / service
+
+
+@dataclass(frozen=True, slots=True)
+class AllianceFolder:
+    """The folder of an alliance that runs on this machine."""
+
+    root: Path
+
+    @property
+    def genesis_file(self) -> Path:
+        """The chain's genesis document."""
+        return self.root / "genesis.json"
+
+    @property
+    def endpoints_file(self) -> Path:
+        """Where the services listen, rewritten at every start."""
+        return self.root / "alliance.json"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the processes' logs."""
+        return self.root / "logs"
+
+    def member(self, member: str) -> MemberFolder:
+        """Return a member's folder."""
+        return MemberFolder(self.root, member)

@@ -1,0 +1,76 @@
+"""Ports on loopback for every process of an alliance."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from cipherward_chain.endpoints import Endpoint
+
+HOST = "127.0.0.1"
+PORTS_PER_SERVICE = 4  # services, holders, health, metrics
+PORT_LOWEST = 10_000  # most services that people start by hand listen below
+BLOCKS_TRIED = 100
+OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+class PortBaseTooHigh(ValueError):
+    """Not all ports of the alliance fit between the base and 65535."""
+
+    reason = "PORT_BASE_TOO_HIGH"
+
+
+def free_ports(count: int) -> list[int]:
+    """Return `count` consecutive ports that nobody listens on at this moment.
+
+    They lie below the range that outgoing connections get theirs from: else a process that starts
+    a moment earlier takes one by chance. Two alliances that start at once take the same block with
+    a chance of one in hundreds; a port that is taken all the same is that process's error.
+    """
+    blocks = max(0, _first_outgoing_port() - PORT_LOWEST) // count
+    for block in random.SystemRandom().sample(range(blocks), min(blocks, BLOCKS_TRIED)):
+        base = PORT_LOWEST + block * count
+        with ExitStack() as held, suppress(OSError):
+            for port in range(base, base + count):
+                held.enter_context(socket.create_server((HOST, port)))
+            return list(range(base, base + count))
+    with ExitStack() as held:  # a machine with another range, or full: whatever the kernel gives
+        probes = [held.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def _first_outgoing_port() -> int:
+    with suppress(OSError, ValueError, IndexError):
+        return int(OUTGOING_PORTS.read_text(encoding="ascii").split()[0])
+    return PORT_LOWEST  # not Linux: no block is below it
+
+
+def assign_endpoints(
+    services: Iterable[tuple[str, str]], port_base: int | None
+) -> dict[tuple[str, str], Endpoint]:
+    """Give each (member, service) its addresses: free ports, or counted up from `port_base`.
+
+    Raises:
+        PortBaseTooHigh: the last port would be above 65535.
+    """
+    names = list(services)
+    count = PORTS_PER_SERVICE * len(names)
+    if port_base is None:
+        ports = free_ports(count)
+    elif port_base + count > 65_536:
+        raise PortBaseTooHigh(f"{count} ports do not fit above {port_base}")
+    else:
+        ports = list(range(port_base, port_base + count))
+    addresses = iter([f"{HOST}:{port}" for port in ports])
+    return {
+        name: Endpoint(
+            listen=next(addresses),
+            holder=next(addresses),
+            health=next(addresses),
+            metrics=next(addresses),
+        )
+        for name in names
+    }

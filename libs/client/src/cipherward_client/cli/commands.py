@@ -1,0 +1,68 @@
+"""The commands of `cipherward`, and the one place where errors become words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from cipherward_client.cli import audit, consent, demo, dev, receipt, record, study, wallet
+from cipherward_client.cli.output import (
+    FAILED,
+    INTERRUPTED,
+    USAGE,
+    Refusal,
+    refusal_of,
+    show_refusal,
+)
+
+app = typer.Typer(
+    name="cipherward",
+    help="Hospitals pool what they know about patients, and nobody sees a patient.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # they print local variables: keys and passphrases
+)
+app.command("dev")(dev.dev)
+app.command("demo")(demo.demo)
+app.command("audit")(audit.audit)
+app.add_typer(wallet.app, name="wallet")
+app.add_typer(record.app, name="record")
+app.add_typer(consent.app, name="consent")
+app.add_typer(study.app, name="study")
+app.add_typer(receipt.app, name="receipt")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status: 0, 1 (failed), 2 (usage) or 130 (interrupted).
+
+    No traceback leaves it, whatever happens.
+    """
+    # `demo --json FILE` names a report; everywhere else --json asks for a document on stdout.
+    as_json = "--json" in arguments and arguments[0] != "demo"
+    try:
+        status = app(args=list(arguments), standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except typer.TyperException as error:
+        return _usage(error, as_json=as_json)
+    except typer.Abort:
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except typer.Exit as ended:
+        return ended.exit_code
+    except Exception as error:
+        show_refusal(refusal_of(error), as_json=as_json)
+        return FAILED
+
+
+def _usage(error: typer.TyperException, *, as_json: bool) -> int:
+    message = str(error) or "a command is missing"
+    context = getattr(error, "ctx", None)
+    command = str(getattr(context, "command_path", "cipherward"))
+    if not as_json and type(error).__name__ == "NoArgsIsHelpError":
+        print(message)
+        return USAGE
+    fix = f"See `{command} --help`."
+    show_refusal(Refusal("USAGE", message, fix), as_json=as_json)
+    return USAGE

@@ -1,0 +1,180 @@
+"""What a command works in: which alliance, which member, which wallet."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import getpass
+import os
+import sys
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cipherward_client.alliance.layout import AllianceFolder
+from cipherward_client.cli.faults import (
+    AllianceMissing,
+    IdMalformed,
+    MemberNotHere,
+    PassphraseMissing,
+    PassphrasesDiffer,
+    WalletInUse,
+)
+from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.hospital import Hospital, open_hospital
+from cipherward_client.wallet.file import load_wallet, save_wallet
+from cipherward_client.wallet.wallet import Wallet
+
+R = TypeVar("R")
+
+ID_BYTES = 16
+
+
+def run(work: Coroutine[Any, Any, R]) -> R:
+    """Run a command's work to its end."""
+    return asyncio.run(work)
+
+
+def alliance_folder(root: Path) -> AllianceFolder:
+    """Return the folder of an alliance that was started in it.
+
+    Raises:
+        AllianceMissing: there is none.
+    """
+    folder = AllianceFolder(root)
+    if not folder.genesis_file.exists() or not folder.endpoints_file.exists():
+        raise AllianceMissing(f"no genesis.json and alliance.json in {root}")
+    return folder
+
+
+def connect(folder: AllianceFolder) -> AbstractAsyncContextManager[Alliance]:
+    """Open a holder's connection: without a certificate, so that nobody learns who asks."""
+    return Alliance.open(folder.endpoints_file, folder.genesis_file)
+
+
+def hospital(folder: AllianceFolder, member: str) -> AbstractAsyncContextManager[Hospital]:
+    """Open a connection as the systems of one member, with its keys from the folder.
+
+    Raises:
+        MemberNotHere: the folder has none of that name.
+    """
+    if not member or Path(member).name != member or not folder.member(member).key("").is_dir():
+        raise MemberNotHere(member)
+    return open_hospital(folder, member)
+
+
+def parse_id(text: str) -> bytes:
+    """Return the 16 bytes of a record's, consent's or study's id.
+
+    Raises:
+        IdMalformed: not 32 hexadecimal digits.
+    """
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        raise IdMalformed(text) from None
+    if len(found) != ID_BYTES:
+        raise IdMalformed(text)
+    return found
+
+
+def read_passphrase(file: Path | None, *, again: bool = False) -> str:
+    """Return the passphrase: the first line of a file, or what is typed at the terminal.
+
+    Args:
+        again: ask twice, as for a new wallet.
+
+    Raises:
+        PassphraseMissing: no file was named and there is no terminal.
+        PassphrasesDiffer: the second one was another.
+    """
+    if file is not None:
+        return file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
+    if not sys.stdin.isatty():
+        raise PassphraseMissing()
+    typed = getpass.getpass("Passphrase of the wallet: ")
+    if again and getpass.getpass("The same once more: ") != typed:
+        raise PassphrasesDiffer()
+    return typed
+
+
+@contextmanager
+def _held(path: Path) -> Generator[None]:
+    """Hold the wallet for this command: two that write it would lose what one has learnt."""
+    if not path.exists():
+        yield  # whoever reads it says so, and no lock file is left beside nothing
+        return
+    name = path.with_name(f".{path.name}.lock")
+    lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise WalletInUse(str(path)) from None
+        yield
+    finally:
+        os.close(lock)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWallet:
+    """A wallet that this command holds; `save` writes what it has learnt."""
+
+    wallet: Wallet
+    path: Path
+    _passphrase: str = field(repr=False)
+
+    async def save(self) -> None:
+        """Write the wallet now: before something that must not be forgotten is sent."""
+        await asyncio.to_thread(save_wallet, self.path, self.wallet, self._passphrase)
+
+
+@asynccontextmanager
+async def opened_wallet(path: Path, passphrase_file: Path | None) -> AsyncGenerator[OpenWallet]:
+    """Open a wallet; what it learns inside is saved, also when the command fails.
+
+    Raises:
+        WalletError: the file is missing, damaged, or the passphrase wrong.
+        WalletInUse: another command works with it.
+    """
+    passphrase = read_passphrase(passphrase_file)
+    with _held(path):
+        wallet = await asyncio.to_thread(load_wallet, path, passphrase)
+        opened = OpenWallet(wallet, path, passphrase)
+        before = wallet.to_bytes()
+        try:
+            yield opened
+        finally:
+            if wallet.to_bytes() != before:
+                await opened.save()
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A holder's connection and wallet, for one command."""
+
+    alliance: Alliance
+    opened: OpenWallet
+
+    @property
+    def wallet(self) -> Wallet:
+        """The wallet that acts."""
+        return self.opened.wallet
+
+
+@asynccontextmanager
+async def holder(
+    root: Path, wallet_file: Path, passphrase_file: Path | None
+) -> AsyncGenerator[Holder]:
+    """Open a holder's connection together with the wallet that acts through it.
+
+    Raises:
+        AllianceMissing: the folder has no alliance.
+        ClientError, WalletError, WalletInUse: its files or the wallet cannot be used.
+    """
+    folder = alliance_folder(root)
+    async with connect(folder) as alliance, opened_wallet(wallet_file, passphrase_file) as opened:
+        opened.wallet.require_chain(alliance.chain_id)
+        yield Holder(alliance, opened)

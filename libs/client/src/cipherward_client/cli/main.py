@@ -1,0 +1,17 @@
+"""The program `cipherward`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run what the command line says."""
+    # grpc's core writes lines of its own to stderr, with peers' addresses. It reads this once, when
+    # it is loaded: so the commands are imported after it.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from cipherward_client.cli.commands import run
+
+    sys.exit(run(sys.argv[1:]))

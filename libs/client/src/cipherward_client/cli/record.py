@@ -1,0 +1,203 @@
+"""`cipherward record`: store a record, open one, list one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cipherward_client.cli import context
+from cipherward_client.cli.faults import FileExists, GrantMissing
+from cipherward_client.cli.options import (
+    DEFAULT_FOLDER,
+    AllianceDir,
+    Json,
+    PassphraseFile,
+    RecordId,
+    WalletFile,
+)
+from cipherward_client.cli.output import Output
+from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.consents import ConsentTerms, grant_consent
+from cipherward_client.sdk.receipts import write_receipt
+from cipherward_client.sdk.records import (
+    OpenedRecord,
+    RecordReceipt,
+    WalletOwner,
+    get_record,
+    put_record,
+)
+from cipherward_client.wallet.scopes import record_scope
+from cipherward_client.wallet.wallet import Wallet
+
+app = typer.Typer(no_args_is_help=True, help="Store a record, open one, list one's own.")
+
+OWN_VISIT_SECONDS = 600  # an owner's consent to itself: this one download, with time to resume
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What every command of a holder is given."""
+
+    alliance: Path
+    wallet: Path
+    passphrase_file: Path | None
+    output: Output
+
+
+@app.command()
+def put(
+    file: Annotated[Path, typer.Argument(help="What to store, for example a FHIR bundle.")],
+    hospital: Annotated[str, typer.Option(help="The member that writes and keeps the record.")],
+    wallet: WalletFile,
+    label: Annotated[str, typer.Option(help="The owner's words for it; they stay there.")] = "",
+    receipt: Annotated[Path | None, typer.Option(help="Write the anchor's receipt here.")] = None,
+    alliance: AllianceDir = DEFAULT_FOLDER,
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """Encrypt a file, store it at a hospital, and anchor it on the chain as the wallet's own.
+
+    Plays the hospital that writes the record and the patient who countersigns it.
+    """
+    output = Output(as_json)
+    _refuse_existing(receipt)
+    session = _Session(alliance, wallet, passphrase_file, output)
+    stored = context.run(_put(session, file, hospital, label or file.name))
+    if receipt is not None:
+        write_receipt(receipt, stored.act.receipt)
+    record_id = stored.record_id.hex()
+    output.result(
+        {
+            "record": record_id,
+            "custodian": stored.custodian,
+            "ciphertext_bytes": stored.ciphertext_bytes,
+            "transaction": stored.act.transaction_id.hex(),
+            "height": stored.act.height,
+        },
+        f"record {record_id}",
+        f"  {stored.ciphertext_bytes} encrypted bytes at {stored.custodian}; anchored in block "
+        f"{stored.act.height}, receipt verified",
+    )
+
+
+async def _put(session: _Session, file: Path, member: str, label: str) -> RecordReceipt:
+    content = await asyncio.to_thread(file.read_bytes)
+    folder = context.alliance_folder(session.alliance)
+    async with (
+        context.hospital(folder, member) as author,
+        context.holder(session.alliance, session.wallet, session.passphrase_file) as me,
+    ):
+        with session.output.progress() as progress:
+            owner = WalletOwner(me.alliance, me.wallet, label)
+            return await put_record(author, content, owner, progress=progress)
+
+
+@app.command()
+def get(
+    record: RecordId,
+    wallet: WalletFile,
+    out: Annotated[Path | None, typer.Option(help="Write it here; stdout if not given.")] = None,
+    grant: Annotated[
+        str, typer.Option(help="The consent that allows it; an owner needs none.")
+    ] = "",
+    purpose: Annotated[str, typer.Option(help="The purpose that the consent is for.")] = "TREAT",
+    alliance: AllianceDir = DEFAULT_FOLDER,
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """Open a record under a consent: the chain orders the key, the bytes are checked, decrypted."""
+    output = Output(as_json)
+    _refuse_existing(out)
+    record_id = context.parse_id(record)
+    grant_id = context.parse_id(grant) if grant else b""
+    session = _Session(alliance, wallet, passphrase_file, output)
+    opened = context.run(_get(session, record_id, grant_id, purpose))
+    if out is not None:
+        _write_new(out, opened.content)
+    elif not as_json:
+        sys.stdout.buffer.write(opened.content)
+        sys.stdout.flush()
+        return
+    document = {
+        "record": record,
+        "custodian": opened.custodian,
+        "bytes": len(opened.content),
+        "transaction": opened.act.transaction_id.hex(),
+        "height": opened.act.height,
+        "out": str(out) if out is not None else None,
+    }
+    output.result(
+        document,
+        f"{len(opened.content)} bytes from {opened.custodian} in {out}; every byte was checked "
+        f"against the anchor. The access is on the chain, block {opened.act.height}.",
+    )
+
+
+async def _get(session: _Session, record_id: bytes, grant_id: bytes, purpose: str) -> OpenedRecord:
+    async with context.holder(session.alliance, session.wallet, session.passphrase_file) as me:
+        if not grant_id:
+            if record_id not in me.wallet.records:
+                raise GrantMissing(record_id.hex())
+            grant_id = await _consent_to_self(me.alliance, me.wallet, record_id)
+        with session.output.progress() as progress:
+            return await get_record(
+                me.alliance, me.wallet, record_id, grant_id, purpose=purpose, progress=progress
+            )
+
+
+async def _consent_to_self(alliance: Alliance, wallet: Wallet, record_id: bytes) -> bytes:
+    """Return a fresh consent of the owner to its own key: its access is accounted like any."""
+    terms = ConsentTerms(
+        record_id=record_id,
+        grantee_member="",
+        grantee_key=wallet.public_key(record_scope(record_id)),
+        purpose="PATRQT",
+        expires=int(time.time()) + OWN_VISIT_SECONDS,
+        visits_max=1,
+        visit_seconds=OWN_VISIT_SECONDS,
+    )
+    return (await grant_consent(alliance, wallet, terms)).grant_id
+
+
+@app.command("list")
+def list_records(
+    wallet: WalletFile, passphrase_file: PassphraseFile = None, as_json: Json = False
+) -> None:
+    """List the records that a wallet owns; asks nobody."""
+    context.run(_list(wallet, passphrase_file, Output(as_json)))
+
+
+async def _list(file: Path, passphrase_file: Path | None, output: Output) -> None:
+    async with context.opened_wallet(file, passphrase_file) as opened:
+        records = list(opened.wallet.records.values())
+        document = {
+            "records": [
+                {
+                    "record": r.record_id.hex(),
+                    "custodian": r.custodian,
+                    "author": r.author,
+                    "label": r.label,
+                }
+                for r in records
+            ]
+        }
+        rows = [(r.record_id.hex(), r.custodian, r.author, r.label) for r in records]
+        output.table(document, ("record", "kept by", "written by", "label"), rows)
+
+
+def _refuse_existing(path: Path | None) -> None:
+    if path is not None and path.exists():
+        raise FileExists(str(path))
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Write a decrypted record for this user alone."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)

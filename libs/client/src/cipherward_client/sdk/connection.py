@@ -1,0 +1,141 @@
+"""An open connection to an alliance: its genesis, its services' channels, its time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from grpc import aio
+
+from cipherward.compute.v1.compute_service_pb2_grpc import ComputeServiceStub
+from cipherward.contract.v1.contract_service_pb2_grpc import ContractServiceStub
+from cipherward.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from cipherward.storage.v1.storage_service_pb2_grpc import StorageServiceStub
+from cipherward_chain.checkpoint import TrustRoot
+from cipherward_chain.endpoints import Endpoints, EndpointUnknown
+from cipherward_chain.genesis import Genesis
+from cipherward_client.sdk.errors import CheckFailed, explaining
+from cipherward_kit.channels import open_channel
+from cipherward_kit.tls import Identity, TrustRegistry
+
+# A batch of 512 transactions has 2 MiB, a part of a record 1 MiB: a server's own default is enough
+# for all but a study's parts, which are three polynomials of 200 kB.
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+
+
+class AllianceFilesDiffer(CheckFailed):
+    """Genesis and endpoints are of different chains."""
+
+    reason = "ALLIANCE_FILES_DIFFER"
+
+
+class Alliance:
+    """A connection for as long as `open` is; it opens each channel when it is first used.
+
+    Without an identity it is a holder's: the services do not learn who asks. With the certificate
+    `spiffe://<member>/client` it is that of the member's own systems.
+    """
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        endpoints: Endpoints,
+        identity: Identity | None,
+        stack: AsyncExitStack,
+    ) -> None:
+        """Describe the connection; use `open`."""
+        self.genesis = genesis
+        self.endpoints = endpoints
+        self.identity = identity
+        self.trust_root: TrustRoot = genesis.trust_root()
+        self._registry = TrustRegistry(
+            {member.id: member.ca_certificate.encode() for member in genesis.members.values()}
+        )
+        self._stack = stack
+        self._channels: dict[tuple[str, str], aio.Channel] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, endpoints_file: Path, genesis_file: Path, *, member_identity: Identity | None = None
+    ) -> AsyncGenerator[Alliance]:
+        """Open a connection; inside the context it can be used.
+
+        Args:
+            endpoints_file: where the services listen (alliance.json).
+            genesis_file: the genesis, got out of band: all that is believed is checked against it.
+            member_identity: of a member's own systems; None for a holder.
+
+        Raises:
+            ClientError: a file is unreadable, damaged, or of another chain.
+        """
+        with explaining():
+            genesis = Genesis.parse(await asyncio.to_thread(genesis_file.read_bytes))
+            endpoints = Endpoints.parse(await asyncio.to_thread(endpoints_file.read_bytes))
+            if genesis.chain_id != endpoints.chain_id:
+                raise AllianceFilesDiffer(f"{genesis.chain_id} and {endpoints.chain_id}")
+        async with AsyncExitStack() as stack:
+            yield cls(genesis, endpoints, member_identity, stack)
+
+    @property
+    def chain_id(self) -> str:
+        """The chain's name."""
+        return self.genesis.chain_id
+
+    def now(self) -> float:
+        """Return this machine's Unix time: good for expiries and questions, never for rights."""
+        return time.time()
+
+    def epoch(self) -> int:
+        """Return the epoch that credentials are of now."""
+        return self.genesis.epoch_at(self.now())
+
+    def channel(self, member: str, service: str) -> aio.Channel:
+        """Return the channel to a member's service, opened once.
+
+        Raises:
+            EndpointUnknown: the alliance has no such service, or no port for holders.
+        """
+        name = (member, service)
+        if name not in self._channels:
+            endpoint = self.endpoints.of(member, service)
+            address = endpoint.listen if self.identity is not None else endpoint.holder
+            if not address:
+                raise EndpointUnknown(f"{service} of {member} serves no holders")
+            channel = open_channel(
+                address,
+                identity=self.identity,
+                registry=self._registry,
+                peer_member=member,
+                peer_service=service,
+                message_bytes_max=MESSAGE_BYTES_MAX,
+            )
+            self._stack.push_async_callback(channel.close)
+            self._channels[name] = channel
+        return self._channels[name]
+
+    @property
+    def ledger(self) -> LedgerServiceStub:
+        """The alliance's ledger."""
+        return LedgerServiceStub(self.channel(self.endpoints.ledger_member, "ledger"))
+
+    @property
+    def contract(self) -> ContractServiceStub:
+        """The contract service beside that ledger."""
+        return ContractServiceStub(self.channel(self.endpoints.ledger_member, "contract"))
+
+    def identity_of(self, member: str) -> IdentityServiceStub:
+        """Return a member's identity service."""
+        return IdentityServiceStub(self.channel(member, "identity"))
+
+    def storage_of(self, member: str) -> StorageServiceStub:
+        """Return a member's storage service."""
+        return StorageServiceStub(self.channel(member, "storage"))
+
+    def compute_of(self, member: str) -> ComputeServiceStub:
+        """Return a member's compute service."""
+        return ComputeServiceStub(self.channel(member, "compute"))

@@ -1,0 +1,94 @@
+"""How long the SDK is patient: what is worth asking again, and until when."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import grpc
+from grpc import aio
+
+from cipherward_kit.errors import reason_of
+
+T = TypeVar("T")
+
+# First and longest pause between tries: a service that restarts is back within seconds.
+PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.05, 1.0
+# How long a service may be gone: a restart takes one to five seconds on a busy machine.
+AWAY_SECONDS = 15.0
+# States of a moment: the alliance has just started, or a service has much to do.
+PASSING = frozenset(
+    ("CHAIN_STALE", "WORKERS_BUSY", "WORKER_LOST", "SERVER_BUSY", "DEPENDENCY_AWAY", "OUTBOX_FULL")
+)
+
+
+def is_passing(error: aio.AioRpcError) -> bool:
+    """Say whether the same call may well succeed in a moment."""
+    return error.code() is grpc.StatusCode.UNAVAILABLE or reason_of(error) in PASSING
+
+
+def is_away(error: BaseException) -> bool:
+    """Say whether nobody answers at all, or the line broke: no service of ours gave a reason."""
+    return (
+        isinstance(error, aio.AioRpcError)
+        and error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL)
+        and not reason_of(error)
+    )
+
+
+class Patience:
+    """A deadline, and pauses that grow until it is reached.
+
+    Who does not answer at all is waited for a shorter time, counted from when it was last there.
+    """
+
+    def __init__(self, seconds: float, away_seconds: float = AWAY_SECONDS) -> None:
+        self._ends = time.monotonic() + seconds
+        self._away_seconds = away_seconds
+        self._away_ends: float | None = None
+        self._pause = PAUSE_SECONDS
+
+    @property
+    def left_seconds(self) -> float:
+        """What is left until the deadline; at least a millisecond, which a call needs to fail."""
+        return max(0.001, self._ends - time.monotonic())
+
+    def progressed(self) -> None:
+        """Begin anew with short pauses: the other side is there, and something was done."""
+        self._away_ends = None
+        self._pause = PAUSE_SECONDS
+
+    async def pause(self, error: BaseException) -> None:
+        """Wait before the next try, or raise `error` when there is no time for one."""
+        now = time.monotonic()
+        if not is_away(error):
+            self._away_ends = None
+        elif self._away_ends is None:
+            self._away_ends = now + self._away_seconds
+        ends = self._ends if self._away_ends is None else min(self._ends, self._away_ends)
+        if now + self._pause >= ends:
+            raise error
+        await asyncio.sleep(self._pause)
+        self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
+
+
+async def patiently(call: Callable[[float], Awaitable[T]], seconds: float) -> T:
+    """Return what `call` answers, asking again while its refusal is a passing one.
+
+    Args:
+        call: gets the seconds left as its timeout; must be safe to repeat.
+        seconds: for all tries together.
+
+    Raises:
+        AioRpcError: the last refusal.
+    """
+    patience = Patience(seconds)
+    while True:
+        try:
+            return await call(patience.left_seconds)
+        except aio.AioRpcError as error:
+            if not is_passing(error):
+                raise
+            await patience.pause(error)

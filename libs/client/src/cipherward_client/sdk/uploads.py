@@ -1,0 +1,92 @@
+"""Uploading a sealed record, and going on where an interrupted upload stopped."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+
+from grpc import aio
+
+from cipherward.storage.v1 import storage_service_pb2 as pb
+from cipherward_client.records.chunks import CIPHERTEXT_CHUNK_BYTES
+from cipherward_client.records.sealing import SealedRecord
+from cipherward_client.sdk.hospital import Hospital
+from cipherward_client.sdk.ledger import Progress
+from cipherward_client.sdk.retries import Patience, is_away, is_passing
+from cipherward_kit.errors import reason_of
+
+UPLOAD_SECONDS = 600.0  # a record of 1 GiB over a line of 2 MiB/s
+ASK_SECONDS = 10.0
+# Where the upload stands is asked, and it goes on from there.
+RESUMED = frozenset(("UPLOAD_IN_PROGRESS", "UPLOAD_STALLED", "WRONG_OFFSET"))
+
+
+class Upload:
+    """One upload to the hospital's own storage; `send` may be repeated until it succeeds."""
+
+    def __init__(
+        self, hospital: Hospital, record: SealedRecord, progress: Progress | None = None
+    ) -> None:
+        self._storage = hospital.alliance.storage_of(hospital.member)
+        self._record = record
+        self._request_id = str(uuid.uuid4())
+        self._progress = progress
+
+    async def send(self) -> None:
+        """Send until the storage has all of it on disk.
+
+        Raises:
+            AioRpcError: it was refused for good, or did not end in time.
+        """
+        patience = Patience(UPLOAD_SECONDS)
+        offset = 0
+        while True:
+            try:
+                await self._storage.PutRecord(self._messages(offset), timeout=patience.left_seconds)
+            except aio.AioRpcError as error:
+                # A line that breaks while a part is being sent is INTERNAL to grpc.aio.
+                if not (is_passing(error) or is_away(error) or reason_of(error) in RESUMED):
+                    raise
+                await patience.pause(error)
+                committed = await self._committed(patience)
+                if committed is not None:
+                    if committed > offset:
+                        patience.progressed()
+                    offset = committed
+            else:
+                return
+
+    async def _committed(self, patience: Patience) -> int | None:
+        """Return how much the storage has on disk; None when it does not answer."""
+        request = pb.GetUploadRequest(request_id=self._request_id)
+        try:
+            seconds = min(ASK_SECONDS, patience.left_seconds)
+            response = await self._storage.GetUpload(request, timeout=seconds)
+        except aio.AioRpcError as error:
+            if reason_of(error) == "UPLOAD_UNKNOWN":
+                return 0
+            if is_passing(error):
+                return None
+            raise
+        return response.committed_bytes
+
+    async def _messages(self, offset: int) -> AsyncIterator[pb.PutRecordRequest]:
+        yield pb.PutRecordRequest(
+            header=pb.PutRecordHeader(
+                request_id=self._request_id,
+                anchor=self._record.anchor,
+                custodian_slot=self._record.slot,
+                offset=offset,
+            )
+        )
+        number, within = divmod(offset, CIPHERTEXT_CHUNK_BYTES)
+        sent, total = offset, self._record.ciphertext_bytes
+        for part in self._record.parts[number:]:
+            rest = part[within:] if within else part
+            within = 0
+            if not rest:
+                continue
+            yield pb.PutRecordRequest(part=rest)
+            sent += len(rest)
+            if self._progress is not None:
+                self._progress("upload", sent, total)

@@ -1,0 +1,260 @@
+"""`cipherward dev` from the outside: used through the command line, killed, started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+COMMAND = [sys.executable, "-m", "cipherward_client.cli"]
+READY_SECONDS = 120  # 14 cold starts on a machine with other work
+GONE_SECONDS = 10
+POLL_SECONDS = 0.05
+CONTENT = b'{"resourceType":"Bundle","type":"collection","entry":[]}'
+HOSPITALS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
+
+pytestmark = pytest.mark.slow
+
+
+class Dev:
+    """A running `cipherward dev --json`; `ready` is the line that it printed."""
+
+    def __init__(self, data: Path, *options: str) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, "dev", "--data", str(data), "--json", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ready(self) -> dict[str, Any]:
+        """Return the document that says the alliance is ready."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()  # the process ends itself when a child is not ready
+        document = json.loads(line)
+        assert document.get("ready"), line
+        return document
+
+    def refused(self) -> dict[str, str]:
+        """Return why it did not start."""
+        out, err = self.process.communicate(timeout=READY_SECONDS)
+        assert self.process.returncode == 1, out + err
+        assert "Traceback" not in out + err
+        return json.loads(out)["error"]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and return the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout=60)
+
+
+@contextmanager
+def dev(data: Path, *options: str) -> Generator[Dev]:
+    """Run it; it is killed at the end if it still lives."""
+    running = Dev(data, *options)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.kill()
+        running.process.communicate(timeout=60)
+
+
+def until(holds: Callable[[], bool], seconds: float) -> None:
+    """Poll until it holds, or fail."""
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "it did not happen in time"
+        time.sleep(POLL_SECONDS)
+
+
+def cli(*arguments: str) -> dict[str, Any]:
+    """Run one command with --json and return its document; it must succeed."""
+    done = subprocess.run(
+        [*COMMAND, *arguments, "--json"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+class Person:
+    """A person at a terminal, with a wallet of their own."""
+
+    def __init__(self, data: Path, folder: Path, name: str = "patient") -> None:
+        self.wallet = folder / f"{name}.wallet"
+        passphrase = folder / f"{name}.passphrase"
+        passphrase.write_text(f"the passphrase of the {name}\n")
+        self._passphrase = ["--passphrase-file", str(passphrase)]
+        self._place = ["--alliance", str(data), *self._passphrase]
+
+    def run(self, *arguments: str) -> dict[str, Any]:
+        """Run a command with this patient's wallet."""
+        return cli(*arguments, "--wallet", str(self.wallet), *self._place)
+
+    def refused(self, *arguments: str) -> str:
+        """Run a command that must fail, and return its reason."""
+        options = ["--wallet", str(self.wallet), *self._place, "--json"]
+        command = [*COMMAND, *arguments, *options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 1, done.stdout + done.stderr
+        return json.loads(done.stdout)["error"]["reason"]
+
+    def enroll(self, hospital: str = "hospital-a", role: str = "patient") -> None:
+        """Make the wallet and get a credential."""
+        cli("wallet", "create", str(self.wallet), *self._place)
+        self.run("wallet", "enroll", "--hospital", hospital, "--role", role)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the records in the wallet; no alliance is asked."""
+        listed = cli("record", "list", "--wallet", str(self.wallet), *self._passphrase)
+        return listed["records"]
+
+    def put(self, file: Path) -> str:
+        """Store a record and return its id."""
+        return self.run("record", "put", str(file), "--hospital", "hospital-a")["record"]
+
+    def get(self, record: str, out: Path) -> bytes:
+        """Open the record and return its content."""
+        self.run("record", "get", record, "--out", str(out))
+        return out.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def alliance(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
+    """Run one alliance for the tests that only use it; return its folder."""
+    data = tmp_path_factory.mktemp("dev") / "alliance"
+    with dev(data) as running:
+        running.ready()
+        yield data
+        assert running.stop() == 0
+
+
+def test_a_killed_alliance_leaves_no_orphan_and_goes_on_with_its_records(tmp_path: Path) -> None:
+    data, file = tmp_path / "alliance", tmp_path / "record.json"
+    file.write_bytes(CONTENT)
+    patient = Person(data, tmp_path)
+    with dev(data) as first:
+        ready = first.ready()
+        assert len(ready["pids"]) == len(ready["services"]) == 14
+        patient.enroll()
+        record = patient.put(file)
+        assert patient.get(record, tmp_path / "first") == CONTENT
+        first.stop(signal.SIGKILL)
+        until(lambda: not any(map(psutil.pid_exists, ready["pids"].values())), GONE_SECONDS)
+    with dev(data) as second:
+        assert second.ready()["chain_id"] == ready["chain_id"]
+        assert patient.get(record, tmp_path / "second") == CONTENT
+        accesses = patient.run("audit", record, "--receipts", str(tmp_path / "receipts"))
+        assert len(accesses["accesses"]) == 2
+        with dev(data) as third:
+            assert third.refused()["reason"] == "DATA_FOLDER_LOCKED"
+        assert second.stop() == 0
+    receipt = accesses["accesses"][0]["receipt"]
+    genesis = str(data / "genesis.json")
+    assert cli("receipt", "verify", receipt, "--genesis", genesis)["verified"] is True
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with dev(tmp_path / "alliance", "--port-base", str(port)) as refused:
+            error = refused.refused()
+    assert str(port) in error["detail"]
+    assert error["reason"] == "PORT_IN_USE"
+    assert error["fix"]
+
+
+def test_a_damaged_genesis_is_said_to_be_one(tmp_path: Path) -> None:
+    data = tmp_path / "alliance"
+    data.mkdir()
+    (data / "genesis.json").write_text("{}")
+    with dev(data) as refused:
+        assert refused.refused()["reason"] == "GENESIS_MALFORMED"
+
+
+def test_a_folder_of_another_chain_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "alliance"
+    data.mkdir()
+    (data / "chain-id").write_text("dev-another\n")
+    with dev(data) as refused:
+        assert refused.refused()["reason"] == "DATA_FOLDER_OF_ANOTHER_CHAIN"
+
+
+def test_an_interrupt_before_it_is_ready_stops_all(tmp_path: Path) -> None:
+    with dev(tmp_path / "alliance") as early:
+        until(lambda: bool(psutil.Process(early.process.pid).children()), READY_SECONDS)
+        children = psutil.Process(early.process.pid).children()
+        assert early.stop(signal.SIGINT) == 0
+        assert not any(child.is_running() for child in children)
+        assert os.listdir(tmp_path / "alliance")
+
+
+def test_a_consent_lets_read_until_it_is_revoked(alliance: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "record.json", tmp_path / "read.json"
+    file.write_bytes(CONTENT)
+    patient, clinician = Person(alliance, tmp_path), Person(alliance, tmp_path, "clinician")
+    patient.enroll()
+    clinician.enroll("hospital-b", "clinician")
+    record = patient.put(file)
+    assert [entry["record"] for entry in patient.records()] == [record]
+    granted = patient.run("consent", "grant", record, "--to", "hospital-b", "--days", "1")
+    consent = granted["consent"]
+    clinician.run("record", "get", record, "--grant", consent, "--out", str(out))
+    assert out.read_bytes() == CONTENT
+    assert patient.run("consent", "show", consent)["state"] == "active"
+    patient.run("consent", "revoke", consent)
+    assert patient.run("consent", "show", consent)["state"] == "revoked"
+    again = tmp_path / "again.json"
+    reason = clinician.refused("record", "get", record, "--grant", consent, "--out", str(again))
+    assert reason == "STATE_FORBIDS"
+    assert not again.exists()
+    stages = [row["stage"] for row in patient.run("audit", record)["accesses"]]
+    assert stages == ["carried out", "refused"]
+
+
+def test_a_study_says_what_the_pooled_rows_say(alliance: Path, tmp_path: Path) -> None:
+    values = {h: [float(10 * n + i) for i in range(8)] for n, h in enumerate(HOSPITALS)}
+    for hospital, rows in values.items():
+        table = tmp_path / f"{hospital}.csv"
+        table.write_text("size\n" + "".join(f"{value}\n" for value in rows))
+        place = ["--hospital", hospital, "--alliance", str(alliance)]
+        assert cli("study", "contribute", str(table), *place)["rows"] == len(rows)
+    spec = tmp_path / "study.yaml"
+    spec.write_text(
+        "data_set: cohort-1\nvariables:\n  - {name: size, low: 0, high: 100}\n"
+        "statistics: [count, mean, variance]\n"
+    )
+    researcher = Person(alliance, tmp_path, "researcher")
+    researcher.enroll("hospital-d", "researcher")
+    done = researcher.run("study", "run", str(spec), "--approve-as-all-members")
+    pooled = [value for rows in values.values() for value in rows]
+    assert done["stage"] == "released"
+    assert done["statistics"]["count"] == len(pooled)
+    assert done["statistics"]["means"]["size"] == pytest.approx(statistics.mean(pooled))
+    assert done["statistics"]["variances"]["size"] == pytest.approx(statistics.variance(pooled))
+    shown = researcher.run("study", "show", done["study"])
+    assert shown["statistics"] == done["statistics"]
+
+
+def test_a_study_of_too_few_patients_ends_without_a_result(alliance: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "study.yaml"
+    spec.write_text(
+        "data_set: cohort-1\nvariables:\n  - {name: size, low: 0, high: 1}\n"
+        "statistics: [count, mean]\n"
+    )
+    researcher = Person(alliance, tmp_path, "researcher")
+    researcher.enroll("hospital-d", "researcher")
+    reason = researcher.refused("study", "run", str(spec), "--approve-as-all-members")
+    assert reason == "STUDY_ENDED"

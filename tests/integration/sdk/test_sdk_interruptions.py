@@ -1,0 +1,136 @@
+"""A line that breaks costs what was on it, never the record: transfers go on where they stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
+from cipherward_client.alliance.layout import CLIENT, MEMBER_KEY
+from cipherward_client.alliance.running import RunningAlliance
+from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.consents import ConsentTerms, grant_consent
+from cipherward_client.sdk.hospital import Hospital
+from cipherward_client.sdk.ledger import ProvenAct, Submitter
+from cipherward_client.sdk.records import WalletOwner, get_record, put_record
+from cipherward_kit.tls import Identity
+
+Town = Any  # conftest's; test modules cannot import it
+
+PIECE = 64 * 1024
+TICK = chain_pb.Act(tick=chain_pb.Tick())
+
+
+class BreakingLine:
+    """Forwards TCP connections, and breaks each after `bytes_max` bytes, `breaks` times in all."""
+
+    def __init__(self, target: str, bytes_max: int, breaks: int) -> None:
+        self._host, _, port = target.rpartition(":")
+        self._port = int(port)
+        self._bytes_max = bytes_max
+        self._left = breaks
+        self.broken = 0
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[str]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        async with server:
+            host, port = server.sockets[0].getsockname()[:2]
+            yield f"{host}:{port}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection(self._host, self._port)
+        passed = 0
+
+        async def forward(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            nonlocal passed
+            with suppress(ConnectionError):
+                while piece := await source.read(PIECE):
+                    passed += len(piece)
+                    if passed > self._bytes_max and self._left:
+                        self._left -= 1
+                        self.broken += 1
+                        break
+                    sink.write(piece)
+                    await sink.drain()
+            for side in (writer, there[1]):
+                side.transport.abort()
+
+        # gather, since the loop's end cancels this task: asyncio's server logs what it raises
+        await asyncio.gather(forward(reader, there[1]), forward(there[0], writer))
+
+
+def with_storage_at(town: Town, tmp_path: Path, **ports: str) -> Path:
+    """Write the alliance's endpoints with other addresses of hospital-a's storage."""
+    document = json.loads(town.folder.endpoints_file.read_text())
+    document["endpoints"]["hospital-a"]["storage"].update(ports)
+    path = tmp_path / "alliance.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+async def test_an_upload_goes_on_where_its_line_broke(town: Town, tmp_path: Path) -> None:
+    content = secrets.token_bytes(24_000_000)
+    target = town.alliance.endpoints.of("hospital-a", "storage").listen
+    line = BreakingLine(target, bytes_max=15_000_000, breaks=2)
+    home = town.folder.member("hospital-a")
+    identity = Identity.from_files(*home.certificate(CLIENT))
+    patient = await town.person("a")
+    async with line.open() as address:
+        endpoints = with_storage_at(town, tmp_path, listen=address)
+        opened = Alliance.open(endpoints, town.folder.genesis_file, member_identity=identity)
+        async with opened as alliance:
+            hospital = Hospital.of(alliance, home.key(MEMBER_KEY).read_bytes())
+            told: list[int] = []
+            receipt = await put_record(
+                hospital,
+                content,
+                WalletOwner(town.alliance, patient),
+                progress=lambda stage, done, _: told.append(done) if stage == "upload" else None,
+            )
+    assert line.broken >= 1
+    assert max(told) == receipt.ciphertext_bytes
+    # Gone on, not begun again: fewer parts were sent than two whole uploads have.
+    assert len(told) < 2 * len(range(0, receipt.ciphertext_bytes, 1 << 20))
+
+
+async def test_a_download_goes_on_where_its_line_broke(town: Town, tmp_path: Path) -> None:
+    content = secrets.token_bytes(24_000_000)
+    patient, clinician = await town.person("a"), await town.person("b", "staff", "clinician")
+    owner = WalletOwner(town.alliance, patient)
+    record = await put_record(await town.hospital("a"), content, owner)
+    expires = int(town.alliance.now()) + 3600
+    terms = ConsentTerms(record.record_id, "hospital-b", expires)
+    consent = await grant_consent(town.alliance, patient, terms)
+    target = town.alliance.endpoints.of("hospital-a", "storage").holder
+    line = BreakingLine(target, bytes_max=9_000_000, breaks=2)
+    async with line.open() as address:
+        endpoints = with_storage_at(town, tmp_path, holder=address)
+        async with Alliance.open(endpoints, town.folder.genesis_file) as alliance:
+            opened = await get_record(alliance, clinician, record.record_id, consent.grant_id)
+    assert opened.content == content
+    assert line.broken == 2
+
+
+async def test_acts_survive_a_ledger_and_a_contract_that_are_killed(
+    town: Town, running: RunningAlliance
+) -> None:
+    hospital = await town.hospital("a")
+    submitter = Submitter(hospital.alliance)
+    for service in ("ledger", "contract"):
+        made = [submitter.build([TICK], hospital.signer) for _ in range(40)]
+        async with asyncio.TaskGroup() as group:
+            under_way = group.create_task(submitter.submit_many(made))
+            os.kill(running.supervisor.pids[f"hospital-a/{service}"], signal.SIGKILL)
+            outcomes = await under_way
+        assert all(isinstance(outcome, ProvenAct) for outcome in outcomes), outcomes
+        heights = {outcome.height for outcome in outcomes if isinstance(outcome, ProvenAct)}
+        again = await submitter.submit_many(made)
+        assert {one.height for one in again if isinstance(one, ProvenAct)} == heights

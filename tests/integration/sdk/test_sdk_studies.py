@@ -1,0 +1,191 @@
+"""A study through the SDK, against real services: proposed, voted, computed, read."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cipherward_chain.authorization import MemberSigner
+from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.errors import ActRefused, ClientError
+from cipherward_client.sdk.hospital import Hospital
+from cipherward_client.sdk.studies import (
+    StudyProgress,
+    StudyRequest,
+    StudyVariable,
+    contribute_rows,
+    fetch_result,
+    propose_study,
+    vote,
+    watch_study,
+    withdraw_study,
+)
+from cipherward_client.sdk.study_requests import PROFILE
+from cipherward_client.sdk.study_results import fetch_parts, open_result
+from cipherward_client.wallet.wallet import Wallet
+from cipherward_compute.spec import parse_spec
+from cipherward_threshold.switching import RequesterKey
+
+Town = Any  # conftest's; test modules cannot import it
+
+LETTERS = "abcd"
+NAMES = ("age", "bmi", "outcome")
+REQUEST = StudyRequest(
+    data_set="cohort-1",
+    variables=(
+        StudyVariable("age", "0", "120", "a"),
+        StudyVariable("bmi", "5", "100.5", "kg/m2"),
+        StudyVariable("outcome", "-1000", "1000"),
+    ),
+    statistics=("count", "sum", "mean", "variance", "covariance", "linear_regression"),
+    outcome="outcome",
+)
+STUDY_SECONDS = 90.0
+
+
+async def contributed(town: Town, seed: int, data_set: str = "cohort-1") -> np.ndarray[Any, Any]:
+    """Give each hospital 30 patients of its own; return all of them."""
+    rng = np.random.default_rng(seed)
+    tables: list[np.ndarray[Any, Any]] = []
+    for letter in LETTERS:
+        age, bmi = rng.integers(20, 90, 30).astype(float), rng.uniform(18, 45, 30).round(1)
+        outcome = (2 * age + 3 * bmi + rng.normal(0, 5, 30)).round(2)
+        tables.append(np.column_stack([age, bmi, outcome]))
+        hospital = await town.hospital(letter)
+        rows = [[float(value) for value in row] for row in tables[-1]]
+        assert await contribute_rows(hospital, data_set, NAMES, rows) == 30
+    return np.vstack(tables)
+
+
+async def voted(town: Town, study_id: bytes, letters: str) -> None:
+    for letter in letters:
+        await vote(await town.hospital(letter), study_id)
+
+
+async def ended(alliance: Alliance, who: Wallet | Hospital, study_id: bytes) -> list[StudyProgress]:
+    async with asyncio.timeout(STUDY_SECONDS):
+        return [progress async for progress in watch_study(alliance, who, study_id)]
+
+
+async def test_a_study_is_exact_and_read_by_its_researcher_alone(town: Town) -> None:
+    rows = await contributed(town, 1)
+    researcher = await town.person("b", "staff", "researcher")
+    study = await propose_study(town.alliance, researcher, REQUEST)
+    with pytest.raises(ClientError) as early:
+        await fetch_result(town.alliance, researcher, study.study_id)
+    assert early.value.reason in ("NOT_RELEASED", "STUDY_UNKNOWN")
+    await voted(town, study.study_id, "abc")
+    seen = await ended(town.alliance, researcher, study.study_id)
+    assert (seen[-1].stage, seen[-1].failure) == ("released", "")
+    assert [one.steps_done for one in seen] == sorted(one.steps_done for one in seen)
+
+    result = await fetch_result(town.alliance, researcher, study.study_id)
+    found = result.statistics
+    assert found.count == len(rows)
+    assert len(result.release_set) == 3
+    assert result.contributors == tuple(f"hospital-{letter}" for letter in LETTERS)
+    np.testing.assert_allclose(list(found.means.values()), rows.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(list(found.variances.values()), rows.var(axis=0, ddof=1), rtol=1e-7)
+    design = np.column_stack([np.ones(len(rows)), rows[:, :2]])
+    expected = np.linalg.lstsq(design, rows[:, 2], rcond=None)[0]
+    assert found.regression is not None
+    coefficients = [found.regression.intercept, *found.regression.coefficients.values()]
+    np.testing.assert_allclose(coefficients, expected, rtol=1e-6)
+
+    parts = await fetch_parts(town.alliance, researcher, study.study_id)
+    two = dict(list(parts.shares.items())[:2])
+    with pytest.raises(ClientError) as too_few:
+        await open_result(researcher, study.study_id, replace(parts, shares=two))
+    assert too_few.value.reason == "TOO_FEW_SHARES"
+
+    other = replace(parts, order=replace(parts.order, digest=bytes(32)))
+    with pytest.raises(ClientError) as foreign:
+        await open_result(researcher, study.study_id, other)
+    assert foreign.value.reason == "RESULT_DIFFERS"
+
+    stranger = await town.person("c", "staff", "researcher")
+    stranger.studies[study.study_id] = replace(
+        researcher.study(study.study_id), scope=f"duty:hospital-c:{town.alliance.epoch()}"
+    )
+    with pytest.raises(ClientError) as refused:
+        await fetch_result(town.alliance, stranger, study.study_id)
+    assert refused.value.reason == "READ_REJECTED"
+
+
+async def test_a_cohort_below_the_minimum_fails_and_says_so(town: Town) -> None:
+    await contributed(town, 2, "cohort-2")
+    researcher = await town.person("b", "staff", "researcher")
+    request = replace(REQUEST, data_set="cohort-2", minimum=500)
+    study = await propose_study(town.alliance, researcher, request)
+    await voted(town, study.study_id, "abc")
+    hospital = await town.hospital("d")
+    last = (await ended(town.alliance, hospital, study.study_id))[-1]
+    assert (last.stage, last.ended) == ("failed", True)
+    assert last.failure
+    with pytest.raises(ClientError) as told:
+        await fetch_result(town.alliance, researcher, study.study_id)
+    assert told.value.reason == "STUDY_ENDED"
+
+
+async def test_a_variable_that_no_member_has_is_named(town: Town) -> None:
+    await contributed(town, 3, "cohort-3")
+    researcher = await town.person("b", "staff", "researcher")
+    variables = (StudyVariable("height", "0", "300"),)
+    request = StudyRequest("cohort-3", variables, ("count", "mean"))
+    with pytest.raises(ClientError) as told:
+        await propose_study(town.alliance, researcher, request)
+    assert told.value.reason == "VARIABLE_UNKNOWN"
+
+
+async def test_a_clinician_may_not_propose_and_a_stranger_may_not_withdraw(town: Town) -> None:
+    await contributed(town, 4, "cohort-4")
+    request = replace(REQUEST, data_set="cohort-4")
+    clinician = await town.person("b", "staff", "clinician")
+    with pytest.raises(ActRefused) as refused:
+        await propose_study(town.alliance, clinician, request)
+    assert refused.value.reason == "POLICY_DENIED"
+    researcher = await town.person("b", "staff", "researcher")
+    study = await propose_study(town.alliance, researcher, request)
+    forged = replace(await town.hospital("a"), signer=MemberSigner("hospital-a", bytes(32)))
+    with pytest.raises(ActRefused) as forger:
+        await vote(forged, study.study_id)
+    assert forger.value.reason == "MEMBER_UNKNOWN"
+    await withdraw_study(town.alliance, researcher, study.study_id)
+    with pytest.raises(ActRefused) as over:
+        await vote(await town.hospital("a"), study.study_id)
+    assert over.value.reason == "STATE_FORBIDS"
+
+
+def test_the_text_is_the_one_that_the_members_read() -> None:
+    key = RequesterKey.generate(PROFILE, secrets.token_bytes(32))
+    spec = parse_spec(REQUEST.text(key.public_key()))
+    assert spec.plan == REQUEST.plan()
+    assert (spec.data_set, spec.minimum, spec.profile) == ("cohort-1", REQUEST.minimum, PROFILE)
+    assert spec.units == tuple(variable.unit for variable in REQUEST.variables)
+    assert StudyRequest.from_bytes(REQUEST.to_bytes()) == REQUEST
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"statistics": ("count", "median")},
+        {"statistics": ("mean",), "outcome": ""},
+        {"variables": (StudyVariable("age", "0", "1e9"), REQUEST.variables[2])},
+        {"variables": (StudyVariable("age", "9", "1"), REQUEST.variables[2])},
+        {"outcome": "height"},
+        {"fraction_bits": 99},
+    ],
+)
+async def test_an_impossible_request_is_refused_before_anybody_is_asked(
+    town: Town, change: dict[str, Any]
+) -> None:
+    researcher = await town.person("b", "staff", "researcher")
+    with pytest.raises(ClientError) as told:
+        await propose_study(town.alliance, researcher, replace(REQUEST, **change))
+    assert told.value.reason in ("STUDY_REQUEST_INVALID", "THRESHOLD_ERROR")
+    assert not researcher.studies
