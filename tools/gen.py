@@ -1,8 +1,9 @@
 """Generate the stubs and `cipherward.rpc_rules` from protos/ (`make gen`).
 
-The comment of every RPC says who may call it, whether a retry is safe and which errors it gives; this
-script reads those lines out of the descriptors, so that the boundary enforces what the proto promises.
-A method whose comment lacks a line, or says one that is not in the closed list, stops the build.
+The comment of every RPC says who may call it, whether a retry is safe and which errors it gives;
+this script reads those lines out of the descriptors, so that the boundary enforces what the proto
+promises. A method whose comment lacks a line, or says one that is not in the closed list, stops the
+build.
 """
 
 from __future__ import annotations
