@@ -32,9 +32,18 @@ def test_octets_are_as_documented() -> None:
     assert domains.owner_octets("c", b"anchor") == b"cipherward/owner/v1\0\0\0\0\1canchor"
 
 
+def test_an_authorizer_is_named_as_documented() -> None:
+    tag = b"cipherward/authorizer/v1\0"
+    member = hashlib.sha256(tag + b"\1" + b"\0\0\0\1h" + bytes(32)).digest()
+    assert domains.member_authorizer("h", bytes(32)) == member
+    assert domains.pseudonym_authorizer(b"k") == hashlib.sha256(tag + b"\2k").digest()
+    assert domains.presentation_authorizer(b"k") == hashlib.sha256(tag + b"\3k").digest()
+
+
 def test_what_stands_side_by_side_cannot_be_shifted() -> None:
     one = domains.possession_octets("ab", "c", bytes(32))
     assert one != domains.possession_octets("a", "bc", bytes(32))
+    assert domains.member_authorizer("ab", b"c") != domains.member_authorizer("a", b"bc")
 
 
 def test_commitments_are_as_documented() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_chain.authorization import MemberSigner, PseudonymSigner, Signer
-from cipherward_chain.domains import read_context, transaction_context
+from cipherward_chain.domains import presentation_authorizer, read_context, transaction_context
 from cipherward_chain.reads import (
     WINDOW_SECONDS,
     ReadGate,
@@ -72,9 +72,15 @@ def test_a_pseudonym_is_recognised_with_the_order_it_names(gate: ReadGate) -> No
 
 
 class PresentingWallet:
+    authorizer = presentation_authorizer(bytes(48))
+
     def authorize(self, context: bytes) -> bytes:
         presentation = pb.Presentation(
-            issuer_public_key=bytes(96), header=b"h", scope="study:00", proof=b"p"
+            issuer_public_key=bytes(96),
+            header=b"h",
+            scope="study:00",
+            proof=b"p",
+            pseudonym=bytes(48),
         )
         return exact_bytes(pb.Authorization(presentation=presentation))
 

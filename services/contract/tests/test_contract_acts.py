@@ -9,11 +9,22 @@ import pytest
 
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_chain.acts import anchor_record, countersign, register_pseudonym
-from cipherward_chain.authorization import MemberSigner, PseudonymSigner
+from cipherward_chain.authorization import (
+    AuthorizationRejected,
+    MemberSigner,
+    PseudonymSigner,
+    Signer,
+)
 from cipherward_chain.canonical import decode_map
 from cipherward_chain.signatures import SigningKey
 from cipherward_chain.testing import seed_of
-from cipherward_chain.transactions import build_transaction, transaction_id
+from cipherward_chain.transactions import (
+    build_transaction,
+    check_authorization,
+    context_of,
+    parse_transaction,
+    transaction_id,
+)
 from cipherward_chain.wire import exact_bytes
 from cipherward_contract.entries import KEY, RECORD, TRANSACTION, Record, Registration
 from cipherward_contract.testing import TICK, Presented, Story, record_anchor
@@ -46,6 +57,27 @@ async def test_a_refused_transaction_is_not_tried_again(story: Story) -> None:
     assert (await story.block(raw)).results[0].reason == "KEY_NOT_REGISTERED"
     await story.applied(PATIENT, registration(story))
     assert (await story.block(raw)).results[0].reason == "TRANSACTION_REPLAYED"
+
+
+@pytest.mark.parametrize("author", ["member", "pseudonym", "presentation"])
+async def test_whoever_sees_a_body_cannot_use_up_its_id(story: Story, author: str) -> None:
+    thief = story.member("hospital-b")
+    signers: dict[str, Signer] = {
+        "member": story.member("hospital-a"),
+        "pseudonym": await story.register(PATIENT, "key"),
+        "presentation": replace(PATIENT, name="another patient"),
+    }
+    act = registration(story, name="second") if author == "presentation" else TICK
+    genuine = story.transaction(signers.pop(author), act)
+    body = pb.Transaction.FromString(genuine).body
+    for other in (thief, *signers.values()):
+        authorization = other.authorize(context_of(body))
+        stolen = exact_bytes(pb.Transaction(body=body, authorization=authorization))
+        assert id_of(stolen) == id_of(genuine)
+        with pytest.raises(AuthorizationRejected):  # the ledger's rule: no block holds it
+            check_authorization(parse_transaction(stolen), story.genesis.chain_id)
+    check_authorization(parse_transaction(genuine), story.genesis.chain_id)
+    assert (await story.block(genuine)).results[0].applied
 
 
 async def test_ids_are_forgotten_after_their_expiry_and_stay_refused(story: Story) -> None:

@@ -16,7 +16,7 @@ from grpc import aio
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.identity.v1 import identity_service_pb2 as pb
-from cipherward_anoncred.credential import Credential
+from cipherward_anoncred.credential import Credential, scope_base
 from cipherward_anoncred.presentation import present
 from cipherward_anoncred.schema import attribute, header_of
 from cipherward_identity import arithmetic
@@ -51,6 +51,7 @@ def shown(
             disclosed=values,
             scope=scope,
             proof=proof,
+            pseudonym=credential.pseudonym(scope.encode()),
         ),
         context=context,
     )
@@ -78,6 +79,9 @@ async def test_presentations_of_two_hospitals_patients_and_staff_verify_in_one_b
         assert await first.verify(*items) == [True] * 4
         assert await second.verify(*items) == [True] * 4  # any member can check any issuer
 
+
+# A point like any pseudonym, of nobody who presents here.
+ANOTHER_PSEUDONYM = scope_base(b"study:00").to_compressed_bytes()
 
 BENDS: dict[str, Callable[[Item], object]] = {
     "context": lambda item: setattr(item, "context", b"another body"),
@@ -109,6 +113,21 @@ BENDS: dict[str, Callable[[Item], object]] = {
     "no value": lambda item: setattr(item.presentation.disclosed[0], "value", b""),
     "index": lambda item: setattr(item.presentation.disclosed[0], "index", 1),
     "huge index": lambda item: setattr(item.presentation.disclosed[0], "index", 2**32 - 1),
+    "another pseudonym": lambda item: setattr(item.presentation, "pseudonym", ANOTHER_PSEUDONYM),
+    "no pseudonym": lambda item: setattr(item.presentation, "pseudonym", b""),
+    "proof about another pseudonym": lambda item: setattr(
+        item.presentation,
+        "proof",
+        item.presentation.proof.replace(item.presentation.pseudonym, ANOTHER_PSEUDONYM),
+    ),
+    "another pseudonym in both places": lambda item: (
+        setattr(
+            item.presentation,
+            "proof",
+            item.presentation.proof.replace(item.presentation.pseudonym, ANOTHER_PSEUDONYM),
+        ),
+        setattr(item.presentation, "pseudonym", ANOTHER_PSEUDONYM),
+    ),
     "left out": lambda item: item.presentation.ClearField("disclosed"),
     "twice": lambda item: item.presentation.disclosed.append(item.presentation.disclosed[0]),
     "everything": lambda item: item.Clear(),

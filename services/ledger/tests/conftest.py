@@ -34,6 +34,7 @@ from cipherward.identity.v1.identity_service_pb2_grpc import (
 from cipherward.ledger.v1.ledger_service_pb2_grpc import (
     add_LedgerServiceServicer_to_server,
 )
+from cipherward_anoncred.presentation import pseudonym_of
 from cipherward_anoncred.schema import schema_of
 from cipherward_anoncred.verification import Claim, verify_batch
 from cipherward_chain.authorization import MemberSigner, Signer
@@ -77,7 +78,13 @@ class VerifyingIdentity(IdentityServiceServicer):
         self.waiting -= 1
         self.batches.append(len(request.presentations))
         jobs = [(_claim(asked), asked.presentation.proof) for asked in request.presentations]
-        return identity_pb.VerifyPresentationsResponse(valid=verify_batch(jobs))
+        verdicts = zip(request.presentations, verify_batch(jobs), strict=True)
+        return identity_pb.VerifyPresentationsResponse(
+            valid=[
+                valid and pseudonym_of(asked.presentation.proof) == asked.presentation.pseudonym
+                for asked, valid in verdicts
+            ]
+        )
 
 
 def _claim(asked: identity_pb.PresentationToVerify) -> Claim:
@@ -109,7 +116,7 @@ class World:
 
     @property
     def signer(self) -> Signer:
-        return MemberSigner(MEMBER, self.keys.member_seeds[MEMBER])
+        return self.member(MEMBER)
 
     @property
     def database(self) -> Path:
@@ -133,10 +140,12 @@ class World:
             nonce=nonce,
         )
 
-    def signed_again(self, content: bytes, member: str) -> bytes:
-        """Return the same body under the signature of another member."""
+    def member(self, member: str) -> Signer:
+        return MemberSigner(member, self.keys.member_seeds[member])
+
+    def authorized_again(self, content: bytes, signer: Signer) -> bytes:
+        """Return the same body under a fresh authorization by `signer`."""
         body = tx_pb.Transaction.FromString(content).body
-        signer = MemberSigner(member, self.keys.member_seeds[member])
         return exact_bytes(
             tx_pb.Transaction(body=body, authorization=signer.authorize(context_of(body)))
         )

@@ -80,7 +80,7 @@ async def test_a_committed_transaction_is_still_known_after_its_expiry(
         await ledger.receipt(transaction_id)
         manual.advance(60)
         assert await ledger.submit(content) == transaction_id
-        again = world.signed_again(content, "hospital-b")
+        again = world.authorized_again(content, world.member("hospital-b"))
         assert (
             await reason_of_call(ledger.submit(again)) == "FAILED_PRECONDITION/TRANSACTION_EXPIRED"
         )

@@ -17,7 +17,8 @@ from cipherward_anoncred.presentation import present
 from cipherward_anoncred.schema import attribute, header_of
 from cipherward_anoncred.scheme import generate_issuer_key
 from cipherward_chain.acts import register_pseudonym
-from cipherward_chain.authorization import PresentationClaim
+from cipherward_chain.authorization import PresentationClaim, Signer
+from cipherward_chain.domains import presentation_authorizer
 from cipherward_chain.receipts import verify_receipt
 from cipherward_chain.testing import seed_of
 from cipherward_chain.transactions import context_of, parse_transaction
@@ -38,6 +39,14 @@ class Holder:
     credential: Credential
     header: bytes = HEADER
 
+    @property
+    def pseudonym(self) -> bytes:
+        return self.credential.pseudonym(SCOPE.encode())
+
+    @property
+    def authorizer(self) -> bytes:
+        return presentation_authorizer(self.pseudonym)
+
     def authorize(self, context: bytes) -> bytes:
         proof = present(self.credential, disclosed=[0], scope=SCOPE.encode(), context=context)
         presentation = tx_pb.Presentation(
@@ -46,8 +55,26 @@ class Holder:
             disclosed=[tx_pb.DisclosedAttribute(index=0, value=ROLE)],
             scope=SCOPE,
             proof=proof,
+            pseudonym=self.pseudonym,
         )
         return exact_bytes(tx_pb.Authorization(presentation=presentation))
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretender:
+    """Presents its own credential under the name of another pseudonym."""
+
+    holder: Holder
+    pseudonym: bytes = b"\xa0" + bytes(47)
+
+    @property
+    def authorizer(self) -> bytes:
+        return presentation_authorizer(self.pseudonym)
+
+    def authorize(self, context: bytes) -> bytes:
+        shown = tx_pb.Authorization.FromString(self.holder.authorize(context))
+        shown.presentation.pseudonym = self.pseudonym
+        return exact_bytes(shown)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +89,7 @@ def holder() -> Holder:
     return Holder(pending.accept(granted.octets, ISSUER.public, [ROLE]))
 
 
-def registration(world: Any, holder: Holder, name: str = "key") -> bytes:
+def registration(world: Any, holder: Signer, name: str = "key") -> bytes:
     act = register_pseudonym(world.genesis.chain_id, SCOPE, seed_of(name))
     return world.transaction(acts=[act], signer=holder)
 
@@ -97,6 +124,46 @@ def bad_signature(world: Any) -> bytes:
     message = tx_pb.Transaction.FromString(world.transaction())
     message.authorization = message.authorization[:-1] + bytes([message.authorization[-1] ^ 1])
     return exact_bytes(message)
+
+
+async def test_a_body_that_its_holder_presents_again_is_a_replay(
+    world: Any, ledger: Any, holder: Holder, reason_of_call: Any
+) -> None:
+    content = registration(world, holder)
+    await ledger.receipt(await ledger.submit(content))
+    again = world.authorized_again(content, holder)
+    assert again != content
+    assert await reason_of_call(ledger.submit(again)) == "ALREADY_EXISTS/TRANSACTION_REPLAYED"
+    assert len(world.contract.applied) == 1
+
+
+async def test_a_replay_within_one_batch_is_noticed(
+    world: Any, ledger: Any, holder: Holder
+) -> None:
+    content = registration(world, holder)
+    again = world.authorized_again(content, holder)
+    verdicts = await ledger.submit_batch([content, again, content])
+    assert [v.reason for v in verdicts] == ["", "TRANSACTION_REPLAYED", ""]
+
+
+@pytest.mark.slow
+async def test_of_two_presentations_of_one_body_at_once_exactly_one_is_admitted(
+    world: Any, ledger: Any, holder: Holder
+) -> None:
+    for number in range(10):
+        content = registration(world, holder, f"key {number}")
+        pair = [[content], [world.authorized_again(content, holder)]]
+        answers = await asyncio.gather(*(ledger.submit_batch(one) for one in pair))
+        reasons = sorted(answer[0].reason for answer in answers)
+        assert reasons == ["", "TRANSACTION_REPLAYED"]
+
+
+async def test_a_presentation_under_another_pseudonym_is_rejected(
+    world: Any, ledger: Any, holder: Holder, reason_of_call: Any
+) -> None:
+    content = registration(world, Pretender(holder))
+    expected = "UNAUTHENTICATED/AUTHORIZATION_REJECTED"
+    assert await reason_of_call(ledger.submit(content)) == expected
 
 
 async def test_the_same_presentation_that_waits_is_not_verified_again(

@@ -2,6 +2,9 @@
 
 Checked here is that the authorization is by the key that it carries. Whether that key is a member's
 or registered is the contract's question. All failures look the same to whoever sent it.
+
+A transaction's body names its authorizer, so that nobody who sees a body can have it remembered
+under an authorization of their own (docs/adr/0008-a-body-names-its-authorizer.md).
 """
 
 from __future__ import annotations
@@ -11,6 +14,11 @@ from typing import Final, Protocol
 
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_chain.acts import MEMBER_ID
+from cipherward_chain.domains import (
+    member_authorizer,
+    presentation_authorizer,
+    pseudonym_authorizer,
+)
 from cipherward_chain.errors import ChainError
 from cipherward_chain.signatures import (
     KEY_BYTES,
@@ -28,6 +36,7 @@ ATTRIBUTES_MAX: Final = 16
 ATTRIBUTE_BYTES_MAX: Final = 256
 SCOPE_BYTES_MAX: Final = 256  # as the credential library bounds it
 PROOF_BYTES_MAX: Final = 16_384  # a batchable presentation is below 2 KiB
+PSEUDONYM_BYTES: Final = 48  # a compressed point of G1
 
 
 class AuthorizationMalformed(ChainError):
@@ -45,6 +54,11 @@ class AuthorizationRejected(ChainError):
 class Signer(Protocol):
     """Authorises octets. Adapters: `MemberSigner`, `PseudonymSigner`, a wallet's presentations."""
 
+    @property
+    def authorizer(self) -> bytes:
+        """How a transaction's body names this signer, 32 bytes: `authorizer_of` what it signs."""
+        ...
+
     def authorize(self, context: bytes) -> bytes:
         """Return a serialised Authorization over `context`: the domain tag and the body."""
         ...
@@ -56,6 +70,11 @@ class MemberSigner:
     def __init__(self, member_id: str, seed: bytes) -> None:
         self._member_id = member_id
         self._key = SigningKey(seed)
+
+    @property
+    def authorizer(self) -> bytes:
+        """How a body names this member and key."""
+        return member_authorizer(self._member_id, self._key.public_key)
 
     def authorize(self, context: bytes) -> bytes:
         """Return a serialised Authorization by the member's key."""
@@ -73,6 +92,11 @@ class PseudonymSigner:
     def __init__(self, seed: bytes) -> None:
         self._key = SigningKey(seed)
         self.public_key = self._key.public_key
+
+    @property
+    def authorizer(self) -> bytes:
+        """How a body names this key."""
+        return pseudonym_authorizer(self.public_key)
 
     def authorize(self, context: bytes) -> bytes:
         """Return a serialised Authorization by the pseudonym's key."""
@@ -134,7 +158,18 @@ def _presentation_in_form(presentation: pb.Presentation) -> bool:
         and all(0 < length <= ATTRIBUTE_BYTES_MAX for length in values)
         and 0 < len(presentation.scope.encode()) <= SCOPE_BYTES_MAX
         and 0 < len(presentation.proof) <= PROOF_BYTES_MAX
+        and len(presentation.pseudonym) == PSEUDONYM_BYTES
     )
+
+
+def authorizer_of(authorization: pb.Authorization) -> bytes:
+    """Return how a body must name (32 bytes) whoever an authorization in form claims to be by."""
+    kind = authorization.WhichOneof("kind")
+    if kind == "member":
+        return member_authorizer(authorization.member.member_id, authorization.member.public_key)
+    if kind == "pseudonym":
+        return pseudonym_authorizer(authorization.pseudonym.public_key)
+    return presentation_authorizer(authorization.presentation.pseudonym)
 
 
 def check_signed(authorization: pb.Authorization, context: bytes) -> PresentationClaim | None:

@@ -14,6 +14,8 @@ from cipherward_chain.wire import length_prefixed
 
 # Signatures and presentations over a transaction's body.
 TRANSACTION: Final = b"cipherward/tx/v1\0"
+# Who authorises a transaction, as its body names it.
+AUTHORIZER: Final = b"cipherward/authorizer/v1\0"
 # Signatures and presentations over the body of an authorized read.
 READ: Final = b"cipherward/read/v1\0"
 # Possession of the key that a pseudonym registers.
@@ -39,6 +41,7 @@ WALLET_BACKUP: Final = b"cipherward/wallet-backup/v1\0"
 
 TAGS: Final = (
     TRANSACTION,
+    AUTHORIZER,
     READ,
     POSSESSION,
     OWNER,
@@ -56,6 +59,22 @@ TAGS: Final = (
 def transaction_context(body: bytes) -> bytes:
     """Return the octets that authorize a transaction's `body`."""
     return TRANSACTION + body
+
+
+def member_authorizer(member_id: str, public_key: bytes) -> bytes:
+    """Return how a body names (32 bytes) the member that signs it with that key."""
+    octets = b"\1" + length_prefixed(member_id.encode()) + public_key
+    return hashlib.sha256(AUTHORIZER + octets).digest()
+
+
+def pseudonym_authorizer(public_key: bytes) -> bytes:
+    """Return how a body names (32 bytes) the registered key that signs it."""
+    return hashlib.sha256(AUTHORIZER + b"\2" + public_key).digest()
+
+
+def presentation_authorizer(pseudonym: bytes) -> bytes:
+    """Return how a body names (32 bytes) the pseudonym whose presentation authorises it."""
+    return hashlib.sha256(AUTHORIZER + b"\3" + pseudonym).digest()
 
 
 def read_context(body: bytes) -> bytes:

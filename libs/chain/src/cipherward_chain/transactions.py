@@ -11,12 +11,19 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cipherward.chain.v1 import transaction_pb2 as pb
-from cipherward_chain.acts import ID_BYTES, ActMalformed, check_act, parse_anchor
+from cipherward_chain.acts import (
+    DIGEST_BYTES,
+    ID_BYTES,
+    ActMalformed,
+    check_act,
+    parse_anchor,
+)
 from cipherward_chain.authorization import (
     AuthorizationMalformed,
     AuthorizationRejected,
     PresentationClaim,
     Signer,
+    authorizer_of,
     check_signature,
     check_signed,
     parse_authorization,
@@ -53,7 +60,8 @@ class ParsedTransaction:
     """A transaction in form. The messages are read-only by agreement; `raw` is what was sent.
 
     `id` is the SHA-256 of the body (what is deduplicated), `hash` that of the whole (what is
-    proven).
+    proven). The body names its authorizer, so one id is one authorizer's; only that one can make
+    several authorizations, and so hashes, of it.
     """
 
     id: bytes
@@ -97,7 +105,7 @@ def build_transaction(
     Args:
         acts: 1 to 64, carried out in order, all or none.
         expires_at: block time in Unix seconds, at most 10 minutes ahead.
-        signer: authorises the body.
+        signer: authorises the body, which names it.
         nonce: 16 random bytes; drawn here unless given.
 
     Raises:
@@ -109,6 +117,7 @@ def build_transaction(
             expires_at=Timestamp(seconds=expires_at),
             nonce=secrets.token_bytes(ID_BYTES) if nonce is None else nonce,
             acts=acts,
+            authorizer=signer.authorizer,
         )
     )
     _parse_body(body)
@@ -137,6 +146,8 @@ def _parse_body(raw: bytes) -> pb.TransactionBody:
         raise TransactionMalformed("a transaction expires at a whole second")
     if len(body.nonce) != ID_BYTES:
         raise TransactionMalformed(f"a nonce has {ID_BYTES} bytes")
+    if len(body.authorizer) != DIGEST_BYTES:
+        raise TransactionMalformed(f"an authorizer is named by {DIGEST_BYTES} bytes")
     if not 0 < len(body.acts) <= ACTS_MAX:
         raise TransactionMalformed(f"a transaction has 1 to {ACTS_MAX} acts")
     return body
@@ -175,11 +186,14 @@ def check_authorization(transaction: ParsedTransaction, chain_id: str) -> Presen
 
     Raises:
         WrongChain: the transaction is for another chain.
-        AuthorizationRejected: a signature, a proof of possession or a countersignature is not
-            valid, an act needs another kind of authorization, or it names another author.
+        AuthorizationRejected: the body names another authorizer, a signature, a proof of
+            possession or a countersignature is not valid, an act needs another kind of
+            authorization, or it names another author.
     """
     if transaction.body.chain_id != chain_id:
         raise WrongChain("the transaction is for another chain")
+    if transaction.body.authorizer != authorizer_of(transaction.authorization):
+        raise AuthorizationRejected("the body names another authorizer")
     claim = check_signed(transaction.authorization, context_of(transaction.body_bytes))
     registrations = 0
     for act in transaction.body.acts:

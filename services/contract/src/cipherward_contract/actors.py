@@ -1,8 +1,9 @@
 """Who acts: an authorization, judged against the state.
 
-Checked before (by the ledger, at admission, without the state): the signature is by the key that
-the authorization carries, or the presentation is valid under the issuer key, header, disclosed
-attributes and scope that it carries; a new key's proof of possession; an owner's countersignature.
+Checked before (by the ledger, at admission, without the state): the body names this authorizer; the
+signature is by the key that the authorization carries, or the presentation is valid under the
+issuer key, header, disclosed attributes, scope and pseudonym that it carries; a new key's proof of
+possession; an owner's countersignature.
 Checked here: whose key it is, and whether it still counts. No signature is verified here again.
 """
 
@@ -21,7 +22,6 @@ from cipherward_contract.credentials import (
     Header,
     parse_attribute,
     parse_header,
-    pseudonym_of,
 )
 from cipherward_contract.entries import ISSUER, KEY, Registration
 from cipherward_contract.refusals import Reason, Refused
@@ -96,7 +96,6 @@ def _presented_actor(block: Block, presentation: pb.Presentation) -> Actor:
     try:
         header = parse_header(presentation.header)
         shown = dict(parse_attribute(attribute.value) for attribute in presentation.disclosed)
-        pseudonym = pseudonym_of(presentation.proof)
     except CredentialMalformed as error:
         raise Refused(Reason.PRESENTATION_REFUSED, str(error)) from error
     if header.issuer != member or header.schema not in schemas:
@@ -113,7 +112,7 @@ def _presented_actor(block: Block, presentation: pb.Presentation) -> Actor:
         "pseudonym",
         b"",
         member,
-        pseudonym,
+        presentation.pseudonym,
         presentation.scope,
         header.schema,
         role,

@@ -1,9 +1,8 @@
 """What a presentation shows, read without a credential library.
 
 The proof itself was verified at admission; what is read here are bytes that the proof covers: the
-header (schema, issuer, epoch), the disclosed attributes (name, kind, value) and the pseudonym.
-Fields are length-prefixed behind a tag, as cipherward_anoncred writes them; a test holds the two
-together.
+header (schema, issuer, epoch) and the disclosed attributes (name, kind, value). Fields are
+length-prefixed behind a tag, as cipherward_anoncred writes them; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -12,12 +11,6 @@ from dataclasses import dataclass
 
 HEADER_TAG = b"CIPHERWARD_CREDENTIAL_HEADER_V1_"
 ATTRIBUTE_TAG = b"CIPHERWARD_ATTRIBUTE_V1_"
-PRESENTATION_VERSION = b"\x01"
-# A presentation begins with its version and three compressed points of G1; the pseudonym is the
-# fourth.
-POINT_BYTES = 48
-PSEUDONYM_START = len(PRESENTATION_VERSION) + 3 * POINT_BYTES
-PSEUDONYM_END = PSEUDONYM_START + POINT_BYTES
 
 
 class CredentialMalformed(ValueError):
@@ -45,13 +38,6 @@ def parse_attribute(octets: bytes) -> tuple[str, str]:
     """Return an attribute's name and value, or raise `CredentialMalformed`."""
     name, _, value = _fields(ATTRIBUTE_TAG, octets, 3)
     return _text(name), _text(value)
-
-
-def pseudonym_of(proof: bytes) -> bytes:
-    """Return a presentation's pseudonym (48 bytes), or raise `CredentialMalformed`."""
-    if not proof.startswith(PRESENTATION_VERSION) or len(proof) < PSEUDONYM_END:
-        raise CredentialMalformed("not a presentation")
-    return proof[PSEUDONYM_START:PSEUDONYM_END]
 
 
 def _fields(tag: bytes, octets: bytes, count: int) -> list[bytes]:

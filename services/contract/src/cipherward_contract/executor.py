@@ -32,7 +32,7 @@ from cipherward_contract.refusals import Reason, Refused
 from cipherward_contract.steps import fire_timers
 from cipherward_contract.templates.values import FieldType
 
-# Ids forgotten in one block: more than a block of 2 MiB of the smallest transactions (about 150
+# Ids forgotten in one block: more than a block of 2 MiB of the smallest transactions (about 180
 # bytes) brings, so that they never pile up.
 FORGOTTEN_MAX = 16_384
 

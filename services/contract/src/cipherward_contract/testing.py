@@ -16,8 +16,14 @@ from pathlib import Path
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward.contract.v1 import contract_service_pb2 as contract_pb
 from cipherward_chain.acts import anchor_record, countersign, register_pseudonym
-from cipherward_chain.authorization import MemberSigner, PseudonymSigner, Signer
+from cipherward_chain.authorization import (
+    PSEUDONYM_BYTES,
+    MemberSigner,
+    PseudonymSigner,
+    Signer,
+)
 from cipherward_chain.canonical import Value, encode
+from cipherward_chain.domains import presentation_authorizer
 from cipherward_chain.genesis import Genesis, Issuer, TemplateDocument
 from cipherward_chain.orders import Order
 from cipherward_chain.results import TransactionResult
@@ -27,13 +33,7 @@ from cipherward_chain.testing import TestKeys, make_genesis, seed_of
 from cipherward_chain.transactions import build_transaction
 from cipherward_chain.wire import NANOS, exact_bytes
 from cipherward_contract.chain import Chain
-from cipherward_contract.credentials import (
-    ATTRIBUTE_TAG,
-    HEADER_TAG,
-    POINT_BYTES,
-    PRESENTATION_VERSION,
-    PSEUDONYM_START,
-)
+from cipherward_contract.credentials import ATTRIBUTE_TAG, HEADER_TAG
 from cipherward_contract.store import SCHEMA
 from cipherward_contract.templates.shipped import load_shipped
 from cipherward_kit.database import Database
@@ -85,14 +85,22 @@ class Presented:
     role: str = ""
     name: str = "somebody"
 
+    @property
+    def pseudonym(self) -> bytes:
+        """The holder's name inside the scope: the same name and scope, the same pseudonym."""
+        return (seed_of(f"{self.name}/{self.scope}") * 2)[:PSEUDONYM_BYTES]
+
+    @property
+    def authorizer(self) -> bytes:
+        """How a body names the pseudonym."""
+        return presentation_authorizer(self.pseudonym)
+
     def authorize(self, context: bytes) -> bytes:
         """Return a serialised Authorization; the context is bound by no proof here."""
-        pseudonym = (seed_of(f"{self.name}/{self.scope}") * 2)[:POINT_BYTES]
         shown = [("member", self.issuer), ("role", self.role)] if self.role else []
         header = packed(
             HEADER_TAG, self.schema.encode(), self.issuer.encode(), self.epoch.to_bytes(8, "big")
         )
-        points = PRESENTATION_VERSION + bytes(PSEUDONYM_START - 1) + pseudonym
         presentation = pb.Presentation(
             issuer_public_key=issuer_key(self.issuer),
             header=header,
@@ -103,7 +111,8 @@ class Presented:
                 for i, (name, value) in enumerate(shown)
             ],
             scope=self.scope,
-            proof=points + hashlib.sha256(context).digest(),
+            proof=hashlib.sha256(context).digest(),
+            pseudonym=self.pseudonym,
         )
         return exact_bytes(pb.Authorization(presentation=presentation))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cipherward_anoncred.errors import AnoncredError, SchemaMismatch
+from cipherward_anoncred.errors import AnoncredError, PresentationRejected, SchemaMismatch
 from cipherward_anoncred.issuance import (
     Grant,
     IssuerRecord,
@@ -17,6 +17,7 @@ from cipherward_anoncred.issuance import (
     grant_same_secret,
     renew,
 )
+from cipherward_anoncred.presentation import pseudonym_of
 from cipherward_anoncred.schema import parse_attribute, schema_of
 from cipherward_anoncred.scheme import IssuerKey
 from cipherward_anoncred.verification import Claim, verify_batch
@@ -32,6 +33,7 @@ class Shown:
     scope: bytes
     context: bytes
     proof: bytes
+    pseudonym: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,8 @@ def claim_of(shown: Shown) -> Claim:
     """Return what a presentation claims; how many attributes there are is the schema's word.
 
     Raises:
-        AnoncredError: an unknown schema, or a disclosed value that is not the attribute which the
-            schema has in that place.
+        AnoncredError: an unknown schema, a disclosed value that is not the attribute which the
+            schema has in that place, or another pseudonym than the proof is about.
     """
     schema = schema_of(shown.header)
     if len(shown.disclosed) > len(schema.attributes):  # before the work that each one costs
@@ -63,6 +65,8 @@ def claim_of(shown: Shown) -> Claim:
     for index, octets in shown.disclosed:
         if parse_attribute(octets).name not in schema.attributes[index : index + 1]:
             raise SchemaMismatch("a disclosed value stands in another attribute's place")
+    if pseudonym_of(shown.proof) != shown.pseudonym:
+        raise PresentationRejected
     return Claim(
         issuer_public_key=shown.issuer_public_key,
         header=shown.header,

@@ -125,4 +125,5 @@ def _shown(item: pb.PresentationToVerify) -> Shown:
         scope=shown.scope.encode(),
         context=item.context,
         proof=shown.proof,
+        pseudonym=shown.pseudonym,
     )

@@ -160,6 +160,6 @@ def _settled(one: InForm, standing: Standing) -> Verdict:
     if standing is Standing.OTHER:
         return Verdict(
             one.entry.id,
-            TransactionReplayed("the same body was admitted under another authorization"),
+            TransactionReplayed("its authorizer's other authorization of that body was admitted"),
         )
     return Verdict(one.entry.id, None)

@@ -37,7 +37,9 @@ class Standing(Enum):
 
     NEW = "new"  # it is on disk now
     KNOWN = "known"  # the same bytes wait for a block or are in one
-    OTHER = "other"  # the same body under another authorization waits, or is in a block
+    # Another authorization of the same body, which only its authorizer can make, waits or is in a
+    # block.
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
