@@ -10,7 +10,7 @@ import hashlib
 import math
 import secrets
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+import pytest_asyncio
 from blockbuster import BlockBuster, blockbuster_ctx
 from grpc import aio
 
@@ -74,10 +75,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     promises_last(items)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def lasting_grpc() -> Iterator[None]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session", autouse=True)
+async def lasting_grpc() -> AsyncIterator[None]:
     """Keep grpc's own sockets for all tests: closing them between two would look like blocking."""
-    aio.init_grpc_aio()
+    aio.init_grpc_aio()  # on the session's loop: the main thread may have none of its own here
     yield
     aio.shutdown_grpc_aio()
 
@@ -463,6 +464,14 @@ async def world(tmp_path: Path) -> AsyncGenerator[World]:
     async with a_world(tmp_path) as made:
         for hospital in made.hospitals.values():
             await hospital.start()
+        yield made
+
+
+@pytest.fixture
+async def lone(tmp_path: Path) -> AsyncGenerator[World]:
+    """Four hospitals of which only hospital-a runs."""
+    async with a_world(tmp_path) as made:
+        await made.hospitals["hospital-a"].start()
         yield made
 
 

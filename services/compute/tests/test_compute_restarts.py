@@ -11,7 +11,9 @@ import pytest
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as pb
+from cipherward_chain.testing import TestChain, make_genesis
 from cipherward_compute.instructions import OrderKey
+from cipherward_compute.registry import GenesisUnusable
 from cipherward_kit.testing import eventually
 
 if TYPE_CHECKING:
@@ -234,3 +236,12 @@ async def test_a_report_that_came_too_late_for_its_step_is_not_sent_again(
     for hospital in world.hospitals.values():
         await eventually(lambda one=hospital: rows_of(one, "SELECT 1 FROM reports") == [])
     assert world.ledger.submitted == 4
+
+
+async def test_a_folder_of_another_genesis_is_not_used(world: World, study: StudyRun) -> None:
+    hospital = world.hospitals["hospital-a"]
+    await eventually(lambda: bool(rows_of(hospital, "SELECT 1 FROM position WHERE height > 0")))
+    await hospital.stop()
+    world.chain = TestChain(*make_genesis(4, time_ns=world.chain.genesis.time_ns - 1))
+    with pytest.raises(GenesisUnusable, match="does not fit"):
+        await hospital.start()

@@ -47,8 +47,8 @@ def contribution(**changed: Any) -> pb.ContributeRequest:
     return pb.ContributeRequest(**{**good, **changed})
 
 
-async def test_rows_are_stored_once_for_a_request_id(world: World) -> None:
-    stub = world.hospitals["hospital-a"].stub()
+async def test_rows_are_stored_once_for_a_request_id(lone: World) -> None:
+    stub = lone.hospitals["hospital-a"].stub()
     request = contribution()
     assert (await stub.Contribute(request)).rows == 2
     assert (await stub.Contribute(request)).rows == 2
@@ -71,30 +71,30 @@ async def test_rows_are_stored_once_for_a_request_id(world: World) -> None:
         {"values": [1.0, math.inf]},
     ],
 )
-async def test_a_data_set_out_of_form_is_refused(world: World, changed: dict[str, object]) -> None:
-    stub = world.hospitals["hospital-a"].stub()
+async def test_a_data_set_out_of_form_is_refused(lone: World, changed: dict[str, object]) -> None:
+    stub = lone.hospitals["hospital-a"].stub()
     assert await refused(stub.Contribute(contribution(**changed))) == "DATA_SET_MALFORMED"
 
 
-async def test_a_data_set_too_large_is_refused(world: World) -> None:
-    stub = world.hospitals["hospital-a"].stub()
+async def test_a_data_set_too_large_is_refused(lone: World) -> None:
+    stub = lone.hospitals["hospital-a"].stub()
     large = contribution(values=[1.0] * 400_002)
     assert await refused(stub.Contribute(large)) == "DATA_SET_TOO_LARGE"
     wide = contribution(variables=[f"v{i}" for i in range(65)], values=[1.0] * 65)
     assert await refused(stub.Contribute(wide)) == "DATA_SET_TOO_LARGE"
 
 
-async def test_only_the_own_member_contributes(world: World) -> None:
-    hospital = world.hospitals["hospital-a"]
+async def test_only_the_own_member_contributes(lone: World) -> None:
+    hospital = lone.hospitals["hospital-a"]
     foreign = hospital.stub("hospital-b", "client").Contribute(contribution())
     assert await refused(foreign) == "CALLER_REFUSED"
     assert await refused(hospital.holder().Contribute(contribution())) == "CALLER_REFUSED"
 
 
-async def test_no_value_of_a_patient_stands_on_the_disk_in_the_clear(world: World) -> None:
+async def test_no_value_of_a_patient_stands_on_the_disk_in_the_clear(lone: World) -> None:
     import struct
 
-    hospital = world.hospitals["hospital-a"]
+    hospital = lone.hospitals["hospital-a"]
     await hospital.stub().Contribute(contribution(values=[61.0625, 24.5] * 50))
     await hospital.stop()
     for path in hospital.config.data_dir.glob("compute.db*"):
@@ -132,16 +132,16 @@ def changed_text(spec: StudySpec, **changed: Any) -> bytes:
     ],
 )
 async def test_a_text_out_of_form_is_refused(
-    world: World, spec: StudySpec, changed: dict[str, object]
+    lone: World, spec: StudySpec, changed: dict[str, object]
 ) -> None:
-    holder = world.hospitals["hospital-a"].holder()
+    holder = lone.hospitals["hospital-a"].holder()
     octets = changed_text(spec, **changed)
     put = holder.PutStudySpec(pb.PutStudySpecRequest(spec=octets))
     assert await refused(put) == "STUDY_SPEC_MALFORMED"
 
 
-async def test_a_text_too_long_is_refused(world: World) -> None:
-    holder = world.hospitals["hospital-a"].holder()
+async def test_a_text_too_long_is_refused(lone: World) -> None:
+    holder = lone.hospitals["hospital-a"].holder()
     put = holder.PutStudySpec(pb.PutStudySpecRequest(spec=bytes(256 * 1024 + 1)))
     assert await refused(put) == "STUDY_SPEC_MALFORMED"
 
@@ -157,9 +157,9 @@ async def test_a_variable_that_the_data_set_does_not_have_is_unknown(
 
 
 async def test_texts_that_nobody_starts_are_bounded_and_forgotten(
-    world: World, spec: StudySpec
+    lone: World, spec: StudySpec
 ) -> None:
-    hospital = world.hospitals["hospital-a"]
+    hospital = lone.hospitals["hospital-a"]
     await hospital.stop()
     hospital.config = hospital.config.model_copy(update={"specs_waiting_max": 2})
     await hospital.start()
@@ -171,7 +171,7 @@ async def test_texts_that_nobody_starts_are_bounded_and_forgotten(
     for minimum in (10, 11, 11):
         await put(minimum)
     assert await refused(put(12)) == "STUDY_SPECS_FULL"
-    world.clock.seconds += 3 * 86_400
+    lone.clock.seconds += 3 * 86_400
     await put(12)
 
 
@@ -204,19 +204,19 @@ async def test_a_read_for_another_method_or_a_second_time_is_rejected(
     assert await refused(holder.GetStudy(once)) == "READ_REJECTED"
 
 
-async def test_a_read_out_of_form_is_malformed(world: World) -> None:
-    holder = world.hospitals["hospital-a"].holder()
+async def test_a_read_out_of_form_is_malformed(lone: World) -> None:
+    holder = lone.hospitals["hospital-a"].holder()
     empty = pb.GetStudyRequest(read=chain_pb.AuthorizedRead(body=b"x"))
     assert await refused(holder.GetStudy(empty)) == "READ_MALFORMED"
-    short = pb.GetStudyRequest(read=world.read(GET_STUDY, b"study"))
+    short = pb.GetStudyRequest(read=lone.read(GET_STUDY, b"study"))
     assert await refused(holder.GetStudy(short)) == "READ_MALFORMED"
-    no_order = pb.GetResultRequest(read=world.read(GET_RESULT, bytes(16)))
+    no_order = pb.GetResultRequest(read=lone.read(GET_RESULT, bytes(16)))
     assert await refused(holder.GetResult(no_order)) == "READ_MALFORMED"
 
 
-async def test_a_study_that_no_block_started_is_unknown(world: World) -> None:
-    holder = world.hospitals["hospital-a"].holder()
-    request = pb.GetStudyRequest(read=world.read(GET_STUDY, secrets.token_bytes(16)))
+async def test_a_study_that_no_block_started_is_unknown(lone: World) -> None:
+    holder = lone.hospitals["hospital-a"].holder()
+    request = pb.GetStudyRequest(read=lone.read(GET_STUDY, secrets.token_bytes(16)))
     assert await refused(holder.GetStudy(request)) == "STUDY_UNKNOWN"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +13,7 @@ from grpc import aio
 
 from cipherward_chain.authorization import MemberSigner
 from cipherward_chain.checkpoint import Checkpoint
+from cipherward_chain.errors import ChainError
 from cipherward_chain.feed import BlockFeed
 from cipherward_chain.follower import Follower
 from cipherward_chain.genesis import Genesis
@@ -32,6 +34,7 @@ from cipherward_compute.orders import BlockHandler, Consequences
 from cipherward_compute.peers import Peers
 from cipherward_compute.progress import BlockTime, Freshness
 from cipherward_compute.readers import StudyReads
+from cipherward_compute.registry import GenesisUnusable
 from cipherward_compute.release import ReleaseSteps
 from cipherward_compute.reports import Reports, ReportSigner, SubmitBatch
 from cipherward_compute.schema import SCHEMA
@@ -128,13 +131,10 @@ async def open_compute(
         await asyncio.to_thread(stack.enter_context, folder)
         database = Database(folder.path / DATABASE_NAME, SCHEMA)
         await stack.enter_async_context(database)
-        # Deleted key shares are overwritten, not only unlinked.
-        await database.read(lambda connection: connection.execute("PRAGMA secure_delete = ON"))
+        await database.read(_overwrite_deleted)
         pool = WorkerPool(config.workers, config.jobs_waiting_max, arithmetic.__name__)
         await stack.enter_async_context(pool)
-        async with asyncio.TaskGroup() as group:
-            for _ in range(max(1, config.workers)):
-                group.create_task(pool.run(arithmetic.warm, PROFILE))
+        await _warm(pool, config.workers)
         readiness.set("store", True)
         stores = Stores.over(database, Vault(keys.data), config, outside.clock)
         places = {member.id: member.index for member in genesis.members.values()}
@@ -154,17 +154,16 @@ async def open_compute(
         handler = BlockHandler(
             member.id, stores.chain, block_time, signer, Consequences(tasks, reports, news)
         )
-        stored = await stores.chain.checkpoint()
-        checkpoint = Checkpoint.from_bytes(stored) if stored else None
+        light_client = _light_client(genesis, await stores.chain.checkpoint())
         follower = Follower(
             outside.feed,
-            LightClient(genesis.trust_root(), checkpoint),
+            light_client,
             handler.handle,
             genesis.parameters.fresh_seconds,
             clock=outside.clock,
         )
-        if checkpoint is not None:
-            block_time.saw(checkpoint.next_time_ns)
+        if light_client.checkpoint is not None:
+            block_time.saw(light_client.checkpoint.next_time_ns)
         fresh.watch(follower)
         member_keys = {m.id: m.public_key for m in genesis.members.values()}
         gate = ReadGate(genesis.chain_id, outside.clock)
@@ -186,6 +185,28 @@ async def open_compute(
                     drain,
                 )
             )
+
+
+def _overwrite_deleted(connection: sqlite3.Connection) -> None:
+    """Let what is deleted, key shares above all, be overwritten and not only unlinked."""
+    connection.execute("PRAGMA secure_delete = ON")
+
+
+async def _warm(pool: WorkerPool, workers: int) -> None:
+    async with asyncio.TaskGroup() as group:
+        for _ in range(max(1, workers)):
+            group.create_task(pool.run(arithmetic.warm, PROFILE))
+
+
+def _light_client(genesis: Genesis, stored: bytes) -> LightClient:
+    """Return a light client at the stored checkpoint, or at the beginning of the chain."""
+    try:
+        checkpoint = Checkpoint.from_bytes(stored) if stored else None
+        return LightClient(genesis.trust_root(), checkpoint)
+    except ChainError as error:
+        raise GenesisUnusable(
+            f"the data folder does not fit the genesis file: {error}; choose another folder"
+        ) from None
 
 
 def _steps(member: Member, stores: Stores, root: CeremonyRoot, peers: Peers) -> Steps:
