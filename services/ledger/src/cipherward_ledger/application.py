@@ -87,6 +87,8 @@ class ContractApplication:
     async def start(self, engine_height: int) -> Committed:
         """Wait for contract, give it the genesis, and return where it stands.
 
+        The ledger is ready only when the caller has compared the states, too: see `agreed`.
+
         Raises:
             GenesisDiffers: it was started with another genesis.
             StoresDisagree: its height is neither the engine's nor one less.
@@ -97,9 +99,12 @@ class ContractApplication:
                 f"the block store ends at height {engine_height} and contract's state at "
                 f"{committed.height}; restore both from one backup, or whichever is behind"
             )
+        return committed
+
+    def agreed(self) -> None:
+        """Say that contract's state is the stored chain's: from now on the ledger is ready."""
         self._started = True
         self._present()
-        return committed
 
     async def apply(self, block: DecidedBlock) -> pb.ExecuteBlockResponse:
         """Have a block executed and committed; return what contract made of it, durably.

@@ -142,6 +142,7 @@ class SoloEngine:
                 if executed.app_hash != committed.app_hash:
                     raise StoresDisagree("contract's state is not that of its newest block")
             last = _Last(stored, executed)
+        self._application.agreed()
         self._arrive(last, committed)
         self._blocks_due = RESTART_BLOCKS if last else FIRST_BLOCKS
         return committed, last
