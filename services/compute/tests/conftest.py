@@ -44,7 +44,6 @@ from cipherward_chain.transactions import (
 )
 from cipherward_chain.wire import NANOS
 from cipherward_compute.config import ComputeConfig
-from cipherward_compute.instructions import OrderKey
 from cipherward_compute.service import DOMAIN, GET_RESULT, GET_STUDY, WATCH_STUDY
 from cipherward_compute.spec import StudySpec, spec_bytes
 from cipherward_compute.wiring import Outside, open_compute
@@ -58,6 +57,7 @@ from cipherward_kit.testing import (
     promises_last,
     serve_in_process,
 )
+from cipherward_member.reports import OrderKey
 from cipherward_threshold.encryption import c1_digest
 from cipherward_threshold.study import STATISTICS, Rows, StudyPlan, StudyStatistics, Variable
 from cipherward_threshold.switching import RequesterKey, combine_switched
@@ -446,6 +446,7 @@ async def a_world(folder: Path) -> AsyncGenerator[World]:
             ("data", seed_of(f"{member}/data")),
         ):
             (place / f"{name}.key").write_bytes(key)
+            (place / f"{name}.key").chmod(0o600)
             settings[f"{name}_key_file"] = place / f"{name}.key"
         config = ComputeConfig(endpoints_file=folder / "alliance.json", **settings)
         world.hospitals[member] = Hospital(member, config, world)

@@ -17,11 +17,11 @@ from cipherward.compute.v1 import compute_service_pb2 as pb
 from cipherward_chain.authorization import MemberSigner, PseudonymSigner
 from cipherward_chain.canonical import decode_map, encode
 from cipherward_chain.testing import seed_of
-from cipherward_compute.instructions import OrderKey
 from cipherward_compute.service import GET_RESULT, GET_STUDY
 from cipherward_compute.spec import StudySpec, parse_spec, spec_bytes
 from cipherward_kit.errors import reason_of
 from cipherward_kit.testing import eventually
+from cipherward_member.reports import OrderKey
 from cipherward_threshold.study import Rows, StudyPlan, Variable
 
 if TYPE_CHECKING:

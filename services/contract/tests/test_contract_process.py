@@ -105,5 +105,5 @@ def test_a_genesis_file_that_cannot_be_used_is_one_clear_line(tmp_path: Path) ->
     assert ran.returncode == 11
     lines = [line for line in errors.splitlines() if line.startswith("cipherward contract:")]
     assert len(lines) == 1
-    assert "genesis.json cannot be used" in lines[0]
+    assert "genesis.json is refused" in lines[0]
     assert "Traceback" not in errors

@@ -5,10 +5,16 @@ from __future__ import annotations
 from cipherward_contract import errors, metrics
 from cipherward_contract.refusals import Reason
 from cipherward_kit.testing import assert_promises_kept
+from cipherward_member.errors import ReadMalformed, ReadRejected
 
 
 def test_every_promise_is_kept() -> None:
-    assert_promises_kept("contract.cipherward", [errors], ["cipherward.contract.v1"])
+    assert_promises_kept(
+        "contract.cipherward",
+        [errors],
+        ["cipherward.contract.v1"],
+        also=[ReadMalformed, ReadRejected],
+    )
     # Refusals of acts are results on the chain: each of them was provoked too.
     refused = {
         sample.labels["reason"]

@@ -190,6 +190,7 @@ class World:
     def config(self, member: str, **settings: Any) -> IdentityConfig:
         key_file = self.folder / f"{member}.key"
         key_file.write_bytes(self.materials[member])
+        key_file.chmod(0o600)
         given = self.alliance.settings(member, "identity")
         given |= {"data_dir": self.folder / member, "issuer_key_file": key_file}
         given |= {"endpoints_file": self.folder / "alliance.json"}

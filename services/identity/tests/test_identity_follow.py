@@ -14,17 +14,18 @@ from cipherward.chain.v1.block_pb2 import ProvenBlock
 from cipherward.identity.v1 import identity_service_pb2 as pb
 from cipherward_chain.testing import make_genesis, seed_of
 from cipherward_identity import follow
-from cipherward_identity.follow import BLOCKS_REJECTED, ProgressForeign
-from cipherward_identity.issuer import IssuerKeyDiffers, IssuerKeyUnusable
-from cipherward_identity.registry import (
-    EndpointsUnusable,
-    GenesisUnusable,
-    read_endpoints,
-    read_genesis,
-)
+from cipherward_identity.follow import BLOCKS_REJECTED
+from cipherward_identity.issuer import IssuerKeyDiffers
 from cipherward_identity.wiring import open_identity
 from cipherward_kit.errors import CannotStart, reason_of
 from cipherward_kit.testing import eventually
+from cipherward_member.alliance_files import read_endpoints, read_genesis
+from cipherward_member.errors import (
+    CheckpointUnusable,
+    EndpointsUnusable,
+    GenesisUnusable,
+    KeyUnusable,
+)
 
 if TYPE_CHECKING:  # the fixtures' types; pytest itself brings the fixtures
     from services.identity.tests.conftest import Hospital, World
@@ -122,7 +123,7 @@ async def test_progress_of_another_genesis_is_refused(
     world.genesis, _ = make_genesis(
         2, issuers=world.genesis.issuers, time_ns=world.genesis.time_ns + 1
     )
-    assert isinstance(await cannot_start(world), ProgressForeign)
+    assert isinstance(await cannot_start(world), CheckpointUnusable)
 
 
 async def test_a_key_that_the_registry_does_not_know_is_refused(
@@ -130,6 +131,7 @@ async def test_a_key_that_the_registry_does_not_know_is_refused(
 ) -> None:
     stranger = tmp_path / "stranger"
     stranger.write_bytes(seed_of("stranger"))
+    stranger.chmod(0o600)
     assert isinstance(await cannot_start(world, issuer_key_file=stranger), IssuerKeyDiffers)
 
 
@@ -140,7 +142,8 @@ async def test_an_unusable_key_file_is_refused(
     path = tmp_path / "unusable"
     if content is not None:
         path.write_bytes(content)
-    assert isinstance(await cannot_start(world, issuer_key_file=path), IssuerKeyUnusable)
+        path.chmod(0o600)
+    assert isinstance(await cannot_start(world, issuer_key_file=path), KeyUnusable)
 
 
 def test_unusable_genesis_and_endpoints_files_are_refused(tmp_path: Path) -> None:
@@ -149,7 +152,7 @@ def test_unusable_genesis_and_endpoints_files_are_refused(tmp_path: Path) -> Non
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(GenesisUnusable):
-            read_genesis(path)
+            read_genesis(path, "hospital-a")
         with pytest.raises(EndpointsUnusable):
             read_endpoints(path, "test-chain")
 

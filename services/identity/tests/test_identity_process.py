@@ -146,6 +146,7 @@ async def test_a_killed_process_answers_the_same_grant_again_and_drains_on_sigte
     ) as ledger:
         (tmp_path / "genesis.json").write_bytes(keys.document)
         (tmp_path / "issuer.key").write_bytes(material)
+        (tmp_path / "issuer.key").chmod(0o600)
         endpoints = {"hospital-a": {"ledger": {"listen": f"127.0.0.1:{ledger.ports.listen}"}}}
         (tmp_path / "alliance.json").write_text(
             json.dumps(

@@ -6,6 +6,7 @@ from cipherward_identity import admissions, errors, verification
 from cipherward_identity.service import DOMAIN
 from cipherward_kit.jobs import WorkerLost, WorkersBusy
 from cipherward_kit.testing import assert_promises_kept
+from cipherward_member.errors import ChainStale
 
 
 def test_every_promise_is_kept() -> None:
@@ -13,5 +14,5 @@ def test_every_promise_is_kept() -> None:
         DOMAIN,
         [admissions, errors, verification],
         ["cipherward.identity.v1"],
-        also=[WorkersBusy, WorkerLost],
+        also=[ChainStale, WorkersBusy, WorkerLost],
     )

@@ -9,9 +9,7 @@ import pytest
 from grpc import aio
 
 from cipherward.identity.v1 import identity_service_pb2 as pb
-from cipherward_chain.domains import TAGS
 from cipherward_chain.wire import NANOS, timestamp_ns
-from cipherward_identity import domains
 from cipherward_kit.errors import reason_of
 
 if TYPE_CHECKING:  # the fixtures' types; pytest itself brings the fixtures
@@ -77,9 +75,3 @@ async def test_the_local_clock_alone_starts_no_epoch(world: World) -> None:
         world.clock.seconds += world.genesis.parameters.epoch_seconds
         listed = await hospital.holder.ListIssuers(pb.ListIssuersRequest())
     assert listed.epoch == 1
-
-
-def test_no_domain_tag_is_a_prefix_of_another() -> None:
-    tags = [*TAGS, *domains.ALL]
-    for tag in tags:
-        assert [other for other in tags if other.startswith(tag)] == [tag]

@@ -46,8 +46,8 @@ from cipherward_kit.testing import (
     promises_last,
     serve_in_process,
 )
+from cipherward_member.following import ChainProgress
 from cipherward_storage.assembly import CHAIN, LedgerSide, Limits, open_storage
-from cipherward_storage.progress import ChainProgress
 from cipherward_storage.service import DOMAIN, GET_RECORD, GET_RELEASED_KEY
 from cipherward_storage.setup import Custodian
 from cipherward_storage.sqlite_records import Room
@@ -231,7 +231,7 @@ class World:
             self.keys.custodian_keys[MEMBER],
             MemberSigner(MEMBER, self.keys.member_seeds[MEMBER]),
         )
-        progress = ChainProgress(self.clock, self.clock)
+        progress = ChainProgress(self.genesis.parameters.fresh_seconds, self.clock, self.clock)
         async with AsyncExitStack() as stack:
             service = await stack.enter_async_context(
                 open_storage(

@@ -9,9 +9,10 @@ import pytest
 from grpc import aio
 
 from cipherward.storage.v1 import storage_service_pb2 as pb
+from cipherward_chain.wire import NANOS
 from cipherward_kit.database import Database
+from cipherward_member.following import ChainProgress
 from cipherward_storage.cleanup import UNANCHORED_SECONDS, Cleanup
-from cipherward_storage.progress import NANOSECONDS, ChainProgress
 from cipherward_storage.records import PART_BYTES, Anchor, UploadHeader
 from cipherward_storage.schema import SCHEMA
 from cipherward_storage.sqlite_records import Room, SqliteRecordStore
@@ -49,7 +50,7 @@ async def is_there(world: World, record: TestRecord) -> bool:
 async def test_a_chain_that_is_read_up_from_long_ago_deletes_nothing_of_today(
     tmp_path: Path,
 ) -> None:
-    progress = ChainProgress(lambda: NOW * NANOSECONDS)
+    progress = ChainProgress(30, lambda: NOW * NANOS)
     async with (
         Database(tmp_path / "storage.sqlite", SCHEMA) as database,
         SqliteRecordStore(
@@ -59,15 +60,15 @@ async def test_a_chain_that_is_read_up_from_long_ago_deletes_nothing_of_today(
         anchor = Anchor(b"", bytes(16), bytes(32), PART_BYTES, 1, bytes(32), "hospital-a")
         header = UploadHeader(str(uuid.uuid4()), anchor, b"")
         month_ago = NOW - 30 * 24 * HOUR
-        progress.saw(1, month_ago * NANOSECONDS)
+        progress.saw(1, month_ago * NANOS)
         async with records.write(header, 0) as spool:
             await spool.append([b"begun today"])
         cleanup = Cleanup(records, progress)
-        progress.saw(2, (month_ago + 2 * 24 * HOUR) * NANOSECONDS)
+        progress.saw(2, (month_ago + 2 * 24 * HOUR) * NANOS)
         assert await cleanup.sweep() == 0
-        progress.saw(3, (NOW + UNANCHORED_SECONDS) * NANOSECONDS)
+        progress.saw(3, (NOW + UNANCHORED_SECONDS) * NANOS)
         assert await cleanup.sweep() == 0
-        progress.saw(4, (NOW + UNANCHORED_SECONDS + 1) * NANOSECONDS)
+        progress.saw(4, (NOW + UNANCHORED_SECONDS + 1) * NANOS)
         assert await cleanup.sweep() == 1
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward_kit.database import Database
+from cipherward_member.reports import OrderKey, Outcome, PendingReport, Report
 from cipherward_storage.errors import (
     DigestDiffers,
     DiskFull,
@@ -31,11 +32,7 @@ from cipherward_storage.records import (
     Anchor,
     AnchoredRecord,
     BlockEffects,
-    OrderKey,
-    Outcome,
-    PendingReport,
     Release,
-    Report,
     UploadHeader,
     digest_of,
 )
@@ -298,7 +295,7 @@ async def test_a_block_is_applied_once_and_survives_a_restart(open_home: OpenHom
         assert await home.chain.release(order) == made
         assert await home.chain.release(OrderKey(5, 1)) is None
         assert await home.chain.checkpoint() == b"at 5"
-        assert await home.chain.pending_reports(10) == [PendingReport(report)]
+        assert await home.chain.reports.pending(10) == [PendingReport(report)]
 
 
 async def test_a_grant_that_ended_ends_all_its_releases(open_home: OpenHome) -> None:
@@ -328,18 +325,18 @@ async def test_reports_are_pending_until_a_block_settles_them(open_home: OpenHom
     reports = [Report(OrderKey(1, i), Outcome.FAILED, b"") for i in range(3)]
     async with open_home() as home:
         await home.chain.apply(effects(1, reports=tuple(reports)))
-        pending = await home.chain.pending_reports(2)
+        pending = await home.chain.reports.pending(2)
         assert [p.report for p in pending] == reports[:2]
         sent = [
             replace(p, transaction=b"tx", transaction_id=b"id%d" % i, expires=NOW)
             for i, p in enumerate(pending)
         ]
-        await home.chain.save_reports(sent)
-        assert list(await home.chain.pending_reports(2)) == sent
+        await home.chain.reports.save(sent)
+        assert list(await home.chain.reports.pending(2)) == sent
         await home.chain.apply(effects(2, settled=(b"id0", b"unknown"), rebuilt=(b"id1",)))
-        assert await home.chain.pending_reports(10) == [
+        assert await home.chain.reports.pending(10) == [
             PendingReport(reports[1]),
             PendingReport(reports[2]),
         ]
-        await home.chain.save_reports(sent[:1])  # a block took it meanwhile: it stays gone
-        assert len(await home.chain.pending_reports(10)) == 2
+        await home.chain.reports.save(sent[:1])  # a block took it meanwhile: it stays gone
+        assert len(await home.chain.reports.pending(10)) == 2

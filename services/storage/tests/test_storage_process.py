@@ -23,15 +23,16 @@ from cipherward_chain.checkpoint import Checkpoint
 from cipherward_chain.testing import make_genesis
 from cipherward_kit.channels import open_channel
 from cipherward_kit.testing import TestAlliance, eventually
-from cipherward_storage.config import StorageConfig
-from cipherward_storage.setup import (
+from cipherward_member.alliance_files import read_endpoints
+from cipherward_member.errors import (
     CheckpointUnusable,
+    EndpointsUnusable,
     GenesisUnusable,
     KeyUnusable,
-    light_client,
-    read_custodian,
-    read_ledger_address,
 )
+from cipherward_member.following import light_client
+from cipherward_storage.config import StorageConfig
+from cipherward_storage.setup import read_custodian
 
 if TYPE_CHECKING:
     from conftest import OpenWorld, World
@@ -196,9 +197,10 @@ def test_every_file_is_checked_before_the_start(certificates: TestAlliance, tmp_
     config = config_of(installed)
     custodian = read_custodian(config)
     assert custodian.member == MEMBER
-    assert read_ledger_address(config, custodian.genesis.chain_id).member == MEMBER
-    with pytest.raises(GenesisUnusable, match="not another"):
-        read_ledger_address(config, "another")
+    chain_id = custodian.genesis.chain_id
+    assert read_endpoints(config.endpoints_file, chain_id).ledger_member == MEMBER
+    with pytest.raises(EndpointsUnusable, match="not another"):
+        read_endpoints(config.endpoints_file, "another")
     for name, content, error in (
         ("member_key_file", bytes(32), KeyUnusable),
         ("member_key_file", bytes(31), KeyUnusable),
@@ -218,8 +220,8 @@ def test_every_file_is_checked_before_the_start(certificates: TestAlliance, tmp_
     with pytest.raises(KeyUnusable, match="cannot be read"):
         read_custodian(config)
     installed.settings["endpoints_file"].write_text("{}")
-    with pytest.raises(GenesisUnusable):
-        read_ledger_address(config, custodian.genesis.chain_id)
+    with pytest.raises(EndpointsUnusable):
+        read_endpoints(config.endpoints_file, chain_id)
     installed.settings["genesis_file"].unlink()
     with pytest.raises(GenesisUnusable, match="cannot be read"):
         read_custodian(config)

@@ -39,6 +39,36 @@ WALLET_KEY: Final = b"cipherward/wallet-key/v1\0"
 # Associated data of a wallet's backup file.
 WALLET_BACKUP: Final = b"cipherward/wallet-backup/v1\0"
 
+# identity: HKDF info of the key under which codes and sessions are derived; it never leaves the
+# process.
+IDENTITY_DESK_KEY: Final = b"cipherward/identity-desk-key/v1\0"
+# identity: HMAC inputs under that key.
+IDENTITY_ADMISSION_CODE: Final = b"cipherward/identity-admission-code/v1\0"
+IDENTITY_SESSION: Final = b"cipherward/identity-session/v1\0"
+# identity: plain hashes that stand in the store.
+IDENTITY_CODE_HASH: Final = b"cipherward/identity-code-hash/v1\0"
+IDENTITY_REQUEST: Final = b"cipherward/identity-request/v1\0"
+
+# compute, from here on.
+# Context of a study's key ceremony: what its public polynomial and its secrets are bound to.
+STUDY_CEREMONY: Final = b"cipherward/study-ceremony/v1\0"
+# Commitment to the messages that a member will reveal in a ceremony.
+STUDY_COMMITMENT: Final = b"cipherward/study-commitment/v1\0"
+# What a member has seen revealed; all members must have seen the same.
+STUDY_TRANSCRIPT: Final = b"cipherward/study-transcript/v1\0"
+# A member's secret seed of one study's key.
+STUDY_SECRET_SEED: Final = b"cipherward/study-secret-seed/v1\0"
+# A member's secret seed of the noise in its shares of one study.
+STUDY_NOISE_SEED: Final = b"cipherward/study-noise-seed/v1\0"
+# Context of a share: the order that asked for it, and whom it is for.
+STUDY_SHARE: Final = b"cipherward/study-share/v1\0"
+# What a member says it destroyed, when a study had no key yet.
+STUDY_WITHOUT_KEY: Final = b"cipherward/study-without-key/v1\0"
+# Associated data of what is encrypted at rest.
+COMPUTE_AT_REST: Final = b"cipherward/compute-at-rest/v1\0"
+# Name under which a contribution of rows is compared with an earlier one.
+COMPUTE_ROWS: Final = b"cipherward/compute-rows/v1\0"
+
 TAGS: Final = (
     TRANSACTION,
     AUTHORIZER,
@@ -53,6 +83,20 @@ TAGS: Final = (
     CEREMONY_SEED,
     WALLET_KEY,
     WALLET_BACKUP,
+    IDENTITY_DESK_KEY,
+    IDENTITY_ADMISSION_CODE,
+    IDENTITY_SESSION,
+    IDENTITY_CODE_HASH,
+    IDENTITY_REQUEST,
+    STUDY_CEREMONY,
+    STUDY_COMMITMENT,
+    STUDY_TRANSCRIPT,
+    STUDY_SECRET_SEED,
+    STUDY_NOISE_SEED,
+    STUDY_SHARE,
+    STUDY_WITHOUT_KEY,
+    COMPUTE_AT_REST,
+    COMPUTE_ROWS,
 )
 
 

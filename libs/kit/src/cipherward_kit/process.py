@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from cipherward_kit.config import ENV_PREFIX, ServerConfig, env_name
 from cipherward_kit.errors import CannotStart
 from cipherward_kit.logging import configure_logging
+from cipherward_kit.memory import keep_freed_memory
 from cipherward_kit.parent import die_with_parent
 
 __all__ = ["die_with_parent", "run_service"]
@@ -51,6 +52,7 @@ def run_service(
         serve_service: wires and serves it; returns when it has drained.
     """
     configure_logging(name)
+    keep_freed_memory()
     try:
         config = config_class.model_validate({})  # every field comes from the environment
     except ValidationError as error:

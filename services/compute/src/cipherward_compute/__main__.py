@@ -9,7 +9,6 @@ from cipherward.compute.v1.compute_service_pb2_grpc import add_ComputeServiceSer
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward_chain.feed import GrpcBlockFeed
 from cipherward_compute.config import ComputeConfig
-from cipherward_compute.registry import read_endpoints, read_genesis
 from cipherward_compute.service import DOMAIN
 from cipherward_compute.wiring import Outside, open_compute
 from cipherward_kit.channels import open_channel
@@ -17,26 +16,18 @@ from cipherward_kit.drain import Drain
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import own_identity, serve
-from cipherward_kit.tls import TrustRegistry
-
-# A proven block, with its proofs and headers, in one message (DESIGN bounds it at 8 MiB).
-BLOCK_MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+from cipherward_member.alliance_files import read_endpoints, read_genesis, trust_registry
+from cipherward_member.ledger_channel import open_ledger
 
 
 async def serve_compute(config: ComputeConfig) -> None:
     """Wire registry, channels and ports by hand; `open_compute` wires what is behind them."""
     genesis = await asyncio.to_thread(read_genesis, config.genesis_file, config.member)
     endpoints = await asyncio.to_thread(read_endpoints, config.endpoints_file, genesis.chain_id)
-    members = genesis.members.values()
-    registry = TrustRegistry({member.id: member.ca_certificate.encode() for member in members})
+    registry = trust_registry(genesis)
     readiness, drain = Readiness("store", "chain"), Drain()
     channel_to = partial(open_channel, identity=own_identity(config), registry=registry)
-    async with channel_to(
-        endpoints.ledger().listen,
-        peer_member=endpoints.ledger_member,
-        peer_service="ledger",
-        message_bytes_max=BLOCK_MESSAGE_BYTES_MAX,
-    ) as ledger:
+    async with open_ledger(config, endpoints, registry) as ledger:
         outside = Outside(
             GrpcBlockFeed(ledger, genesis.parameters.fresh_seconds),
             LedgerServiceStub(ledger).SubmitBatch,

@@ -14,16 +14,11 @@ from dataclasses import dataclass
 
 from cipherward_chain.acts import DIGEST_BYTES
 from cipherward_chain.canonical import NotCanonical, decode_map, encode
+from cipherward_chain.domains import STUDY_CEREMONY, STUDY_COMMITMENT, STUDY_TRANSCRIPT
 from cipherward_chain.fields import Fields
 from cipherward_compute import arithmetic
-from cipherward_compute.domains import (
-    CEREMONY_COMMITMENT,
-    CEREMONY_CONTEXT,
-    CEREMONY_TRANSCRIPT,
-    digest_of,
-    framed,
-)
 from cipherward_compute.errors import StepFailed
+from cipherward_compute.framing import digest_of, framed
 from cipherward_compute.instructions import KeyCeremony
 from cipherward_compute.keyring import Ceremony, Keyring, begun, completed, received
 from cipherward_compute.member import Member
@@ -73,7 +68,7 @@ class Revealed:
 
 def commitment_to(study: bytes, member: str, message: bytes) -> bytes:
     """Return the digest by which a member commits to its message before it reveals it."""
-    return digest_of(CEREMONY_COMMITMENT, study, member.encode(), message)
+    return digest_of(STUDY_COMMITMENT, study, member.encode(), message)
 
 
 class CeremonySteps:
@@ -176,7 +171,7 @@ class CeremonySteps:
 
     def _context(self, order: KeyCeremony) -> bytes:
         return framed(
-            CEREMONY_CONTEXT,
+            STUDY_CEREMONY,
             self._member.chain_id.encode(),
             order.shared.study,
             order.seed,
@@ -187,4 +182,4 @@ class CeremonySteps:
 
 def _transcript(study: bytes, messages: Mapping[str, bytes]) -> bytes:
     parts = [commitment_to(study, name, messages[name]) for name in sorted(messages)]
-    return digest_of(CEREMONY_TRANSCRIPT, study, *parts)
+    return digest_of(STUDY_TRANSCRIPT, study, *parts)

@@ -6,18 +6,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from cipherward_kit.config import ServerConfig
+from cipherward_member.config import SigningServiceConfig
 
 
-class ComputeConfig(ServerConfig):
+class ComputeConfig(SigningServiceConfig):
     """Every knob of the compute service; `docs/configuration.md` is generated from it."""
 
-    endpoints_file: Path = Field(
-        description="alliance.json: where the alliance's services are; ledger and peers."
-    )
-    member_key_file: Path = Field(
-        description="Seed of this member's Ed25519 key, 32 raw bytes; it signs reports."
-    )
     ceremony_key_file: Path = Field(
         description="Root of this member's study secrets, 32 raw random bytes."
     )

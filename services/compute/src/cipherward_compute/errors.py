@@ -1,4 +1,7 @@
-"""Every refusal of the compute service, one class per cause; the proto promises exactly these."""
+"""Refusals of the compute service, one class per cause; the proto promises exactly these.
+
+Those about the chain and about authorised reads are in `cipherward_member.errors`.
+"""
 
 from __future__ import annotations
 
@@ -75,30 +78,6 @@ class NotYetMade(ServiceError):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "NOT_YET_MADE"
-
-
-class ChainStale(ServiceError):
-    """The newest proven block is too old: silence ends rights."""
-
-    code = grpc.StatusCode.FAILED_PRECONDITION
-    reason = "CHAIN_STALE"
-
-
-class ReadMalformed(ServiceError):
-    """The read breaks the form of an authorised read."""
-
-    code = grpc.StatusCode.INVALID_ARGUMENT
-    reason = "READ_MALFORMED"
-
-
-class ReadRejected(ServiceError):
-    """The read is not authorised; why not is never said."""
-
-    code = grpc.StatusCode.UNAUTHENTICATED
-    reason = "READ_REJECTED"
-
-    def __init__(self) -> None:
-        super().__init__("the read is not authorised")
 
 
 class StepFailed(ValueError):

@@ -13,10 +13,11 @@ from typing import TypeVar
 
 from cipherward_compute.ciphertexts import Ciphertexts
 from cipherward_compute.errors import NotReleased, NotYetMade, StudyUnknown
-from cipherward_compute.instructions import OrderKey, Stage
+from cipherward_compute.instructions import Stage
 from cipherward_compute.keyring import Keyring
 from cipherward_compute.shares import ShareLog
 from cipherward_compute.studies import RELEASED, Studies, Study, happens
+from cipherward_member.reports import OrderKey
 
 T = TypeVar("T")
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 
+from cipherward_chain.domains import STUDY_SHARE
 from cipherward_compute import arithmetic
 from cipherward_compute.ceremony import PROFILE
 from cipherward_compute.ciphertexts import Contribution
-from cipherward_compute.domains import SHARE_CONTEXT, framed
 from cipherward_compute.errors import StepFailed
-from cipherward_compute.instructions import OrderKey, ReleaseCounts, ReleaseResult
+from cipherward_compute.framing import framed
+from cipherward_compute.instructions import ReleaseCounts, ReleaseResult
 from cipherward_compute.keyring import Ceremony, Keyring
 from cipherward_compute.member import Member
 from cipherward_compute.shares import ShareLog, ShareQuestion
 from cipherward_compute.vault import CeremonyRoot
+from cipherward_member.reports import OrderKey
 from cipherward_threshold.errors import ThresholdError
 from cipherward_threshold.keys import public_key_digest
 
@@ -109,7 +111,7 @@ class Guardian:
     ) -> tuple[bytes, bytes, bytes]:
         """Return the key share, the seed of its noise, and what the share is bound to."""
         context = framed(
-            SHARE_CONTEXT,
+            STUDY_SHARE,
             self._member.chain_id.encode(),
             ceremony.study,
             order.height.to_bytes(8, "big"),

@@ -14,18 +14,11 @@ from cipherward_chain.acts import DIGEST_BYTES, ID_BYTES
 from cipherward_chain.canonical import NotCanonical, Value
 from cipherward_chain.fields import Fields
 from cipherward_chain.orders import Order
+from cipherward_member.reports import OrderKey
 
 TEMPLATE = "study"
 
 Stage: TypeAlias = Literal["counts", "values"]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class OrderKey:
-    """Which order: its block and its place there."""
-
-    height: int
-    index: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,14 @@ import structlog
 
 from cipherward_chain.light import VerifiedBlock
 from cipherward_chain.orders import Order
-from cipherward_compute import metrics
 from cipherward_compute.blocknews import BlockNews, news_of
-from cipherward_compute.instructions import OrderKey, OrderMalformed, instruction_of
-from cipherward_compute.progress import BlockTime
-from cipherward_compute.reports import Reports, ReportSigner
-from cipherward_compute.store import BlockEffects, ChainStore, Outcome, PendingReport, Taken
+from cipherward_compute.instructions import OrderMalformed, instruction_of
+from cipherward_compute.store import BlockEffects, ChainStore, Taken
 from cipherward_compute.studies import News
 from cipherward_compute.tasks import Tasks
+from cipherward_member.block_transactions import OwnTransactions
+from cipherward_member.following import ChainProgress
+from cipherward_member.reports import OrderKey, Outcome, Report, Reports
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -41,20 +41,17 @@ class BlockHandler:
         self,
         member: str,
         store: ChainStore,
-        time: BlockTime,
-        signer: ReportSigner,
+        progress: ChainProgress,
         consequences: Consequences,
     ) -> None:
         self._member = member
         self._store = store
-        self._time = time
-        self._signer = signer
+        self._progress = progress
         self._then = consequences
 
     async def handle(self, block: VerifiedBlock) -> None:
         """Apply one block; returns when its effects are durable."""
-        self._time.saw(block.next_time_ns)
-        news = BlockNews()
+        news = BlockNews(OwnTransactions(self._member))
         if block.transactions:
             news = await asyncio.to_thread(news_of, block, self._member)
         taken, reports = self._take(block)
@@ -68,23 +65,23 @@ class BlockHandler:
                 tuple(news.delivered),
                 tuple(taken),
                 tuple(reports),
-                tuple(news.settled),
-                tuple(news.rebuilt),
+                tuple(news.own.settled),
+                tuple(news.own.rebuilt),
             )
         )
-        metrics.HEIGHT.set(block.height)
+        self._progress.saw(block.height, block.next_time_ns)
         for study in {t.instruction.shared.study for t in taken} | {*lapsed}:
             self._then.news.tell(study)
         for proposed in news.proposed:
             self._then.news.tell(proposed.study)
         if taken:
             self._then.tasks.wake()
-        if reports or news.rebuilt:
+        if reports or news.own.rebuilt:
             self._then.reports.wake()
 
-    def _take(self, block: VerifiedBlock) -> tuple[list[Taken], list[PendingReport]]:
+    def _take(self, block: VerifiedBlock) -> tuple[list[Taken], list[Report]]:
         taken: list[Taken] = []
-        reports: list[PendingReport] = []
+        reports: list[Report] = []
         for order in block.orders:
             if self._member not in _members(order):
                 continue
@@ -95,7 +92,7 @@ class BlockHandler:
                     "order_malformed", height=order.height, index=order.index, why=str(error)
                 )
                 key = OrderKey(order.height, order.index)
-                reports.append(self._signer.report(key, Outcome.FAILED, b""))
+                reports.append(Report(key, Outcome.FAILED, b""))
                 continue
             if instruction is not None:
                 taken.append(Taken(instruction, order.to_bytes()))

@@ -20,7 +20,8 @@ from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as pb
 from cipherward.compute.v1.compute_service_pb2_grpc import ComputeServiceStub
 from cipherward_compute.errors import StepFailed
-from cipherward_compute.instructions import OrderKey, Stage
+from cipherward_compute.instructions import Stage
+from cipherward_member.reports import OrderKey
 
 R = TypeVar("R")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
-from cipherward_chain import reads
 from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.reads import Reader, ReadGate
-from cipherward_compute.errors import NotReleased, ReadMalformed, ReadRejected
-from cipherward_compute.instructions import OrderKey
+from cipherward_compute.errors import NotReleased
 from cipherward_compute.studies import Studies, Study
+from cipherward_member.errors import ReadMalformed, ReadRejected
+from cipherward_member.reads import reader_of
+from cipherward_member.reports import OrderKey
 
 # A reader sees its block proven some milliseconds before we do, and asks at once.
 STUDY_WAIT_SECONDS = 2.0
@@ -39,7 +40,7 @@ class StudyReads:
             ReadRejected: not authorised, or by somebody else.
             StudyUnknown: there is no such study.
         """
-        reader = self._reader(read, method)
+        reader = reader_of(self._gate, read, method, ID_BYTES)
         study = await self._studies.known(reader.object, STUDY_WAIT_SECONDS)
         if not self._is_requester(reader, study) and not self._is_member(reader, study):
             raise ReadRejected
@@ -54,7 +55,7 @@ class StudyReads:
             StudyUnknown: there is no such study.
             NotReleased: that order has released no result of it, or not yet here.
         """
-        reader = self._reader(read, method)
+        reader = reader_of(self._gate, read, method, ID_BYTES)
         if reader.order is None:
             raise ReadMalformed("the read names no order")
         study = await self._studies.known(reader.object, STUDY_WAIT_SECONDS)
@@ -77,14 +78,3 @@ class StudyReads:
             and bool(study.requester)
             and reader.public_key == study.requester
         )
-
-    def _reader(self, read: chain_pb.AuthorizedRead, method: str) -> Reader:
-        try:
-            reader = self._gate.check(read, method)
-        except reads.ReadMalformed as error:
-            raise ReadMalformed(str(error)) from None
-        except reads.ReadRejected:
-            raise ReadRejected from None
-        if len(reader.object) != ID_BYTES:
-            raise ReadMalformed(f"the object of the read is not an instance id: {ID_BYTES} bytes")
-        return reader

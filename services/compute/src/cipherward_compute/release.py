@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
+from cipherward_chain.domains import STUDY_WITHOUT_KEY
 from cipherward_compute import arithmetic
 from cipherward_compute.ceremony import PROFILE
 from cipherward_compute.ciphertexts import Ciphertexts, Contribution
-from cipherward_compute.domains import NOTHING_RETIRED, digest_of
 from cipherward_compute.errors import StepFailed
+from cipherward_compute.framing import digest_of
 from cipherward_compute.guardian import Guardian
 from cipherward_compute.instructions import ReleaseCounts, ReleaseResult, RetireKey
 from cipherward_compute.keyring import Keyring, destroyed
@@ -103,7 +104,7 @@ class ReleaseSteps:
         if ceremony is not None and ceremony.public_key:
             digest = public_key_digest(ceremony.public_key)
         else:
-            digest = digest_of(NOTHING_RETIRED, study)
+            digest = digest_of(STUDY_WITHOUT_KEY, study)
         return Done(digest, destroyed(study))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cipherward_member.chain_rows import POSITION_TABLE, REPORTS_TABLE
+
 SCHEMA: tuple[str, ...] = (
     """
     CREATE TABLE data_sets (
@@ -105,23 +107,7 @@ SCHEMA: tuple[str, ...] = (
     );
     CREATE INDEX orders_by_study ON orders (study);
 
-    CREATE TABLE reports (
-        height      INTEGER NOT NULL,
-        number      INTEGER NOT NULL,
-        outcome     TEXT NOT NULL,
-        digest      BLOB NOT NULL,
-        payload     BLOB NOT NULL,                 -- the signed transaction
-        transaction_id BLOB NOT NULL,
-        expires     INTEGER NOT NULL,
-        PRIMARY KEY (height, number)
-    );
-    CREATE INDEX reports_by_transaction ON reports (transaction_id);
-
-    CREATE TABLE position (                        -- one row: how far the chain was followed
-        only_one    INTEGER PRIMARY KEY CHECK (only_one = 1),
-        height      INTEGER NOT NULL,
-        checkpoint  BLOB NOT NULL
-    );
-    INSERT INTO position VALUES (1, 0, x'');
-    """,
+    """
+    + POSITION_TABLE
+    + REPORTS_TABLE,
 )

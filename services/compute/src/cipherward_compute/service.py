@@ -16,12 +16,13 @@ from cipherward.compute.v1 import compute_service_pb2_grpc as pb_grpc
 from cipherward_compute.datasets import DataSets, table_of
 from cipherward_compute.errors import MessageKindUnknown
 from cipherward_compute.exchange import Exchange
-from cipherward_compute.instructions import OrderKey, Stage
+from cipherward_compute.instructions import Stage
 from cipherward_compute.readers import StudyReads
 from cipherward_compute.specs import Specs
 from cipherward_compute.studies import STEPS_TOTAL, Studies, Study, happens
 from cipherward_kit.access import current_caller
 from cipherward_kit.drain import Drain
+from cipherward_member.reports import OrderKey
 
 DOMAIN = "compute.cipherward"
 SERVICE = "/cipherward.compute.v1.ComputeService"

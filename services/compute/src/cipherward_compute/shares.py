@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from cipherward_compute.errors import StepFailed
-from cipherward_compute.instructions import OrderKey
 from cipherward_compute.studies import find_study
 from cipherward_compute.vault import Vault
 from cipherward_kit.database import Database
+from cipherward_member.reports import OrderKey
 
 PLACE = b"shares"
 

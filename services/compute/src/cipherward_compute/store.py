@@ -1,21 +1,19 @@
 """What the chain has decided, as this member keeps it: one transaction a block, one a step.
 
 An order is taken with its block and is gone with its effect: a restart carries out what is left,
-and nothing twice. A report is on disk, signed, with the effect that it reports.
+and nothing twice. A report is on disk with the effect that it reports.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import TypeAlias
 
 from cipherward_chain.canonical import encode
 from cipherward_compute.instructions import (
     Instruction,
-    OrderKey,
     ReleaseResult,
     RetireKey,
     opens,
@@ -23,27 +21,16 @@ from cipherward_compute.instructions import (
 )
 from cipherward_compute.studies import PROPOSED, end_study, lapse_studies, names_of
 from cipherward_kit.database import Database
+from cipherward_member.chain_rows import (
+    SqliteReports,
+    add_reports,
+    advance,
+    settle_reports,
+    stored_checkpoint,
+)
+from cipherward_member.reports import OrderKey, Report
 
 Write: TypeAlias = Callable[[sqlite3.Connection], object]
-
-
-class Outcome(Enum):
-    """How an order went; the values are the proto's names."""
-
-    DONE = "OUTCOME_DONE"
-    FAILED = "OUTCOME_FAILED"
-
-
-@dataclass(frozen=True, slots=True)
-class PendingReport:
-    """A report that no block holds yet, with its signed transaction."""
-
-    order: OrderKey
-    outcome: Outcome
-    digest: bytes
-    transaction: bytes
-    transaction_id: bytes
-    expires: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +68,7 @@ class BlockEffects:
     withdrawn: tuple[bytes, ...] = ()
     delivered: tuple[tuple[OrderKey, str], ...] = ()
     taken: tuple[Taken, ...] = ()
-    reports: tuple[PendingReport, ...] = ()
+    reports: tuple[Report, ...] = ()
     settled: tuple[bytes, ...] = ()
     rebuilt: tuple[bytes, ...] = ()
 
@@ -100,15 +87,11 @@ class ChainStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.reports = SqliteReports(database)
 
     async def checkpoint(self) -> bytes:
         """Return where to go on, or b"" before the first block."""
-
-        def work(connection: sqlite3.Connection) -> bytes:
-            (checkpoint,) = connection.execute("SELECT checkpoint FROM position").fetchone()
-            return checkpoint
-
-        return await self._database.read(work)
+        return await self._database.read(stored_checkpoint)
 
     async def apply(self, effects: BlockEffects) -> list[bytes]:
         """Make all effects of a block and its checkpoint durable together, once.
@@ -133,7 +116,7 @@ class ChainStore:
         return await self._database.read(work)
 
     async def finish(
-        self, key: OrderKey, write: Write, report: PendingReport | None, failure: str = ""
+        self, key: OrderKey, write: Write, report: Report | None, failure: str = ""
     ) -> bool:
         """Make the effect of an order, its end and its report durable together.
 
@@ -160,47 +143,14 @@ class ChainStore:
                 (int(not failure), failure, row[0]),
             )
             if report is not None:
-                _keep_reports(connection, [report])
+                add_reports(connection, [report])
             return True
 
         return await self._database.write(work)
 
-    async def pending_reports(self, limit: int) -> list[PendingReport]:
-        """Return up to `limit` reports that no block holds yet, oldest order first."""
-
-        def work(connection: sqlite3.Connection) -> list[PendingReport]:
-            rows = connection.execute(
-                "SELECT height, number, outcome, digest, payload, transaction_id, expires"
-                " FROM reports ORDER BY height, number LIMIT ?",
-                (limit,),
-            )
-            return [
-                PendingReport(
-                    OrderKey(height, number), Outcome(outcome), digest, payload, name, expires
-                )
-                for height, number, outcome, digest, payload, name, expires in rows
-            ]
-
-        return await self._database.read(work)
-
-    async def replace_reports(self, reports: Sequence[PendingReport]) -> None:
-        """Give pending reports other transactions; those that a block took meanwhile stay gone."""
-        rows = [
-            (r.transaction, r.transaction_id, r.expires, r.order.height, r.order.index)
-            for r in reports
-        ]
-        await self._database.write(
-            lambda connection: connection.executemany(
-                "UPDATE reports SET payload = ?, transaction_id = ?, expires = ?"
-                " WHERE height = ? AND number = ?",
-                rows,
-            )
-        )
-
 
 def _apply(connection: sqlite3.Connection, effects: BlockEffects) -> list[bytes]:
-    (height,) = connection.execute("SELECT height FROM position").fetchone()
-    if effects.height <= height:  # applied before
+    if not advance(connection, effects.height, effects.checkpoint):  # applied before
         return []
     connection.executemany(
         "INSERT OR IGNORE INTO studies (study, requester, members, lapses, stage)"
@@ -214,17 +164,8 @@ def _apply(connection: sqlite3.Connection, effects: BlockEffects) -> list[bytes]
     )
     for taken in effects.taken:
         _take(connection, taken, effects.withdrawn)
-    _keep_reports(connection, effects.reports)
-    connection.executemany(
-        "DELETE FROM reports WHERE transaction_id = ?", [(name,) for name in effects.settled]
-    )
-    connection.executemany(
-        "UPDATE reports SET expires = 0 WHERE transaction_id = ?",
-        [(name,) for name in effects.rebuilt],
-    )
-    connection.execute(
-        "UPDATE position SET height = ?, checkpoint = ?", (effects.height, effects.checkpoint)
-    )
+    add_reports(connection, effects.reports)
+    settle_reports(connection, effects.settled, effects.rebuilt)
     return lapse_studies(connection, effects.time)
 
 
@@ -267,22 +208,4 @@ def _take(connection: sqlite3.Connection, taken: Taken, withdrawn: tuple[bytes, 
             type(instruction).__name__,
             taken.octets,
         ),
-    )
-
-
-def _keep_reports(connection: sqlite3.Connection, reports: Sequence[PendingReport]) -> None:
-    connection.executemany(
-        "INSERT OR IGNORE INTO reports VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [
-            (
-                r.order.height,
-                r.order.index,
-                r.outcome.value,
-                r.digest,
-                r.transaction,
-                r.transaction_id,
-                r.expires,
-            )
-            for r in reports
-        ],
     )

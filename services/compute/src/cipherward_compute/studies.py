@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from cipherward_chain.canonical import decode, encode
 from cipherward_compute.errors import NotYetMade, StudyUnknown
-from cipherward_compute.instructions import OrderKey
 from cipherward_kit.database import Database
+from cipherward_member.reports import OrderKey
 
 PROPOSED, RELEASED, FAILED, WITHDRAWN = "proposed", "released", "failed", "withdrawn"
 STEPS_TOTAL = 9  # three of the ceremony, three of the counts, three of the values

@@ -19,7 +19,7 @@ from cipherward_compute import metrics
 from cipherward_compute.arithmetic import PeerWrong
 from cipherward_compute.ceremony import CeremonySteps
 from cipherward_compute.contributions import ContributionSteps
-from cipherward_compute.errors import ChainStale, StepFailed
+from cipherward_compute.errors import StepFailed
 from cipherward_compute.instructions import (
     Instruction,
     KeyCeremony,
@@ -31,11 +31,12 @@ from cipherward_compute.instructions import (
     stage_of,
 )
 from cipherward_compute.release import ReleaseSteps
-from cipherward_compute.reports import Reports, ReportSigner
 from cipherward_compute.steps import Done, nothing
-from cipherward_compute.store import ChainStore, Outcome, WaitingOrder
+from cipherward_compute.store import ChainStore, WaitingOrder
 from cipherward_compute.studies import News
 from cipherward_kit.jobs import WorkerLost, WorkersBusy
+from cipherward_member.errors import ChainStale
+from cipherward_member.reports import Outcome, Report, Reports
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -71,7 +72,6 @@ class Steps:
 class Outbound:
     """Who hears of a step: the chain by a report, readers and peers by the news."""
 
-    signer: ReportSigner
     reports: Reports
     news: News
 
@@ -179,7 +179,7 @@ class Tasks:
         outcome = Outcome.FAILED if failed else Outcome.DONE
         report = None
         if failed or done.reported:
-            report = self._out.signer.report(order.key, outcome, done.digest)
+            report = Report(order.key, outcome, done.digest)
         write = nothing if failed else done.write
         await self._store.finish(order.key, write, report, failed)
         self._out.reports.wake()

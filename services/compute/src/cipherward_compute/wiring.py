@@ -5,38 +5,31 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from grpc import aio
 
 from cipherward_chain.authorization import MemberSigner
-from cipherward_chain.checkpoint import Checkpoint
-from cipherward_chain.errors import ChainError
 from cipherward_chain.feed import BlockFeed
 from cipherward_chain.follower import Follower
 from cipherward_chain.genesis import Genesis
-from cipherward_chain.light import LightClient
 from cipherward_chain.reads import ReadGate
-from cipherward_compute import arithmetic
+from cipherward_compute import arithmetic, metrics
 from cipherward_compute.ceremony import PROFILE, CeremonySteps
 from cipherward_compute.ciphertexts import Ciphertexts
 from cipherward_compute.config import ComputeConfig
 from cipherward_compute.contributions import ContributionSteps
 from cipherward_compute.datasets import DataSets
-from cipherward_compute.errors import ChainStale
 from cipherward_compute.exchange import Exchange
 from cipherward_compute.guardian import Guardian
 from cipherward_compute.keyring import Keyring
 from cipherward_compute.member import Member
 from cipherward_compute.orders import BlockHandler, Consequences
 from cipherward_compute.peers import Peers
-from cipherward_compute.progress import BlockTime, Freshness
 from cipherward_compute.readers import StudyReads
-from cipherward_compute.registry import GenesisUnusable
 from cipherward_compute.release import ReleaseSteps
-from cipherward_compute.reports import Reports, ReportSigner, SubmitBatch
 from cipherward_compute.schema import SCHEMA
 from cipherward_compute.service import ComputeService, Jobs
 from cipherward_compute.shares import ShareLog
@@ -44,15 +37,23 @@ from cipherward_compute.specs import Specs
 from cipherward_compute.store import ChainStore
 from cipherward_compute.studies import News, Studies
 from cipherward_compute.tasks import Outbound, Steps, Tasks
-from cipherward_compute.vault import CeremonyRoot, Vault, read_key
+from cipherward_compute.vault import KEY_BYTES, CeremonyRoot, Vault
 from cipherward_kit.database import Database
 from cipherward_kit.datafolder import DataFolder
 from cipherward_kit.drain import Drain
 from cipherward_kit.jobs import WorkerPool
 from cipherward_kit.readiness import Readiness
+from cipherward_member.alliance_files import read_key, read_member_signer
+from cipherward_member.background import running
+from cipherward_member.following import (
+    ChainProgress,
+    light_client,
+    nanoseconds,
+    watch_freshness,
+)
+from cipherward_member.reports import Reports, ReportSigner, SubmitBatch
 
 DATABASE_NAME = "compute.db"
-FRESH_LOOK_SECONDS = 1.0  # how often health looks whether the chain still speaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +72,19 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """This member's keys, 32 bytes each."""
+    """What this member signs with, and its two keys of 32 bytes each."""
 
-    member: bytes
+    signer: MemberSigner
     ceremony: bytes
     data: bytes
 
     @classmethod
-    def read(cls, config: ComputeConfig) -> Keys:
-        """Read the files that the configuration names, or raise `KeyFileUnusable`."""
+    def read(cls, config: ComputeConfig, genesis: Genesis) -> Keys:
+        """Read the files that the configuration names, or raise `KeyUnusable`."""
         return cls(
-            read_key(config.member_key_file, "CIPHERWARD_MEMBER_KEY_FILE"),
-            read_key(config.ceremony_key_file, "CIPHERWARD_CEREMONY_KEY_FILE"),
-            read_key(config.data_key_file, "CIPHERWARD_DATA_KEY_FILE"),
+            read_member_signer(config, genesis),
+            read_key(config.ceremony_key_file, KEY_BYTES, "ceremony_key_file"),
+            read_key(config.data_key_file, KEY_BYTES, "data_key_file"),
         )
 
 
@@ -126,7 +127,7 @@ async def open_compute(
         CannotStart: one of its subclasses says what is wrong with a key, the folder or the store.
     """
     async with AsyncExitStack() as stack:
-        keys = await asyncio.to_thread(Keys.read, config)
+        keys = await asyncio.to_thread(Keys.read, config, genesis)
         folder = DataFolder(config.data_dir, genesis.chain_id)
         await asyncio.to_thread(stack.enter_context, folder)
         database = Database(folder.path / DATABASE_NAME, SCHEMA)
@@ -140,35 +141,34 @@ async def open_compute(
         places = {member.id: member.index for member in genesis.members.values()}
         member = Member(config.member, genesis.chain_id, places, pool)
         peers = await stack.enter_async_context(Peers(outside.open_peer))
-        fresh, block_time = Freshness(), BlockTime()
-        signer = ReportSigner(MemberSigner(member.id, keys.member), genesis.chain_id, block_time)
-        reports = Reports(stores.chain, signer, outside.submit)
+        fresh_seconds = genesis.parameters.fresh_seconds
+        progress = ChainProgress(fresh_seconds, nanoseconds(outside.clock))
+        progress.show(metrics.PROVEN_TIME, metrics.HEIGHT)
+        signer = ReportSigner(keys.signer, genesis.chain_id, progress.block_seconds)
+        reports = Reports(stores.chain.reports, signer, outside.submit, metrics.REPORTS_PENDING)
         news = stores.studies.news
         tasks = Tasks(
             stores.chain,
             _steps(member, stores, CeremonyRoot(keys.ceremony), peers),
-            Outbound(signer, reports, news),
-            fresh.require,
+            Outbound(reports, news),
+            progress.require_fresh,
             config.studies_at_once_max,
         )
         handler = BlockHandler(
-            member.id, stores.chain, block_time, signer, Consequences(tasks, reports, news)
+            member.id, stores.chain, progress, Consequences(tasks, reports, news)
         )
-        light_client = _light_client(genesis, await stores.chain.checkpoint())
+        client = light_client(genesis, await stores.chain.checkpoint())
+        progress.goes_on_from(client.checkpoint)
         follower = Follower(
-            outside.feed,
-            light_client,
-            handler.handle,
-            genesis.parameters.fresh_seconds,
-            clock=outside.clock,
+            outside.feed, client, handler.handle, fresh_seconds, clock=outside.clock
         )
-        if light_client.checkpoint is not None:
-            block_time.saw(light_client.checkpoint.next_time_ns)
-        fresh.watch(follower)
         member_keys = {m.id: m.public_key for m in genesis.members.values()}
         gate = ReadGate(genesis.chain_id, outside.clock)
-        async with _running(
-            follower.run(), tasks.run(), reports.run(), _show_freshness(fresh, readiness)
+        async with running(
+            follower.run(),
+            tasks.run(),
+            reports.run(),
+            watch_freshness(progress, readiness, "chain"),
         ):
             yield ComputeService(
                 Jobs(
@@ -180,7 +180,7 @@ async def open_compute(
                         member.id,
                         stores.studies,
                         (stores.keyring, stores.ciphertexts, stores.shares),
-                        fresh.require,
+                        progress.require_fresh,
                     ),
                     drain,
                 )
@@ -198,17 +198,6 @@ async def _warm(pool: WorkerPool, workers: int) -> None:
             group.create_task(pool.run(arithmetic.warm, PROFILE))
 
 
-def _light_client(genesis: Genesis, stored: bytes) -> LightClient:
-    """Return a light client at the stored checkpoint, or at the beginning of the chain."""
-    try:
-        checkpoint = Checkpoint.from_bytes(stored) if stored else None
-        return LightClient(genesis.trust_root(), checkpoint)
-    except ChainError as error:
-        raise GenesisUnusable(
-            f"the data folder does not fit the genesis file: {error}; choose another folder"
-        ) from None
-
-
 def _steps(member: Member, stores: Stores, root: CeremonyRoot, peers: Peers) -> Steps:
     keys = (stores.keyring, stores.ciphertexts)
     guardian = Guardian(member, root, stores.keyring, stores.shares)
@@ -217,28 +206,3 @@ def _steps(member: Member, stores: Stores, root: CeremonyRoot, peers: Peers) -> 
         ContributionSteps(member, stores.studies, stores.specs, stores.data_sets, keys, peers),
         ReleaseSteps(member, stores.studies, guardian, keys, peers),
     )
-
-
-@asynccontextmanager
-async def _running(*work: Awaitable[None]) -> AsyncGenerator[None]:
-    """Run `work`, none of which ends by itself, while the context is open."""
-
-    async def carry_on(one: Awaitable[None]) -> None:
-        await one
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(carry_on(one)) for one in work]
-        yield
-        for task in tasks:
-            task.cancel()
-
-
-async def _show_freshness(fresh: Freshness, readiness: Readiness) -> None:
-    while True:
-        try:
-            fresh.require()
-        except ChainStale as error:
-            readiness.set("chain", False, str(error))
-        else:
-            readiness.set("chain", True)
-        await asyncio.sleep(FRESH_LOOK_SECONDS)

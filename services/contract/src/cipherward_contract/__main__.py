@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 
 from cipherward.contract.v1.contract_service_pb2_grpc import (
     add_ContractServiceServicer_to_server,
 )
-from cipherward_chain.genesis import Genesis, GenesisMalformed
 from cipherward_chain.reads import ReadGate
 from cipherward_contract.chain import Chain
 from cipherward_contract.config import ContractConfig
-from cipherward_contract.errors import GenesisFileUnusable
 from cipherward_contract.reading import Reading
 from cipherward_contract.service import ContractService
 from cipherward_contract.store import SCHEMA
@@ -22,21 +19,13 @@ from cipherward_kit.datafolder import DataFolder
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve
-from cipherward_kit.tls import TrustRegistry
-
-
-def read_genesis(path: Path) -> Genesis:
-    """Return the genesis of a file, or raise `GenesisFileUnusable`."""
-    try:
-        return Genesis.parse(path.read_bytes())
-    except (OSError, GenesisMalformed) as error:
-        raise GenesisFileUnusable(f"the genesis file {path} cannot be used: {error}") from None
+from cipherward_member.alliance_files import read_genesis, trust_registry
 
 
 async def serve_contract(config: ContractConfig) -> None:
     """Wire the service by hand: this function is the whole dependency graph."""
-    genesis = await asyncio.to_thread(read_genesis, config.genesis_file)
-    registry = TrustRegistry({m.id: m.ca_certificate.encode() for m in genesis.members.values()})
+    genesis = await asyncio.to_thread(read_genesis, config.genesis_file, config.member)
+    registry = trust_registry(genesis)
     with DataFolder(config.data_dir, genesis.chain_id) as folder:
         path = folder.path / "state.db"
         async with Database(path, SCHEMA) as writing, Database(path, SCHEMA) as reads:

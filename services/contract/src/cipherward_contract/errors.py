@@ -76,20 +76,6 @@ class InstanceUnknown(ServiceError):
     reason = "INSTANCE_UNKNOWN"
 
 
-class ReadMalformedError(ServiceError):
-    """An authorized read is out of form."""
-
-    code = grpc.StatusCode.INVALID_ARGUMENT
-    reason = "READ_MALFORMED"
-
-
-class ReadRejectedError(ServiceError):
-    """A read is not authorised, or its reader has no right to the object: both look the same."""
-
-    code = grpc.StatusCode.UNAUTHENTICATED
-    reason = "READ_REJECTED"
-
-
 class PageTokenMalformed(ServiceError):
     """The page token is not one that this service gave."""
 
@@ -107,7 +93,7 @@ class TooManyKeys(ServiceError):
 class StateCorrupt(CannotStart):
     """The stored state does not have the root that was committed."""
 
-    exit_status = 10
+    exit_status = 40
 
     @classmethod
     def at(cls, height: int) -> StateCorrupt:
@@ -121,10 +107,4 @@ class StateCorrupt(CannotStart):
 class StateOfAnotherGenesis(CannotStart):
     """The data folder holds a chain that was begun with another genesis."""
 
-    exit_status = 12
-
-
-class GenesisFileUnusable(CannotStart):
-    """The configured genesis file cannot be read or is malformed."""
-
-    exit_status = 11
+    exit_status = 41

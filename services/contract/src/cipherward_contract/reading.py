@@ -22,7 +22,6 @@ from cipherward_contract.entries import Instance
 from cipherward_contract.errors import (
     ChainNotInitialised,
     InstanceUnknown,
-    ReadMalformedError,
 )
 from cipherward_contract.machine import check_arguments, judge, open_case, take
 from cipherward_contract.refusals import Reason, Refused
@@ -30,12 +29,12 @@ from cipherward_contract.rights import (
     may_read_record,
     readable_case,
     reading_actor,
-    rejected,
 )
 from cipherward_contract.state import State
 from cipherward_contract.store import StoredState, load_head
 from cipherward_contract.templates.document import INSTANTIATE
 from cipherward_kit.database import Database
+from cipherward_member.errors import ReadMalformed, ReadRejected
 
 T = TypeVar("T")
 
@@ -74,7 +73,7 @@ class Reading:
         """Return what would be decided about a transition now, to whoever has a key that counts.
 
         Raises:
-            ChainNotInitialised, ReadRejectedError, InstanceUnknown, ReadMalformedError.
+            ChainNotInitialised, ReadRejected, InstanceUnknown, ReadMalformed.
         """
         return await self._database.read(lambda c: self._decide(c, reader, transition, arguments))
 
@@ -82,7 +81,7 @@ class Reading:
         """Return the instance that the reader names.
 
         Raises:
-            ReadRejectedError: the reader is nobody to it. InstanceUnknown: a reader whose key
+            ReadRejected: the reader is nobody to it. InstanceUnknown: a reader whose key
                 counts named what does not exist.
         """
 
@@ -93,25 +92,25 @@ class Reading:
         return await self._database.read(work)
 
     async def instances(self, reader: Reader, page: Page) -> list[tuple[int, Instance]]:
-        """Return the (sequence, instance) about an object, or raise `ReadRejectedError`."""
+        """Return the (sequence, instance) about an object, or raise `ReadRejected`."""
 
         def work(connection: sqlite3.Connection) -> list[tuple[int, Instance]]:
             block, actor = self._opened(connection, reader)
             if not self._may_list(block, reader.object, actor):
-                raise rejected()
+                raise ReadRejected
             rows = list_instances(connection, reader.object, page.after, page.limit)
             return [(sequence, block.instance(found)) for sequence, found in rows]
 
         return await self._database.read(work)
 
     async def disclosures(self, reader: Reader, page: Page) -> Sequence[DisclosureRow]:
-        """Return who asked for a record, or raise `ReadRejectedError`."""
+        """Return who asked for a record, or raise `ReadRejected`."""
 
         def work(connection: sqlite3.Connection) -> Sequence[DisclosureRow]:
             block, actor = self._opened(connection, reader)
             record = _or_none(lambda: block.record(reader.object))
             if record is None or not may_read_record(record, actor):
-                raise rejected()
+                raise ReadRejected
             return list_disclosures(connection, reader.object, page.after, page.limit)
 
         return await self._database.read(work)
@@ -134,7 +133,7 @@ class Reading:
         try:
             block = self._block(connection)
         except ChainNotInitialised:
-            raise rejected() from None
+            raise ReadRejected from None
         return block, reading_actor(block, reader)
 
     def _found(self, block: Block, instance_id: bytes) -> Instance:
@@ -162,7 +161,7 @@ class Reading:
         try:
             arguments = decode_map(raw)
         except NotCanonical as error:
-            raise ReadMalformedError(f"arguments: {error}") from error
+            raise ReadMalformed(f"arguments: {error}") from error
         try:
             case = open_case(block, instance, actor)
             transition = case.template.transitions.get(name)

@@ -10,19 +10,14 @@ from cipherward_chain.reads import Reader
 from cipherward_contract.actors import Actor, member_actor, registered_actor
 from cipherward_contract.blocks import Block
 from cipherward_contract.entries import Instance, Record
-from cipherward_contract.errors import ReadRejectedError
 from cipherward_contract.machine import Case, open_case
 from cipherward_contract.parties import Scene, parties_of
 from cipherward_contract.refusals import Refused
-
-
-def rejected() -> ReadRejectedError:
-    """Return the one answer to every read that is not authorised."""
-    return ReadRejectedError("the read is not authorised")
+from cipherward_member.errors import ReadRejected
 
 
 def reading_actor(block: Block, reader: Reader) -> Actor:
-    """Return who reads, if their key counts now; else raise `ReadRejectedError`."""
+    """Return who reads, if their key counts now; else raise `ReadRejected`."""
     try:
         if reader.kind == "member":
             return member_actor(block, reader.member, reader.public_key)
@@ -32,7 +27,7 @@ def reading_actor(block: Block, reader: Reader) -> Actor:
                 return actor
     except Refused:
         pass
-    raise rejected()
+    raise ReadRejected
 
 
 def may_read_case(case: Case, actor: Actor) -> bool:
@@ -51,11 +46,11 @@ def may_read_record(record: Record, actor: Actor) -> bool:
 
 
 def readable_case(block: Block, instance: Instance, actor: Actor) -> Case:
-    """Return the case of an instance that `actor` may read; else raise `ReadRejectedError`."""
+    """Return the case of an instance that `actor` may read; else raise `ReadRejected`."""
     try:
         case = open_case(block, instance, actor)
     except Refused:
-        raise rejected() from None
+        raise ReadRejected from None
     if not may_read_case(case, actor):
-        raise rejected()
+        raise ReadRejected
     return case

@@ -10,15 +10,15 @@ from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward.contract.v1.contract_service_pb2_grpc import ContractServiceServicer
 from cipherward_chain.canonical import encode
-from cipherward_chain.reads import Reader, ReadGate, ReadMalformed, ReadRejected
+from cipherward_chain.reads import Reader, ReadGate
 from cipherward_chain.wire import NANOS, timestamp_of
 from cipherward_contract.chain import Chain
 from cipherward_contract.disclosures import DisclosureRow
 from cipherward_contract.entries import Instance
-from cipherward_contract.errors import PageTokenMalformed, ReadMalformedError, TooManyKeys
+from cipherward_contract.errors import PageTokenMalformed, TooManyKeys
 from cipherward_contract.reading import PAGE_MAX, Page, Reading
-from cipherward_contract.rights import rejected
 from cipherward_kit.boundary import Context
+from cipherward_member.reads import reader_of
 
 METHOD = "/cipherward.contract.v1.ContractService/"
 KEYS_MAX = 64  # a proof is about 2 kB: an answer stays far below the message limit
@@ -121,12 +121,7 @@ class ContractService(ContractServiceServicer):
         return await self._chain.prove(request.keys)
 
     def _reader(self, read: chain_pb.AuthorizedRead, method: str) -> Reader:
-        try:
-            return self._gate.check(read, METHOD + method)
-        except ReadMalformed as error:
-            raise ReadMalformedError(str(error)) from error
-        except ReadRejected:
-            raise rejected() from None
+        return reader_of(self._gate, read, METHOD + method)
 
 
 def _page(size: int, token: str) -> Page:

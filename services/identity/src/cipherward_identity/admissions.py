@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import grpc
 
 from cipherward_anoncred.schema import SHIPPED_SCHEMAS, attribute
-from cipherward_identity import domains
+from cipherward_chain import domains
 from cipherward_identity.desk_key import DeskKey
 from cipherward_identity.follow import ChainClock
 from cipherward_identity.issuer import OwnIssuer
@@ -187,8 +187,8 @@ class Admissions:
         return format_code(self._code(identifier, kept.salt))
 
     def _code(self, request_id: bytes, salt: bytes) -> bytes:
-        return self._desk_key.mac(domains.ADMISSION_CODE, request_id, salt)[:CODE_BYTES]
+        return self._desk_key.mac(domains.IDENTITY_ADMISSION_CODE, request_id, salt)[:CODE_BYTES]
 
 
 def _hash(code: bytes) -> bytes:
-    return hashlib.sha256(domains.ADMISSION_CODE_HASH + code).digest()
+    return hashlib.sha256(domains.IDENTITY_CODE_HASH + code).digest()

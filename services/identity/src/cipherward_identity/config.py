@@ -6,17 +6,15 @@ from pathlib import Path
 
 from pydantic import Field
 
-from cipherward_kit.config import ServerConfig
+from cipherward_member.config import MemberServiceConfig
 
 
-class IdentityConfig(ServerConfig):
+class IdentityConfig(MemberServiceConfig):
     """Every knob of the identity service; `docs/configuration.md` is generated from it."""
 
-    endpoints_file: Path = Field(
-        description="alliance.json: where the alliance's services are; the ledger is found there."
-    )
     issuer_key_file: Path = Field(
-        description="Key material of this issuer, 32 raw random bytes; the registry has its key."
+        description="Key material of this issuer, 32 raw random bytes, mode 0600; the registry "
+        "has its key."
     )
     jobs_waiting_max: int = Field(
         # A job is 1 ms (a renewal) to 0.3 s (a full batch): what waits longer has lost its caller.

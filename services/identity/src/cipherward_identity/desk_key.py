@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cipherward_anoncred.octets import pack
-from cipherward_identity import domains
+from cipherward_chain import domains
 
 _KEY_BYTES = 32  # as long as the hash
 
@@ -27,7 +27,7 @@ class DeskKey:
     @classmethod
     def derive(cls, material: bytes, *, chain_id: str, member: str) -> DeskKey:
         """Derive it from the issuer's key material (at least 32 random bytes)."""
-        info = domains.DESK_KEY + pack(chain_id.encode(), member.encode())
+        info = domains.IDENTITY_DESK_KEY + pack(chain_id.encode(), member.encode())
         return cls(HKDF(SHA256(), _KEY_BYTES, salt=None, info=info).derive(material))
 
     def mac(self, tag: bytes, *fields: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The two refusals that several modules share; every other one is defined where its rule lives."""
+"""The refusal that several modules share; every other one is defined where its rule lives."""
 
 from __future__ import annotations
 
@@ -19,13 +19,3 @@ class CredentialRejected(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("credential rejected")
-
-
-class ChainStale(ServiceError):
-    """The newest proven block is too old, or none was seen: nothing is issued on a silent chain."""
-
-    code = grpc.StatusCode.FAILED_PRECONDITION
-    reason = "CHAIN_STALE"
-
-    def __init__(self) -> None:
-        super().__init__("no recent proven block: the chain stands still or cannot be reached")

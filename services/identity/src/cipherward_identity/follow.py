@@ -12,16 +12,13 @@ from collections.abc import Callable
 
 from prometheus_client import Gauge
 
-from cipherward_chain import follower
-from cipherward_chain.checkpoint import Checkpoint, CheckpointForeign, CheckpointMalformed
 from cipherward_chain.feed import BlockFeed
 from cipherward_chain.follower import Follower
 from cipherward_chain.genesis import Genesis
-from cipherward_chain.light import LightClient, VerifiedBlock
+from cipherward_chain.light import VerifiedBlock
 from cipherward_chain.wire import NANOS
-from cipherward_identity.errors import ChainStale
 from cipherward_identity.store import IdentityStore
-from cipherward_kit.errors import CannotStart
+from cipherward_member.following import ChainProgress, light_client, nanoseconds
 
 UnixClock = Callable[[], float]  # seconds
 
@@ -38,12 +35,6 @@ BLOCKS_REJECTED = Gauge(
 )
 
 
-class ProgressForeign(CannotStart):
-    """The stored progress is not of the chain that the genesis file names."""
-
-    exit_status = 23
-
-
 class ChainClock:
     """What the proven headers say about time. Used on the event loop only."""
 
@@ -52,7 +43,7 @@ class ChainClock:
         genesis: Genesis,
         feed: BlockFeed,
         store: IdentityStore,
-        checkpoint: bytes | None = None,
+        checkpoint: bytes = b"",
         *,
         local: UnixClock = time.time,
     ) -> None:
@@ -66,24 +57,18 @@ class ChainClock:
             local: Unix seconds now.
 
         Raises:
-            ProgressForeign: the checkpoint is of another chain.
+            CheckpointUnusable: the checkpoint is of another chain.
         """
         self._genesis = genesis
         self._store = store
-        self._local = local
-        try:
-            before = None if checkpoint is None else Checkpoint.from_bytes(checkpoint)
-            light_client = LightClient(genesis.trust_root(), before)
-        except (CheckpointForeign, CheckpointMalformed) as error:
-            raise ProgressForeign(
-                f"the data folder is not of this chain: {error}; "
-                "give the genesis file that it was made with, or another folder"
-            ) from None
-        self._before = before
-        self._newest_ns = None if before is None else before.next_time_ns
+        client = light_client(genesis, checkpoint)
+        self._before = client.checkpoint
         self._saved_at = float("-inf")
         fresh_seconds = genesis.parameters.fresh_seconds
-        self._follower = Follower(feed, light_client, self._take, fresh_seconds, clock=local)
+        self._progress = ChainProgress(fresh_seconds, nanoseconds(local))
+        self._progress.goes_on_from(client.checkpoint)
+        self._progress.show(PROVEN_TIME)
+        self._follower = Follower(feed, client, self._take, fresh_seconds, clock=local)
         BLOCKS_REJECTED.set_function(lambda: self._follower.rejected_blocks)
 
     async def run(self) -> None:
@@ -92,11 +77,11 @@ class ChainClock:
 
     def now(self) -> int:
         """Return seconds of Unix time: the local clock's, but never before the newest header's."""
-        return max(int(self._local()), self._newest_seconds())
+        return self._progress.latest_seconds()
 
     def epoch(self) -> int:
         """Return the epoch of the newest proven header; the first one if none was seen."""
-        return self._genesis.epoch_at(self._newest_seconds())
+        return self._genesis.epoch_at(self._progress.block_seconds())
 
     def epoch_ends_at(self, epoch: int) -> int:
         """Return the block time at which an epoch ends, in nanoseconds of Unix time."""
@@ -108,13 +93,7 @@ class ChainClock:
         Raises:
             ChainStale: it is older than the alliance's bound, or none came since the start.
         """
-        try:
-            self._follower.require_fresh()
-        except follower.ChainStale:
-            raise ChainStale from None
-
-    def _newest_seconds(self) -> int:
-        return 0 if self._newest_ns is None else self._newest_ns // NANOS
+        self._progress.require_fresh()
 
     async def _take(self, block: VerifiedBlock) -> None:
         """Take the time of a block, and now and then keep the progress.
@@ -123,8 +102,7 @@ class ChainClock:
         need not wait for the next heartbeat to know that the chain is alive.
         """
         if self._before is not None and time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS:
-            await self._store.save_checkpoint(self._before.to_bytes())
+            await self._store.save_checkpoint(self._before)
             self._saved_at = time.monotonic()
         self._before = block.checkpoint
-        self._newest_ns = block.next_time_ns
-        PROVEN_TIME.set(block.next_time_ns / NANOS)
+        self._progress.saw(block.height, block.next_time_ns)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cipherward_anoncred.errors import RequestRejected
 from cipherward_anoncred.octets import pack
-from cipherward_identity import domains
+from cipherward_chain import domains
 from cipherward_identity.admissions import hash_of_code
 from cipherward_identity.arithmetic import Ask, grant
 from cipherward_identity.desk_key import DeskKey
@@ -56,7 +56,7 @@ class HolderRequest:
         fields = pack(
             code_hash, self.session, self.request, self.earlier_public_key, self.earlier_header
         )
-        return hashlib.sha256(domains.REQUEST_DIGEST + fields).digest()
+        return hashlib.sha256(domains.IDENTITY_REQUEST + fields).digest()
 
 
 class Issuance:
@@ -155,7 +155,10 @@ class Issuance:
 
     def _session(self, begun_at: int, code_hash: bytes, header: bytes) -> bytes:
         time = begun_at.to_bytes(_TIME_BYTES, "big")
-        return time + self._desk_key.mac(domains.SESSION, time, code_hash, header)[:_MAC_BYTES]
+        return (
+            time
+            + self._desk_key.mac(domains.IDENTITY_SESSION, time, code_hash, header)[:_MAC_BYTES]
+        )
 
     def _require_session(self, session: bytes, code_hash: bytes, header: bytes) -> None:
         """Refuse a session that this issuer did not give for this code and header, or long ago.

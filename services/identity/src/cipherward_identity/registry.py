@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from cipherward_anoncred.errors import AnoncredError
 from cipherward_anoncred.schema import parse_header
-from cipherward_chain.endpoints import Endpoints, EndpointsMalformed, EndpointUnknown
-from cipherward_chain.genesis import Genesis, GenesisMalformed, Issuer, Member
+from cipherward_chain.genesis import Genesis, Issuer, Member
 from cipherward_identity.follow import ChainClock
-from cipherward_kit.errors import CannotStart
-
-
-class GenesisUnusable(CannotStart):
-    """The genesis file cannot be read or is not one."""
-
-    exit_status = 22
-
-
-class EndpointsUnusable(CannotStart):
-    """The endpoints file cannot be read, is not one, or is of another chain."""
-
-    exit_status = 24
 
 
 class IssuerNotCurrent(ValueError):
@@ -35,41 +20,6 @@ class Epoch:
 
     number: int
     ends_at_ns: int
-
-
-def read_genesis(path: Path) -> Genesis:
-    """Return the alliance's genesis, or raise `GenesisUnusable`."""
-    try:
-        return Genesis.parse(path.read_bytes())
-    except OSError as error:
-        raise GenesisUnusable(
-            f"the genesis file cannot be read ({error.strerror}); check CIPHERWARD_GENESIS_FILE"
-        ) from None
-    except GenesisMalformed as error:
-        raise GenesisUnusable(
-            f"the genesis file is refused: {error}; get the alliance's genesis.json again"
-        ) from None
-
-
-def read_endpoints(path: Path, chain_id: str) -> Endpoints:
-    """Return where the alliance's services are, or raise `EndpointsUnusable`."""
-    try:
-        endpoints = Endpoints.parse(path.read_bytes())
-        endpoints.ledger()
-    except OSError as error:
-        raise EndpointsUnusable(
-            f"the endpoints file cannot be read ({error.strerror}); check CIPHERWARD_ENDPOINTS_FILE"
-        ) from None
-    except (EndpointsMalformed, EndpointUnknown) as error:
-        raise EndpointsUnusable(
-            f"the endpoints file is refused: {error}; get alliance.json again"
-        ) from None
-    if endpoints.chain_id != chain_id:
-        raise EndpointsUnusable(
-            f"the endpoints file is of the chain {endpoints.chain_id}, the genesis file of "
-            f"{chain_id}; give files of one alliance"
-        )
-    return endpoints
 
 
 class Registry:

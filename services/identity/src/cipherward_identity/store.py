@@ -10,7 +10,9 @@ import sqlite3
 from dataclasses import dataclass
 
 from cipherward_anoncred.octets import pack, unpack
+from cipherward_chain.checkpoint import Checkpoint
 from cipherward_kit.database import Database
+from cipherward_member.chain_rows import POSITION_TABLE, advance, stored_checkpoint
 
 SCHEMA = (
     """
@@ -33,11 +35,8 @@ SCHEMA = (
         record BLOB NOT NULL,
         ended INTEGER NOT NULL CHECK (ended IN (0, 1))
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE progress (
-        one INTEGER PRIMARY KEY CHECK (one = 1),
-        checkpoint BLOB NOT NULL
-    ) STRICT;
-    """,
+    """
+    + POSITION_TABLE,
 )
 
 
@@ -219,26 +218,14 @@ class IdentityStore:
 
         return await self._database.write(work)
 
-    async def save_checkpoint(self, checkpoint: bytes) -> None:
+    async def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep how far the chain was followed."""
+        height, octets = checkpoint.height, checkpoint.to_bytes()
+        await self._database.write_grouped(lambda connection: advance(connection, height, octets))
 
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT INTO progress (one, checkpoint) VALUES (1, ?)"
-                " ON CONFLICT (one) DO UPDATE SET checkpoint = excluded.checkpoint",
-                (checkpoint,),
-            )
-
-        await self._database.write_grouped(work)
-
-    async def load_checkpoint(self) -> bytes | None:
-        """Return how far the chain was followed, or None if never."""
-
-        def work(connection: sqlite3.Connection) -> bytes | None:
-            row = connection.execute("SELECT checkpoint FROM progress").fetchone()
-            return None if row is None else row[0]
-
-        return await self._database.read(work)
+    async def load_checkpoint(self) -> bytes:
+        """Return how far the chain was followed, or b"" if never."""
+        return await self._database.read(stored_checkpoint)
 
 
 _ADMISSION = "request_id, salt, code_hash, schema, attributes, expires_at"

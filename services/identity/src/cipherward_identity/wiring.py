@@ -15,7 +15,7 @@ from cipherward_identity.config import IdentityConfig
 from cipherward_identity.desk_key import DeskKey
 from cipherward_identity.follow import ChainClock, UnixClock
 from cipherward_identity.issuance import Issuance
-from cipherward_identity.issuer import own_issuer, read_key_material
+from cipherward_identity.issuer import KEY_MATERIAL_BYTES, own_issuer
 from cipherward_identity.registry import Registry
 from cipherward_identity.renewal import Renewal
 from cipherward_identity.service import IdentityService
@@ -23,6 +23,8 @@ from cipherward_identity.store import SCHEMA, IdentityStore
 from cipherward_kit.database import Database
 from cipherward_kit.datafolder import DataFolder
 from cipherward_kit.jobs import WorkerPool
+from cipherward_member.alliance_files import read_key
+from cipherward_member.background import running
 
 DATABASE_NAME = "identity.db"
 
@@ -37,7 +39,9 @@ async def open_identity(
         CannotStart: one of its subclasses says what is wrong with the key, folder or progress.
     """
     async with AsyncExitStack() as stack:
-        material = await asyncio.to_thread(read_key_material, config.issuer_key_file)
+        material = await asyncio.to_thread(
+            read_key, config.issuer_key_file, KEY_MATERIAL_BYTES, "issuer_key_file"
+        )
         issuer = own_issuer(material, genesis, config.member)
         desk_key = DeskKey.derive(material, chain_id=genesis.chain_id, member=config.member)
         folder = DataFolder(config.data_dir, genesis.chain_id)
@@ -52,8 +56,7 @@ async def open_identity(
         await stack.enter_async_context(verifiers)
         signer = await stack.enter_async_context(WorkerPool(0, waiting_max, module))
         registry = Registry(genesis, clock)
-        async with asyncio.TaskGroup() as group:
-            following = group.create_task(clock.run())
+        async with running(clock.run()):
             yield IdentityService(
                 Admissions(issuer, desk_key, store, clock, open_max=config.admissions_open_max),
                 Issuance(issuer, desk_key, registry, clock, store, signer),
@@ -61,4 +64,3 @@ async def open_identity(
                 registry,
                 verifiers,
             )
-            following.cancel()

@@ -10,7 +10,6 @@ from cipherward_kit.drain import Drain
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import own_identity, serve
-from cipherward_kit.tls import TrustRegistry
 from cipherward_ledger.application import CONDITION
 from cipherward_ledger.assembly import Surroundings, open_ledger
 from cipherward_ledger.clock import Clock
@@ -18,6 +17,7 @@ from cipherward_ledger.config import LedgerConfig
 from cipherward_ledger.peers import open_peers
 from cipherward_ledger.service import DOMAIN
 from cipherward_ledger.setup import limits_of, read_chain, read_endpoints
+from cipherward_member.alliance_files import trust_registry
 
 
 async def serve_ledger(config: LedgerConfig) -> None:
@@ -25,8 +25,7 @@ async def serve_ledger(config: LedgerConfig) -> None:
     chain = read_chain(config)
     endpoints = read_endpoints(config, chain.genesis.chain_id)
     identity = own_identity(config)
-    members = chain.genesis.members.values()
-    registry = TrustRegistry({m.id: m.ca_certificate.encode() for m in members})
+    registry = trust_registry(chain.genesis)
     around = Surroundings(Readiness(CONDITION), Drain(), Clock())
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(DataFolder(config.data_dir, chain.genesis.chain_id))

@@ -6,20 +6,14 @@ from pathlib import Path
 
 from pydantic import Field
 
-from cipherward_kit.config import ServerConfig
+from cipherward_member.config import SigningServiceConfig
 
 
-class LedgerConfig(ServerConfig):
+class LedgerConfig(SigningServiceConfig):
     """Every setting of the ledger; `docs/configuration.md` is generated from it."""
 
-    endpoints_file: Path = Field(
-        description="alliance.json: where contract and this member's identity listen."
-    )
     validator_key_file: Path = Field(
         description="Ed25519 seed of this validator's consensus key: 32 raw bytes, mode 0600."
-    )
-    member_key_file: Path = Field(
-        description="Ed25519 seed of the member's key, which signs ticks: 32 raw bytes, mode 0600."
     )
     pending_max: int = Field(
         # Some ten seconds of full load: a sender who is told to wait sooner loses nothing.

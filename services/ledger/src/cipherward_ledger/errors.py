@@ -119,31 +119,19 @@ class BlockCorrupt(ServiceError):
     reason = "BLOCK_CORRUPT"
 
 
-class KeyUnusable(CannotStart):
-    """A key file is missing, malformed, open to others, or not of this chain's registry."""
-
-    exit_status = 10
-
-
-class GenesisUnusable(CannotStart):
-    """The genesis or the endpoints file cannot be read, or does not fit this ledger."""
-
-    exit_status = 11
-
-
 class GenesisDiffers(CannotStart):
     """The data folder, or contract, was started with another genesis."""
 
-    exit_status = 12
+    exit_status = 30
 
 
 class StoresDisagree(CannotStart):
     """The heights or app hashes of block store and contract cannot both be right."""
 
-    exit_status = 13
+    exit_status = 31
 
 
 class StoreCorrupt(CannotStart):
     """The newest stored block cannot be read back."""
 
-    exit_status = 14
+    exit_status = 32

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from cipherward_chain.authorization import MemberSigner
-from cipherward_chain.endpoints import Endpoints, EndpointsMalformed, EndpointUnknown
-from cipherward_chain.genesis import Genesis, GenesisMalformed
-from cipherward_chain.signatures import SigningKey
+from cipherward_chain.endpoints import Endpoints, EndpointUnknown
+from cipherward_chain.signatures import SEED_BYTES
 from cipherward_chain.solo import NotTheValidator, SoloProposer
 from cipherward_ledger.assembly import Chain, Limits
 from cipherward_ledger.config import LedgerConfig
-from cipherward_ledger.errors import GenesisUnusable, KeyUnusable
-from cipherward_ledger.keys import read_seed
 from cipherward_ledger.mempool import Bounds
+from cipherward_member import alliance_files
+from cipherward_member.alliance_files import read_genesis_document, read_key, read_member_signer
+from cipherward_member.errors import EndpointsUnusable, GenesisUnusable, KeyUnusable
 
 ENGINE = "solo"  # the only engine of this release
 PEERS = ("contract", "identity")  # what the ledger calls
@@ -26,45 +23,33 @@ def read_chain(config: LedgerConfig) -> Chain:
         GenesisUnusable: the file cannot be read, or names another engine or no such member.
         KeyUnusable: a key is not the validator's or not the member's.
     """
-    document = _read(config.genesis_file, "genesis")
-    try:
-        genesis = Genesis.parse(document)
-    except GenesisMalformed as error:
-        raise GenesisUnusable(f"the genesis file {config.genesis_file}: {error}") from None
+    genesis, document = read_genesis_document(config.genesis_file, config.member)
     if genesis.engine != ENGINE:
         raise GenesisUnusable(f"this release has the engine {ENGINE}, not {genesis.engine}")
-    member = genesis.members.get(config.member)
-    if member is None:
-        raise GenesisUnusable(f"the genesis has no member {config.member}")
-    seed = read_seed(config.member_key_file)
-    if SigningKey(seed).public_key != member.public_key:
-        raise KeyUnusable(f"{config.member_key_file} is not the key of {config.member}")
+    signer = read_member_signer(config, genesis)
+    path = config.validator_key_file
     try:
-        proposer = SoloProposer(genesis, read_seed(config.validator_key_file))
+        proposer = SoloProposer(genesis, read_key(path, SEED_BYTES, "validator_key_file"))
     except NotTheValidator as error:
-        raise KeyUnusable(f"{config.validator_key_file}: {error}") from None
-    return Chain(genesis, document, proposer, MemberSigner(config.member, seed))
+        raise KeyUnusable(f"the key file {path}: {error}") from None
+    return Chain(genesis, document, proposer, signer)
 
 
 def read_endpoints(config: LedgerConfig, chain_id: str) -> Endpoints:
     """Return where the other services listen.
 
     Raises:
-        GenesisUnusable: the file cannot be read, or is of another chain or another ledger.
+        EndpointsUnusable: the file cannot be read, or is of another chain or another ledger.
     """
     path = config.endpoints_file
+    endpoints = alliance_files.read_endpoints(path, chain_id)
     try:
-        endpoints = Endpoints.parse(_read(path, "endpoints"))
         for service in PEERS:
             endpoints.of(endpoints.ledger_member, service)
-    except (EndpointsMalformed, EndpointUnknown) as error:
-        raise GenesisUnusable(f"the endpoints file {path}: {error}") from None
-    if endpoints.chain_id != chain_id:
-        raise GenesisUnusable(
-            f"the endpoints file {path} is of the chain {endpoints.chain_id}, not {chain_id}"
-        )
+    except EndpointUnknown as error:
+        raise EndpointsUnusable(f"the endpoints file {path}: {error}") from None
     if endpoints.ledger_member != config.member:
-        raise GenesisUnusable(
+        raise EndpointsUnusable(
             f"the endpoints file {path} says that {endpoints.ledger_member} runs the ledger"
         )
     return endpoints
@@ -77,12 +62,3 @@ def limits_of(config: LedgerConfig) -> Limits:
         config.gather_milliseconds / 1000,
         config.block_transactions_max,
     )
-
-
-def _read(path: Path, what: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise GenesisUnusable(
-            f"the {what} file {path} cannot be read: {error.strerror}; give the right path"
-        ) from None

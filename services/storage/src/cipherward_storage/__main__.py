@@ -7,43 +7,35 @@ from contextlib import AsyncExitStack
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
 from cipherward_chain.feed import GrpcBlockFeed
-from cipherward_kit.channels import open_channel
 from cipherward_kit.datafolder import DataFolder
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
-from cipherward_kit.server import own_identity, serve
-from cipherward_kit.tls import TrustRegistry
+from cipherward_kit.server import serve
+from cipherward_member.alliance_files import read_endpoints, trust_registry
+from cipherward_member.following import ChainProgress
+from cipherward_member.ledger_channel import open_ledger
 from cipherward_storage.assembly import CHAIN, LedgerSide, Limits, open_storage
 from cipherward_storage.config import StorageConfig
-from cipherward_storage.progress import ChainProgress
 from cipherward_storage.service import DOMAIN
-from cipherward_storage.setup import read_custodian, read_ledger_address
+from cipherward_storage.setup import read_custodian
 
 
 async def serve_storage(config: StorageConfig) -> None:
     """Wire the service between its data folder and the alliance's ledger, and serve it."""
     custodian = read_custodian(config)
     genesis = custodian.genesis
-    at = read_ledger_address(config, genesis.chain_id)
-    registry = TrustRegistry({m.id: m.ca_certificate.encode() for m in genesis.members.values()})
+    endpoints = read_endpoints(config.endpoints_file, genesis.chain_id)
+    registry = trust_registry(genesis)
     limits = Limits.of(config)
     readiness = Readiness(CHAIN)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(DataFolder(config.data_dir, genesis.chain_id))
-        channel = await stack.enter_async_context(
-            open_channel(
-                at.address,
-                identity=own_identity(config),
-                registry=registry,
-                peer_member=at.member,
-                peer_service="ledger",
-                message_bytes_max=config.message_bytes_max,
-            )
-        )
+        channel = await stack.enter_async_context(open_ledger(config, endpoints, registry))
         feed = GrpcBlockFeed(channel, genesis.parameters.fresh_seconds)
         ledger = LedgerSide(feed, LedgerServiceStub(channel).SubmitBatch)
+        progress = ChainProgress(genesis.parameters.fresh_seconds)
         service = await stack.enter_async_context(
-            open_storage(folder.path, custodian, limits, ledger, readiness, ChainProgress())
+            open_storage(folder.path, custodian, limits, ledger, readiness, progress)
         )
         await serve(
             config,

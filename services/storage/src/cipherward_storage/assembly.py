@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,20 +12,22 @@ from cipherward_chain.follower import Follower
 from cipherward_chain.reads import ReadGate
 from cipherward_kit.database import Database
 from cipherward_kit.readiness import Readiness
+from cipherward_member.background import running
+from cipherward_member.following import ChainProgress, light_client, watch_freshness
+from cipherward_member.reports import Reports, ReportSigner, SubmitBatch
+from cipherward_storage import metrics
 from cipherward_storage.cleanup import Cleanup
 from cipherward_storage.config import StorageConfig
 from cipherward_storage.downloads import Downloads
 from cipherward_storage.orders import BlockHandler, Consequences
-from cipherward_storage.progress import ChainProgress
 from cipherward_storage.readers import ReleaseReads
-from cipherward_storage.reports import Reports, SubmitBatch
 from cipherward_storage.schema import SCHEMA
 from cipherward_storage.service import Jobs, StorageService
-from cipherward_storage.setup import Custodian, light_client
+from cipherward_storage.setup import Custodian
 from cipherward_storage.slots import CustodianSlots
 from cipherward_storage.sqlite_chain import SqliteChainStore
 from cipherward_storage.sqlite_records import Room, SqliteRecordStore
-from cipherward_storage.standing import Standing, watch_freshness
+from cipherward_storage.standing import Standing
 from cipherward_storage.uploads import UploadBounds, Uploads
 
 CHAIN = "chain"  # the condition of readiness: a fresh block was seen
@@ -78,9 +79,10 @@ async def open_storage(
     Raises:
         CheckpointUnusable: the folder goes on from another chain.
     """
+    progress.show(metrics.PROVEN_TIME, metrics.HEIGHT)
     genesis = custodian.genesis
     slots = CustodianSlots(genesis.chain_id, custodian.member, custodian.key)
-    standing = Standing(progress, genesis.parameters.fresh_seconds)
+    standing = Standing(progress)
     async with (
         Database(folder / "storage.sqlite", SCHEMA) as database,
         SqliteRecordStore(
@@ -92,7 +94,8 @@ async def open_storage(
         if client.checkpoint is not None:
             progress.saw(client.height, client.checkpoint.next_time_ns)
         downloads = Downloads(records, chain, standing, limits.uploads.stall_seconds)
-        reports = Reports(chain, progress, ledger.submit, custodian.signer, genesis.chain_id)
+        signer = ReportSigner(custodian.signer, genesis.chain_id, progress.block_seconds)
+        reports = Reports(chain.reports, signer, ledger.submit, metrics.REPORTS_PENDING)
         then = Consequences(downloads.cut, progress.saw, reports.wake)
         handler = BlockHandler(custodian.member, records, chain, slots, then)
         follower = Follower(ledger.feed, client, handler.handle, genesis.parameters.fresh_seconds)
@@ -100,12 +103,9 @@ async def open_storage(
             follower.run(),
             reports.run(),
             Cleanup(records, progress).run(),
-            watch_freshness(standing, progress, readiness, CHAIN),
+            watch_freshness(progress, readiness, CHAIN),
         )
         uploads = Uploads(records, slots, custodian.member, limits.uploads)
         reads = ReleaseReads(ReadGate(genesis.chain_id, progress.local_seconds), chain, progress)
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(one) for one in work]
+        async with running(*work):
             yield StorageService(Jobs(uploads, downloads, reads, standing, records))
-            for task in running:
-                task.cancel()

@@ -6,8 +6,8 @@ import asyncio
 
 import structlog
 
+from cipherward_member.following import ChainProgress
 from cipherward_storage import metrics
-from cipherward_storage.progress import ChainProgress
 from cipherward_storage.store import RecordStore
 
 # A transaction lives ten minutes; an author that has not anchored within a day has given up.

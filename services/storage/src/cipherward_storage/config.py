@@ -6,22 +6,16 @@ from pathlib import Path
 
 from pydantic import Field
 
-from cipherward_kit.config import ServerConfig
+from cipherward_member.config import SigningServiceConfig
 
 GIBIBYTE = 1024**3
 
 
-class StorageConfig(ServerConfig):
+class StorageConfig(SigningServiceConfig):
     """Every knob of the storage service; `docs/configuration.md` is generated from it."""
 
-    endpoints_file: Path = Field(
-        description="alliance.json: where the alliance's services are; the ledger is found there."
-    )
     custodian_key_file: Path = Field(
         description="Secret of this member's HPKE custodian key, 96 raw bytes; it opens every slot."
-    )
-    member_key_file: Path = Field(
-        description="Seed of this member's Ed25519 key, 32 raw bytes; it signs reports."
     )
     record_bytes_max: int = Field(
         default=4 * GIBIBYTE,  # a whole-slide image or a CT series; a table of tags of 64 KiB

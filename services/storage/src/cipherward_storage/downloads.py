@@ -11,15 +11,11 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import aclosing, contextmanager
 
+from cipherward_member.errors import ChainStale
+from cipherward_member.reports import OrderKey
 from cipherward_storage import metrics
-from cipherward_storage.errors import (
-    ChainStale,
-    DownloadStalled,
-    RecordCorrupt,
-    RecordUnknown,
-    ReleaseEnded,
-)
-from cipherward_storage.records import OrderKey, Release
+from cipherward_storage.errors import DownloadStalled, RecordCorrupt, RecordUnknown, ReleaseEnded
+from cipherward_storage.records import Release
 from cipherward_storage.standing import Standing
 from cipherward_storage.store import ChainStore, RecordStore
 

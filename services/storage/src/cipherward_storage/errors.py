@@ -1,4 +1,7 @@
-"""Every refusal of the storage service, one class per cause; the protos promise exactly these."""
+"""Refusals of the storage service, one class per cause; the protos promise exactly these.
+
+Those about the chain and about authorised reads are in `cipherward_member.errors`.
+"""
 
 from __future__ import annotations
 
@@ -103,30 +106,6 @@ class ReleaseEnded(ServiceError):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "RELEASE_ENDED"
-
-
-class ChainStale(ServiceError):
-    """The newest proven block is too old: silence ends rights."""
-
-    code = grpc.StatusCode.FAILED_PRECONDITION
-    reason = "CHAIN_STALE"
-
-
-class ReadMalformed(ServiceError):
-    """The read breaks the form of an authorised read."""
-
-    code = grpc.StatusCode.INVALID_ARGUMENT
-    reason = "READ_MALFORMED"
-
-
-class ReadRejected(ServiceError):
-    """The read is not authorised; why not is never said."""
-
-    code = grpc.StatusCode.UNAUTHENTICATED
-    reason = "READ_REJECTED"
-
-    def __init__(self) -> None:
-        super().__init__("the read is not authorised")
 
 
 class OffsetOutOfRange(ServiceError):

@@ -14,16 +14,10 @@ import structlog
 
 from cipherward_chain.light import VerifiedBlock
 from cipherward_chain.orders import Order
+from cipherward_member.reports import OrderKey, Report
 from cipherward_storage import metrics
 from cipherward_storage.anchors import news_of
-from cipherward_storage.records import (
-    AnchoredRecord,
-    BlockEffects,
-    OrderKey,
-    Release,
-    Report,
-    StoredRecord,
-)
+from cipherward_storage.records import AnchoredRecord, BlockEffects, Release, StoredRecord
 from cipherward_storage.releases import (
     ENDING,
     RELEASE_KEY,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
-from cipherward_chain import reads
-from cipherward_chain.reads import Reader, ReadGate
+from cipherward_chain.reads import ReadGate
 from cipherward_kit.errors import ServiceError
-from cipherward_storage.errors import ReadMalformed, ReadRejected
-from cipherward_storage.progress import ChainProgress
-from cipherward_storage.records import RECORD_ID_BYTES, OrderKey, Release
+from cipherward_member.errors import ReadMalformed, ReadRejected
+from cipherward_member.following import ChainProgress
+from cipherward_member.reads import reader_of
+from cipherward_member.reports import OrderKey
+from cipherward_storage.records import RECORD_ID_BYTES, Release
 from cipherward_storage.store import ChainStore
 
 # A reader sees its order proven some milliseconds before we do, and asks at once. Waiting is
@@ -46,7 +47,7 @@ class ReleaseReads:
             ReadMalformed: out of form, or it names no record or no order.
             ReadRejected: not authorised, or by another key than the order's reader.
         """
-        reader = self._reader(read, method)
+        reader = reader_of(self._gate, read, method, RECORD_ID_BYTES)
         if reader.order is None:
             raise ReadMalformed("the read names no order")
         order = OrderKey(*reader.order)
@@ -60,16 +61,3 @@ class ReleaseReads:
         if reader.object != release.record_id:
             raise unknown("the order releases another record")
         return release
-
-    def _reader(self, read: chain_pb.AuthorizedRead, method: str) -> Reader:
-        try:
-            reader = self._gate.check(read, method)
-        except reads.ReadMalformed as error:
-            raise ReadMalformed(str(error)) from None
-        except reads.ReadRejected:
-            raise ReadRejected from None
-        if len(reader.object) != RECORD_ID_BYTES:
-            raise ReadMalformed(
-                f"the object of the read is not a record id: {RECORD_ID_BYTES} bytes"
-            )
-        return reader

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from enum import Enum
 
 from cipherward_chain.acts import ActMalformed, parse_anchor
+from cipherward_member.reports import OrderKey, Report
 
 RECORD_ID_BYTES = 16
 DIGEST_BYTES = 32
@@ -113,14 +113,6 @@ class AnchoredRecord:
         return (self.anchor.octets, self.slot_digest) == (record.anchor.octets, record.slot_digest)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class OrderKey:
-    """An order of this chain: the block that ordered it and its place there."""
-
-    height: int
-    index: int
-
-
 @dataclass(frozen=True, slots=True)
 class Release:
     """What a proven order released.
@@ -138,36 +130,6 @@ class Release:
     ends: int
     sealed: bytes
     revoked: bool = False
-
-
-class Outcome(Enum):
-    """How an order went; the value is the name in the chain's enum."""
-
-    DONE = "OUTCOME_DONE"
-    FAILED = "OUTCOME_FAILED"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What the chain is told about an order; `digest` is empty when nothing was made."""
-
-    order: OrderKey
-    outcome: Outcome
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class PendingReport:
-    """A report that no proven block holds yet.
-
-    transaction: the signed transaction that is being submitted, empty before there is one.
-    transaction_id: its id, or empty. expires: its expiry in unix seconds of block time, or 0.
-    """
-
-    report: Report
-    transaction: bytes = b""
-    transaction_id: bytes = b""
-    expires: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,13 @@ from cipherward_chain.canonical import NotCanonical
 from cipherward_chain.orders import Order
 from cipherward_chain.sealing import PUBLIC_KEY_BYTES, SealingKeyRefused
 from cipherward_chain.signatures import KEY_BYTES
+from cipherward_member.reports import OrderKey, Outcome, Report
 from cipherward_storage.errors import SlotRejected
 from cipherward_storage.records import (
     DIGEST_BYTES,
     RECORD_ID_BYTES,
     AnchoredRecord,
-    OrderKey,
-    Outcome,
     Release,
-    Report,
     StoredRecord,
     digest_of,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cipherward_member.chain_rows import POSITION_TABLE, REPORTS_TABLE
+
 SCHEMA: tuple[str, ...] = (
     """
     CREATE TABLE uploads (
@@ -50,18 +52,6 @@ SCHEMA: tuple[str, ...] = (
     CREATE INDEX releases_by_contract ON releases (contract);
     CREATE INDEX releases_by_end ON releases (ends);
 
-    CREATE TABLE reports (
-        height           INTEGER NOT NULL,
-        number           INTEGER NOT NULL,
-        outcome          TEXT NOT NULL,
-        digest           BLOB NOT NULL,
-        payload          BLOB NOT NULL DEFAULT x'',    -- the signed transaction
-        transaction_id   BLOB NOT NULL DEFAULT x'',
-        expires          INTEGER NOT NULL DEFAULT 0,
-        PRIMARY KEY (height, number)
-    ) WITHOUT ROWID;
-    CREATE INDEX reports_by_transaction ON reports (transaction_id);
-
     CREATE TABLE use (                                 -- one row: what the quota counts
         only             INTEGER PRIMARY KEY CHECK (only = 1),
         promised_bytes   INTEGER NOT NULL              -- of records and of uploads under way
@@ -83,12 +73,7 @@ SCHEMA: tuple[str, ...] = (
     CREATE TRIGGER record_gone AFTER DELETE ON records BEGIN
         UPDATE use SET promised_bytes = promised_bytes - OLD.ciphertext_bytes;
     END;
-
-    CREATE TABLE position (                            -- one row: how far the chain was followed
-        only             INTEGER PRIMARY KEY CHECK (only = 1),
-        height           INTEGER NOT NULL,
-        checkpoint       BLOB NOT NULL
-    );
-    INSERT INTO position VALUES (1, 0, x'');
-    """,
+    """
+    + POSITION_TABLE
+    + REPORTS_TABLE,
 )

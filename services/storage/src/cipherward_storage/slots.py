@@ -22,8 +22,9 @@ from cipherward_chain.sealing import (
     SealingKey,
     seal,
 )
+from cipherward_member.reports import OrderKey
 from cipherward_storage.errors import SlotRejected
-from cipherward_storage.records import Anchor, OrderKey
+from cipherward_storage.records import Anchor
 
 KEY_PART_BYTES = 32  # K_c, one of the two inputs of the record key's derivation
 SLOT_BYTES = OVERHEAD_BYTES + KEY_PART_BYTES

@@ -11,10 +11,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from cipherward_member.reports import OrderKey, ReportStore
 from cipherward_storage.records import (
     BlockEffects,
-    OrderKey,
-    PendingReport,
     Release,
     StoredRecord,
     UploadHeader,
@@ -111,6 +110,11 @@ class RecordStore(Protocol):
 class ChainStore(Protocol):
     """What proven blocks made here, and how far the chain was followed: one transaction a block."""
 
+    @property
+    def reports(self) -> ReportStore:
+        """What no block holds yet of the reports that `apply` has added."""
+        ...
+
     async def checkpoint(self) -> bytes:
         """Return where to go on, as the last applied block left it, or b"" before the first."""
         ...
@@ -124,12 +128,4 @@ class ChainStore(Protocol):
 
     async def release(self, order: OrderKey) -> Release | None:
         """Return what the order released, or None."""
-        ...
-
-    async def pending_reports(self, limit: int) -> Sequence[PendingReport]:
-        """Return up to `limit` reports that no block holds yet, oldest order first."""
-        ...
-
-    async def save_reports(self, reports: Sequence[PendingReport]) -> None:
-        """Keep the transactions of pending reports, before they are sent."""
         ...

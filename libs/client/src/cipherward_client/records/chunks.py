@@ -10,6 +10,7 @@ padded length are associated data of every chunk.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -82,6 +83,9 @@ def seal_chunks(context: RecordContext, key: bytes, content: bytes) -> Iterator[
 class ChunkOpener:
     """Opens a sealed record piece by piece; nothing is given out before all of it is there.
 
+    Memory is what costs here: touching a fresh page takes longer than decrypting it. So chunks are
+    decrypted into one buffer that is used again, and gathered where they can be given out uncopied.
+
     Raises:
         RecordTooLarge: the length is more than CIPHERTEXT_BYTES_MAX.
         RecordCorrupt: it is none that a record can have.
@@ -97,7 +101,10 @@ class ChunkOpener:
         if padded < LENGTH_BYTES:
             raise RecordCorrupt("no record has the length that the anchor names")
         self._cipher, self._associated = AESGCM(key), _associated(context, padded)
-        self._plaintext = bytearray(padded)
+        self._padded = padded
+        self._length = 0  # of the content: the first chunk says it
+        self._gathered = BytesIO()  # content and padding
+        self._chunk = memoryview(bytearray(min(PLAINTEXT_CHUNK_BYTES, padded)))
         self._opened = 0  # chunks
         self._rest = b""  # of a chunk that is not whole yet
 
@@ -129,22 +136,24 @@ class ChunkOpener:
         """
         if self._opened < self._chunks:
             raise RecordTruncated(f"{self._opened} of {self._chunks} chunks are there")
-        view, padded = memoryview(self._plaintext), len(self._plaintext)
-        length = int.from_bytes(view[:LENGTH_BYTES], "big")
-        if length > padded - LENGTH_BYTES or padme(length + LENGTH_BYTES) != padded:
+        if padme(self._length + LENGTH_BYTES) != self._padded:
             raise RecordCorrupt("the sealed length does not fit the record")
-        return bytes(view[LENGTH_BYTES : LENGTH_BYTES + length])
+        self._gathered.truncate(self._length)
+        return self._gathered.getvalue()
 
     def _open(self, chunk: memoryview) -> None:
         number = self._opened
-        start = number * PLAINTEXT_CHUNK_BYTES
-        target = memoryview(self._plaintext)[start : start + len(chunk) - TAG_BYTES]
+        plaintext = self._chunk[: len(chunk) - TAG_BYTES]
         nonce = _nonce(number, last=number == self._chunks - 1)
         try:
-            self._cipher.decrypt_into(nonce, chunk, self._associated, target)
+            self._cipher.decrypt_into(nonce, chunk, self._associated, plaintext)
         except (InvalidTag, ValueError):
             text = f"chunk {number} of {self._chunks} does not authenticate"
             raise RecordCorrupt(text) from None
+        if not number:
+            self._length = int.from_bytes(plaintext[:LENGTH_BYTES], "big")
+            plaintext = plaintext[LENGTH_BYTES:]
+        self._gathered.write(plaintext)
         self._opened = number + 1
 
 

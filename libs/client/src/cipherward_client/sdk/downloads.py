@@ -28,6 +28,8 @@ DOWNLOAD_SECONDS = 600.0  # a record of 1 GiB over a line of 2 MiB/s
 # The custodian may be a block behind the ledger: the release is there in a moment.
 NOT_YET = frozenset(("RELEASE_UNKNOWN", "RECORD_UNKNOWN"))
 KEY_SECONDS = 15.0
+# It carries an order out some milliseconds after the reader has the receipt: ask again soon.
+KEY_PAUSE_SECONDS = 0.005
 
 
 class AnchorDiffers(CheckFailed):
@@ -93,7 +95,7 @@ class Download:
             return await asyncio.get_running_loop().run_in_executor(thread, opener.content)
 
     async def _released_key(self) -> pb.GetReleasedKeyResponse:
-        patience = Patience(KEY_SECONDS)
+        patience = Patience(KEY_SECONDS, pause_seconds=KEY_PAUSE_SECONDS)
         while True:
             request = pb.GetReleasedKeyRequest(read=self._read("GetReleasedKey"))
             try:

@@ -44,11 +44,17 @@ class Patience:
     Who does not answer at all is waited for a shorter time, counted from when it was last there.
     """
 
-    def __init__(self, seconds: float, away_seconds: float = AWAY_SECONDS) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        away_seconds: float = AWAY_SECONDS,
+        pause_seconds: float = PAUSE_SECONDS,
+    ) -> None:
+        self._first_pause = pause_seconds
         self._ends = time.monotonic() + seconds
         self._away_seconds = away_seconds
         self._away_ends: float | None = None
-        self._pause = PAUSE_SECONDS
+        self._pause = pause_seconds
 
     @property
     def left_seconds(self) -> float:
@@ -58,7 +64,7 @@ class Patience:
     def progressed(self) -> None:
         """Begin anew with short pauses: the other side is there, and something was done."""
         self._away_ends = None
-        self._pause = PAUSE_SECONDS
+        self._pause = self._first_pause
 
     async def pause(self, error: BaseException) -> None:
         """Wait before the next try, or raise `error` when there is no time for one."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any, cast
 
 from grpc import aio
 
 from cipherward.storage.v1 import storage_service_pb2 as pb
+from cipherward_chain.wire import varint
 from cipherward_client.records.chunks import CIPHERTEXT_CHUNK_BYTES
 from cipherward_client.records.sealing import SealedRecord
 from cipherward_client.sdk.hospital import Hospital
@@ -19,6 +21,18 @@ UPLOAD_SECONDS = 600.0  # a record of 1 GiB over a line of 2 MiB/s
 ASK_SECONDS = 10.0
 # Where the upload stands is asked, and it goes on from there.
 RESUMED = frozenset(("UPLOAD_IN_PROGRESS", "UPLOAD_STALLED", "WRONG_OFFSET"))
+PUT_RECORD = "/cipherward.storage.v1.StorageService/PutRecord"
+LENGTH_DELIMITED = 2  # protobuf's wire type of bytes
+PART_TAG = varint(pb.PutRecordRequest.PART_FIELD_NUMBER << 3 | LENGTH_DELIMITED)
+
+
+def framed_part(part: bytes) -> bytes:
+    """Return a serialised PutRecordRequest of a part.
+
+    The same bytes as protobuf's own, in one copy: it takes 1.4 ms for a part of 1 MiB, as much as
+    all the rest of sending it, because every copy is made in memory that the kernel zeroes first.
+    """
+    return b"".join((PART_TAG, varint(len(part)), part))
 
 
 class Upload:
@@ -27,7 +41,12 @@ class Upload:
     def __init__(
         self, hospital: Hospital, record: SealedRecord, progress: Progress | None = None
     ) -> None:
-        self._storage = hospital.alliance.storage_of(hospital.member)
+        alliance = hospital.alliance
+        self._storage = alliance.storage_of(hospital.member)
+        # grpc has no types for a call whose messages are bytes already.
+        self._put: Any = cast("Any", alliance.channel(hospital.member, "storage")).stream_unary(
+            PUT_RECORD, response_deserializer=pb.PutRecordResponse.FromString
+        )
         self._record = record
         self._request_id = str(uuid.uuid4())
         self._progress = progress
@@ -42,7 +61,7 @@ class Upload:
         offset = 0
         while True:
             try:
-                await self._storage.PutRecord(self._messages(offset), timeout=patience.left_seconds)
+                await self._put(self._messages(offset), timeout=patience.left_seconds)
             except aio.AioRpcError as error:
                 # A line that breaks while a part is being sent is INTERNAL to grpc.aio.
                 if not (is_passing(error) or is_away(error) or reason_of(error) in RESUMED):
@@ -70,8 +89,8 @@ class Upload:
             raise
         return response.committed_bytes
 
-    async def _messages(self, offset: int) -> AsyncIterator[pb.PutRecordRequest]:
-        yield pb.PutRecordRequest(
+    async def _messages(self, offset: int) -> AsyncIterator[bytes]:
+        header = pb.PutRecordRequest(
             header=pb.PutRecordHeader(
                 request_id=self._request_id,
                 anchor=self._record.anchor,
@@ -79,6 +98,7 @@ class Upload:
                 offset=offset,
             )
         )
+        yield header.SerializeToString()
         number, within = divmod(offset, CIPHERTEXT_CHUNK_BYTES)
         sent, total = offset, self._record.ciphertext_bytes
         for part in self._record.parts[number:]:
@@ -86,7 +106,7 @@ class Upload:
             within = 0
             if not rest:
                 continue
-            yield pb.PutRecordRequest(part=rest)
+            yield framed_part(rest)
             sent += len(rest)
             if self._progress is not None:
                 self._progress("upload", sent, total)

@@ -1,0 +1,27 @@
+"""The channel of a member's service to the alliance's ledger."""
+
+from __future__ import annotations
+
+from grpc import aio
+
+from cipherward_chain.endpoints import Endpoints
+from cipherward_kit.channels import open_channel
+from cipherward_kit.config import ServerConfig
+from cipherward_kit.server import own_identity
+from cipherward_kit.tls import TrustRegistry
+
+# A proven block, with its proofs and headers, in one message: 2 MiB of transactions and as much
+# again of what they led to stay below it.
+BLOCK_MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+
+
+def open_ledger(config: ServerConfig, endpoints: Endpoints, registry: TrustRegistry) -> aio.Channel:
+    """Return a channel over which proven blocks fit; the caller closes it."""
+    return open_channel(
+        endpoints.ledger().listen,
+        identity=own_identity(config),
+        registry=registry,
+        peer_member=endpoints.ledger_member,
+        peer_service="ledger",
+        message_bytes_max=BLOCK_MESSAGE_BYTES_MAX,
+    )
