@@ -298,8 +298,8 @@ class StudyRun:
         """Wait for the reports of `members` (all) about an order."""
         wanted = set(members or self.members)
         found = self.world.ledger.reports
-        await eventually(
-            lambda: wanted <= set(found.get(order, {})), seconds=20, what=f"reports of {order}"
+        await eventually(  # a call into a peer that is just going away lasts its whole deadline
+            lambda: wanted <= set(found.get(order, {})), seconds=60, what=f"reports of {order}"
         )
         return dict(found[order])
 
