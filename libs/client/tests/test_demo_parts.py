@@ -95,7 +95,8 @@ def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
 
 
 def test_a_childs_memory_is_counted() -> None:
-    program = "import sys; held = bytearray(b'x') * 50_000_000; print(1); sys.stdin.read()"
+    held = "held = bytearray(b'x') * 50_000_000"
+    program = f"import sys; {held}; print(1, flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None

@@ -13,5 +13,7 @@ def main() -> NoReturn:
     # it is loaded: so the commands are imported after it.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from cipherward_client.cli.commands import run
+    from cipherward_kit.memory import keep_freed_memory
 
+    keep_freed_memory()  # a record is sealed and opened in many buffers of one size
     sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,96 @@
+"""`python -m bench`: measure, print a table, write bench/results.json.
+
+--only NAME runs one benchmark and puts its rows into the file; --readme writes the file's table
+into README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench import (
+    demo,
+    ledger_throughput,
+    machine,
+    presentations,
+    receipts,
+    record_transfer,
+    study,
+    study_arithmetic,
+)
+from bench.results import Row, merged
+from bench.tables import markdown, terminal_table, with_table
+
+FOLDER = Path(__file__).resolve().parent
+RESULTS, README = FOLDER / "results.json", FOLDER.parent / "README.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One thing to run, by its name, and the rows that it measures together."""
+
+    name: str
+    rows: Sequence[str]
+    measure: Callable[[], Sequence[Row]]
+
+
+BENCHMARKS = (
+    Benchmark("demo", demo.NAMES, demo.measure),
+    Benchmark("ledger", ledger_throughput.NAMES, ledger_throughput.measure),
+    Benchmark("presentations", (presentations.NAME,), presentations.measure),
+    Benchmark("receipts", (receipts.NAME,), receipts.measure),
+    Benchmark("records", record_transfer.NAMES, record_transfer.measure),
+    Benchmark("study-arithmetic", (study_arithmetic.NAME,), study_arithmetic.measure),
+    Benchmark("study", (study.NAME,), study.measure),
+)
+ORDER = [row for benchmark in BENCHMARKS for row in benchmark.rows]
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    arguments = _arguments()
+    if arguments.readme:
+        page = with_table(README.read_text(encoding="utf-8"), markdown(read_results()))
+        README.write_text(page, encoding="utf-8")
+        return
+    chosen = [b for b in BENCHMARKS if arguments.only in ("", b.name, *b.rows)]
+    before, load_before = read_results(), machine.load()
+    console, rows = Console(width=160), list[Row]()
+    for benchmark in chosen:
+        console.print(f"{benchmark.name} …")
+        rows.extend(benchmark.measure())
+        for row in rows[-len(benchmark.rows) :]:
+            console.print(f"  {row.name}: {row.value:.4g} {row.unit}")
+    document = {
+        "machine": machine.describe(load_before),
+        "results": merged(before["results"], rows, ORDER),
+    }
+    RESULTS.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    console.print(terminal_table([row.document() for row in rows]))
+
+
+def read_results() -> Mapping[str, Any]:
+    """Return the results that were written last; without a file there are none."""
+    if not RESULTS.exists():
+        return {"machine": {}, "results": []}
+    return json.loads(RESULTS.read_text(encoding="utf-8"))
+
+
+def _arguments() -> argparse.Namespace:
+    names = sorted({b.name for b in BENCHMARKS} | set(ORDER))
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--only", default="", choices=names, metavar="NAME", help=", ".join(names))
+    what.add_argument("--readme", action="store_true", help="write the table into README.md")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The results as people read them: in the terminal, and in the README."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+
+
+class MarkersMissing(ValueError):
+    """A page has no lines between which the table belongs."""
+
+
+def terminal_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the rows as a table."""
+    table = Table("what", "measured", "spread", "target", "", "peer", "ratio", box=None)
+    for row in rows:
+        mark = "[green]met[/]" if row["met"] else "[bold red]MISSED[/]"
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+        measured = f"{_figure(row['value'])} {row['unit']}"
+        table.add_row(row["name"], measured, _spread(row), row["target"], mark, row["peer"], ratio)
+    return table
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """Return the table of a results document as the README shows it."""
+    lines = ["| what | measured | spread | target | |", "|---|---|---|---|---|"]
+    for row in document["results"]:
+        measured = f"{_figure(row['value'])} {row['unit']}"
+        if row["ratio"] is not None and "peer" in row["target"]:
+            measured += f" ({row['ratio']:.0%} of {row['peer']})".replace("%", " %")
+        elif row["peer"]:
+            measured += f" ({row['peer']})"
+        mark = "met" if row["met"] else "**missed**"
+        lines.append(f"| {row['name']} | {measured} | {_spread(row)} | {row['target']} | {mark} |")
+    machine = document["machine"]
+    lines += [
+        "",
+        f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}; load before the "
+        f"last run {machine['load_before']}. `make bench` measures again; "
+        "[docs/performance.md](docs/performance.md) says what the figures mean.",
+    ]
+    return "\n".join(lines)
+
+
+def with_table(page: str, table: str) -> str:
+    """Return a page with `table` between its two marker lines.
+
+    Raises:
+        MarkersMissing: the page has not both, in order.
+    """
+    before, begin, rest = page.partition(f"{BEGIN}\n")
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise MarkersMissing(f"the page has no {BEGIN} and {END}")
+    return f"{before}{begin}{table}\n{end}{after}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}"
+
+
+def _spread(row: Mapping[str, Any]) -> str:
+    spread = row["spread"]
+    return f"{_figure(spread['low'])}..{_figure(spread['high'])} ({spread['of']})"
