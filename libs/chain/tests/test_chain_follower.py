@@ -1,4 +1,4 @@
-"""The follower: every block once and in order, lies refused, silence noticed."""
+"""The follower: every block once and in order, lies refused."""
 
 from __future__ import annotations
 
@@ -12,28 +12,13 @@ import pytest
 from cipherward.chain.v1 import block_pb2 as pb
 from cipherward_chain.checkpoint import Checkpoint
 from cipherward_chain.feed import BlockFeed
-from cipherward_chain.follower import ChainStale, Follower, HeightNotReached
+from cipherward_chain.follower import Follower, HeightNotReached
 from cipherward_chain.genesis import Genesis
 from cipherward_chain.light import LightClient, VerifiedBlock
 from cipherward_chain.testing import TestChain
 
 Transactions = Callable[[int], list[bytes]]
 DEADLINE_SECONDS = 10
-FRESH_SECONDS = 30.0
-
-
-class Clocks:
-    """A wall clock and a monotonic one, both set by hand."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-        self.elapsed = 0.0
-
-    def wall(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.elapsed
 
 
 class Executor:
@@ -76,23 +61,16 @@ class LyingOnce:
 
 
 @pytest.fixture
-def clocks(genesis: Genesis) -> Clocks:
-    return Clocks(genesis.time_ns / 10**9)
-
-
-@pytest.fixture
 def executor() -> Executor:
     return Executor()
 
 
 @asynccontextmanager
 async def following(
-    feed: BlockFeed, client: LightClient, executor: Executor, clocks: Clocks
+    feed: BlockFeed, client: LightClient, executor: Executor
 ) -> AsyncGenerator[Follower, None]:
     """Run a follower beside the test, within its deadline."""
-    follower = Follower(
-        feed, client, executor, FRESH_SECONDS, clock=clocks.wall, monotonic=clocks.monotonic
-    )
+    follower = Follower(feed, client, executor)
     async with asyncio.timeout(DEADLINE_SECONDS):
         running = asyncio.ensure_future(follower.run())
         try:
@@ -103,11 +81,11 @@ async def following(
 
 
 async def test_every_block_is_carried_out_once_and_in_order(
-    chain: TestChain, transactions: Transactions, executor: Executor, clocks: Clocks
+    chain: TestChain, transactions: Transactions, executor: Executor
 ) -> None:
     made = transactions(3)
     chain.append(made[:1])
-    async with following(chain, chain.light_client(), executor, clocks) as follower:
+    async with following(chain, chain.light_client(), executor) as follower:
         await follower.wait_for(1, DEADLINE_SECONDS)
         chain.append(made[1:2])
         chain.append(made[2:])
@@ -121,14 +99,13 @@ async def test_a_restart_goes_on_at_the_stored_checkpoint(
     genesis: Genesis,
     transactions: Transactions,
     executor: Executor,
-    clocks: Clocks,
 ) -> None:
     for made in transactions(3):
         chain.append([made])
-    async with following(chain, chain.light_client(), executor, clocks) as follower:
+    async with following(chain, chain.light_client(), executor) as follower:
         await follower.wait_for(3, DEADLINE_SECONDS)
     client = LightClient(genesis.trust_root(), Checkpoint.from_bytes(executor.stored))
-    async with following(chain, client, executor, clocks) as follower:
+    async with following(chain, client, executor) as follower:
         await follower.wait_for(5, DEADLINE_SECONDS)
     assert executor.heights == [1, 2, 3, 4, 5]
 
@@ -139,7 +116,7 @@ async def test_a_block_that_could_not_be_carried_out_is_handed_over_again(
     for made in transactions(2):
         chain.append([made])
     executor.fails_at = 2
-    follower = Follower(chain, chain.light_client(), executor, FRESH_SECONDS)
+    follower = Follower(chain, chain.light_client(), executor)
     async with asyncio.timeout(DEADLINE_SECONDS):
         with pytest.raises(OSError, match="disk full"):
             await follower.run()
@@ -165,7 +142,6 @@ async def test_a_rejected_block_is_logged_counted_and_asked_for_again(
     chain: TestChain,
     transactions: Transactions,
     executor: Executor,
-    clocks: Clocks,
     caplog: pytest.LogCaptureFixture,
     change: Callable[[pb.ProvenBlock], None],
 ) -> None:
@@ -173,7 +149,7 @@ async def test_a_rejected_block_is_logged_counted_and_asked_for_again(
         chain.append([made])
     feed = LyingOnce(chain, 2, change)
     with caplog.at_level(logging.ERROR):
-        async with following(feed, chain.light_client(), executor, clocks) as follower:
+        async with following(feed, chain.light_client(), executor) as follower:
             await follower.wait_for(3, DEADLINE_SECONDS)
             assert follower.rejected_blocks == 1
     assert executor.heights == [1, 2, 3]
@@ -182,60 +158,15 @@ async def test_a_rejected_block_is_logged_counted_and_asked_for_again(
 
 
 async def test_a_large_block_is_verified_beside_the_loop(
-    chain: TestChain, transactions: Transactions, executor: Executor, clocks: Clocks
+    chain: TestChain, transactions: Transactions, executor: Executor
 ) -> None:
     chain.append(transactions(501))
-    async with following(chain, chain.light_client(), executor, clocks) as follower:
+    async with following(chain, chain.light_client(), executor) as follower:
         await follower.wait_for(1, DEADLINE_SECONDS)
     assert executor.heights == [1]
 
 
-async def test_nothing_is_fresh_before_the_first_block(
-    chain: TestChain, executor: Executor, clocks: Clocks
-) -> None:
-    async with following(chain, chain.light_client(), executor, clocks) as follower:
-        assert follower.freshness() == float("inf")
-        with pytest.raises(ChainStale):
-            follower.require_fresh()
-
-
-async def test_silence_by_either_clock_makes_the_chain_stale(
-    chain: TestChain, transactions: Transactions, executor: Executor, clocks: Clocks
-) -> None:
-    block = chain.append(transactions(1))
-    newest = chain.light_client().accept(block).next_time_ns / 10**9
-    async with following(chain, chain.light_client(), executor, clocks) as follower:
-        await follower.wait_for(1, DEADLINE_SECONDS)
-        clocks.now = newest + FRESH_SECONDS
-        follower.require_fresh()
-        clocks.now = newest + FRESH_SECONDS + 0.1
-        with pytest.raises(ChainStale):
-            follower.require_fresh()
-        clocks.now = newest  # a wall clock that was set back does not help
-        clocks.elapsed = FRESH_SECONDS + 0.1
-        assert follower.freshness() == pytest.approx(FRESH_SECONDS + 0.1)
-        with pytest.raises(ChainStale):
-            follower.require_fresh()
-        chain.heartbeat(int((newest + 5) * 10**9))
-        await follower.wait_for(2, DEADLINE_SECONDS)
-        follower.require_fresh()
-
-
-async def test_a_local_clock_far_behind_the_chain_cannot_tell_and_refuses(
-    chain: TestChain, transactions: Transactions, executor: Executor, clocks: Clocks
-) -> None:
-    chain.append(transactions(1))
-    async with following(chain, chain.light_client(), executor, clocks) as follower:
-        await follower.wait_for(1, DEADLINE_SECONDS)
-        follower.require_fresh()
-        clocks.now -= FRESH_SECONDS + 1
-        with pytest.raises(ChainStale):
-            follower.require_fresh()
-
-
-async def test_waiting_for_a_height_has_a_deadline(
-    chain: TestChain, executor: Executor, clocks: Clocks
-) -> None:
-    async with following(chain, chain.light_client(), executor, clocks) as follower:
+async def test_waiting_for_a_height_has_a_deadline(chain: TestChain, executor: Executor) -> None:
+    async with following(chain, chain.light_client(), executor) as follower:
         with pytest.raises(HeightNotReached):
             await follower.wait_for(1, 0.02)

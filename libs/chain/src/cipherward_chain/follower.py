@@ -1,10 +1,9 @@
-"""Following the chain: verified blocks one by one, and the knowledge of being up to date."""
+"""Following the chain: verified blocks one by one, in order, none skipped."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
@@ -14,7 +13,6 @@ from cipherward_chain.errors import ChainError
 from cipherward_chain.feed import BlockFeed
 from cipherward_chain.light import LightClient, VerifiedBlock
 from cipherward_chain.rejections import BlockRejected
-from cipherward_chain.wire import NANOS
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +20,6 @@ log = logging.getLogger(__name__)
 # were measured at 5 ms.
 TRANSACTIONS_ON_LOOP_MAX: Final = 500
 REJECTED_PAUSE_SECONDS: Final = 0.5  # a feed that lies is not asked again at once
-
-
-class ChainStale(ChainError):
-    """No recent block is known here, so no right can be relied on."""
-
-    reason = "CHAIN_STALE"
 
 
 class HeightNotReached(ChainError):
@@ -48,9 +40,6 @@ class Follower:
         feed: untrusted.
         light_client: at the stored checkpoint, or at the trust root.
         handler: carries out one block.
-        fresh_seconds: the age beyond which the chain counts as silent (`Parameters.fresh_seconds`).
-        clock: Unix seconds now.
-        monotonic: seconds that never go back.
     """
 
     def __init__(
@@ -58,19 +47,11 @@ class Follower:
         feed: BlockFeed,
         light_client: LightClient,
         handler: Callable[[VerifiedBlock], Awaitable[None]],
-        fresh_seconds: float,
-        *,
-        clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._feed = feed
         self._light_client = light_client
         self._handler = handler
-        self._fresh_seconds = fresh_seconds
-        self._clock = clock
-        self._monotonic = monotonic
         self._height = light_client.height
-        self._newest: tuple[float, float] | None = None  # certified header's time, when it came
         self._moved = asyncio.Condition()
         self.rejected_blocks = 0  # since the start; a service shows it as a metric
 
@@ -110,28 +91,7 @@ class Follower:
         )  # only now: a handler that failed gets it again
         async with self._moved:
             self._height = block.height
-            self._newest = (block.next_time_ns / NANOS, self._monotonic())
             self._moved.notify_all()
-
-    def freshness(self) -> float:
-        """Return the age in seconds of the newest certified header; infinite before the first
-        block.
-
-        The larger of two ages: by the header's time against the local clock, and since it came in.
-        A local clock that is behind can so not lengthen a right.
-        """
-        if self._newest is None:
-            return float("inf")
-        header_time, came_at = self._newest
-        return max(self._clock() - header_time, self._monotonic() - came_at)
-
-    def require_fresh(self) -> None:
-        """Raise `ChainStale` if the chain has been silent for too long, or the clocks disagree."""
-        age = self.freshness()
-        if age > self._fresh_seconds:
-            raise ChainStale("the newest known block is too old")
-        if self._newest is not None and self._newest[0] - self._clock() > self._fresh_seconds:
-            raise ChainStale("the local clock is far behind the chain")
 
     async def wait_for(self, height: int, timeout_seconds: float) -> None:
         """Return when block `height` has been carried out here.

@@ -159,9 +159,7 @@ async def open_compute(
         )
         client = light_client(genesis, await stores.chain.checkpoint())
         progress.goes_on_from(client.checkpoint)
-        follower = Follower(
-            outside.feed, client, handler.handle, fresh_seconds, clock=outside.clock
-        )
+        follower = Follower(outside.feed, client, handler.handle)
         member_keys = {m.id: m.public_key for m in genesis.members.values()}
         gate = ReadGate(genesis.chain_id, outside.clock)
         async with running(

@@ -68,7 +68,7 @@ class ChainClock:
         self._progress = ChainProgress(fresh_seconds, nanoseconds(local))
         self._progress.goes_on_from(client.checkpoint)
         self._progress.show(PROVEN_TIME)
-        self._follower = Follower(feed, client, self._take, fresh_seconds, clock=local)
+        self._follower = Follower(feed, client, self._take)
         BLOCKS_REJECTED.set_function(lambda: self._follower.rejected_blocks)
 
     async def run(self) -> None:

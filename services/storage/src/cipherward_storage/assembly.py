@@ -98,7 +98,7 @@ async def open_storage(
         reports = Reports(chain.reports, signer, ledger.submit, metrics.REPORTS_PENDING)
         then = Consequences(downloads.cut, progress.saw, reports.wake)
         handler = BlockHandler(custodian.member, records, chain, slots, then)
-        follower = Follower(ledger.feed, client, handler.handle, genesis.parameters.fresh_seconds)
+        follower = Follower(ledger.feed, client, handler.handle)
         work = (
             follower.run(),
             reports.run(),
