@@ -9,7 +9,7 @@ import pytest
 
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_chain.acts import parse_anchor
-from cipherward_chain.sealing import OpeningRejected, SealingKey
+from cipherward_chain.sealing import OpeningRejected, SealingKey, custodian_place
 from cipherward_client.records.errors import (
     CiphertextDiffers,
     KeyPartWrong,
@@ -21,7 +21,6 @@ from cipherward_client.records.sealing import (
     Custody,
     RecordOpener,
     SealedRecord,
-    custodian_place,
     seal_record,
 )
 

@@ -59,6 +59,24 @@ class SealInfo:
         return SEALED + SUITE.to_bytes(2, "big") + b"".join(length_prefixed(p) for p in parts)
 
 
+def custodian_place(chain_id: str, record_id: bytes, custodian: str) -> SealInfo:
+    """Return the place of a record's custodian slot: sealed by the author, to that member."""
+    return SealInfo(chain_id, record_id, "custodian", custodian.encode())
+
+
+def release_place(
+    chain_id: str, record_id: bytes, order: tuple[int, int], reader: bytes
+) -> SealInfo:
+    """Return the place of a key part that a custodian released.
+
+    Args:
+        order: (height, index) of the order that released it.
+        reader: the Ed25519 key that the order names.
+    """
+    height, index = order
+    return SealInfo(chain_id, record_id, f"release/{height}/{index}", reader)
+
+
 def _public(octets: bytes) -> hpke.MLKEM768X25519PublicKey:
     if len(octets) != PUBLIC_KEY_BYTES:
         raise SealingKeyRefused(f"a public key has {PUBLIC_KEY_BYTES} bytes")

@@ -18,7 +18,6 @@ from pathlib import Path
 import grpc
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding
 
 SPIFFE_ID = re.compile(
     r"spiffe://(?P<member>[a-z][a-z0-9-]{1,30})/(?P<service>[a-z][a-z0-9-]{1,30})"
@@ -188,12 +187,6 @@ def _is_authority(leaf: x509.Certificate) -> bool:
         return leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
-
-
-def leaf_of(certificate_chain_pem: bytes) -> bytes:
-    """Return the first certificate of a PEM chain, alone."""
-    leaf = x509.load_pem_x509_certificates(certificate_chain_pem)[0]
-    return leaf.public_bytes(Encoding.PEM)
 
 
 def server_credentials(identity: Identity, registry: TrustRegistry) -> grpc.ServerCredentials:

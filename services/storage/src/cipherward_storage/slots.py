@@ -1,13 +1,6 @@
 """The custodian's slot: the key part that is sealed to this member, opened to check or release.
 
-Places of sealed values, the same for whoever seals or opens them:
-
-| value | sealed by | subject | slot | recipient |
-|---|---|---|---|---|
-| custodian's slot | author | record id | `custodian` | the custodian's member id |
-| released part | custodian | record id | `release/<height>/<index>` | reader's Ed25519 key |
-
-Chain and suite are bound into both.
+Where each sealed value has its place: `cipherward_chain.sealing`.
 """
 
 from __future__ import annotations
@@ -18,8 +11,9 @@ from cipherward_chain.domains import custodian_part_commitment
 from cipherward_chain.sealing import (
     OVERHEAD_BYTES,
     OpeningRejected,
-    SealInfo,
     SealingKey,
+    custodian_place,
+    release_place,
     seal,
 )
 from cipherward_member.reports import OrderKey
@@ -28,16 +22,6 @@ from cipherward_storage.records import Anchor
 
 KEY_PART_BYTES = 32  # K_c, one of the two inputs of the record key's derivation
 SLOT_BYTES = OVERHEAD_BYTES + KEY_PART_BYTES
-
-
-def custodian_place(chain_id: str, record_id: bytes, custodian: str) -> SealInfo:
-    """Return the place of a record's custodian slot."""
-    return SealInfo(chain_id, record_id, "custodian", custodian.encode())
-
-
-def release_place(chain_id: str, record_id: bytes, order: OrderKey, reader: bytes) -> SealInfo:
-    """Return the place of a key part that an order released."""
-    return SealInfo(chain_id, record_id, f"release/{order.height}/{order.index}", reader)
 
 
 class CustodianSlots:
@@ -81,7 +65,7 @@ class CustodianSlots:
             SlotRejected: the slot does not open to what the anchor commits to.
             SealingKeyRefused: nothing can be sealed to `reader_key`.
         """
-        place = release_place(self._chain_id, anchor.record_id, order, reader)
+        place = release_place(self._chain_id, anchor.record_id, (order.height, order.index), reader)
         return seal(self._open(anchor, slot), reader_key, place)
 
     def _open(self, anchor: Anchor, slot: bytes) -> bytes:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_chain.domains import custodian_part_commitment, record_key_commitment
-from cipherward_chain.sealing import SealInfo, seal
+from cipherward_chain.sealing import custodian_place, seal
 from cipherward_chain.wire import exact_bytes
 from cipherward_client.records.chunks import ChunkOpener, seal_chunks
 from cipherward_client.records.errors import CiphertextDiffers, KeyPartWrong
@@ -27,7 +27,6 @@ from cipherward_client.records.keys import (
     record_key,
 )
 
-CUSTODIAN_SLOT = "custodian"
 RELEASE_TEMPLATES = ("consent",)  # what may release a record, unless its author says otherwise
 
 
@@ -58,19 +57,6 @@ class SealedRecord:
     def slot_digest(self) -> bytes:
         """The digest of the custodian's slot, as the chain keeps it."""
         return hashlib.sha256(self.slot).digest()
-
-
-def custodian_place(chain_id: str, record_id: bytes, custodian: str) -> SealInfo:
-    """Return the place of the key part that is sealed to a custodian."""
-    return SealInfo(chain_id, record_id, CUSTODIAN_SLOT, custodian.encode())
-
-
-def release_place(
-    chain_id: str, record_id: bytes, order: tuple[int, int], reader: bytes
-) -> SealInfo:
-    """Return the place of a key part that the order (height, index) released to `reader`."""
-    height, index = order
-    return SealInfo(chain_id, record_id, f"release/{height}/{index}", reader)
 
 
 def seal_record(

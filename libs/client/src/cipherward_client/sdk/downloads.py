@@ -14,9 +14,9 @@ from cipherward.storage.v1 import storage_service_pb2 as pb
 from cipherward_chain.acts import parse_anchor
 from cipherward_chain.authorization import Signer
 from cipherward_chain.reads import build_read
-from cipherward_chain.sealing import SealingKey
+from cipherward_chain.sealing import SealingKey, release_place
 from cipherward_chain.wire import NANOS
-from cipherward_client.records.sealing import RecordOpener, release_place
+from cipherward_client.records.sealing import RecordOpener
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import CheckFailed
 from cipherward_client.sdk.ledger import Progress
