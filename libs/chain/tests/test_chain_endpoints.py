@@ -46,10 +46,10 @@ def parse(document: Document) -> Endpoints:
 def test_every_service_is_found(document: Document) -> None:
     found = parse(document)
     assert (found.chain_id, found.ledger_member) == ("test-chain", "hospital-a")
-    assert found.ledger() == Endpoint(
+    assert found.of(found.home("hospital-b"), "ledger") == Endpoint(
         "127.0.0.1:4001", "127.0.0.1:4002", "127.0.0.1:4003", "127.0.0.1:4004"
     )
-    assert found.contract() == Endpoint("[::1]:4005")
+    assert found.of(found.home("hospital-b"), "contract") == Endpoint("[::1]:4005")
     assert found.of("hospital-b", "storage").listen == "storage.hospital-b:443"
 
 

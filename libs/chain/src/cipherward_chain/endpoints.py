@@ -29,18 +29,23 @@ class Endpoint:
     """The addresses (host:port) of one service; "" for a port that it does not have.
 
     `listen` is mutual TLS between services, `holder` TLS without client certificates, `health` and
-    `metrics` are plaintext.
+    `metrics` are plaintext; `p2p` is where a ledger's consensus node meets the others'.
     """
 
     listen: str
     holder: str = ""
     health: str = ""
     metrics: str = ""
+    p2p: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The endpoints of every member's services; `ledger_member` runs ledger and contract."""
+    """The endpoints of every member's services.
+
+    With a consensus engine among the members each has a ledger and a contract of its own. Under
+    solo `ledger_member` runs the alliance's only ones; with several it is the first of them.
+    """
 
     chain_id: str
     ledger_member: str
@@ -64,13 +69,9 @@ class Endpoints:
         except KeyError:
             raise EndpointUnknown(f"{member} runs no {service}") from None
 
-    def ledger(self) -> Endpoint:
-        """Return the endpoint of the alliance's ledger, or raise `EndpointUnknown`."""
-        return self.of(self.ledger_member, "ledger")
-
-    def contract(self) -> Endpoint:
-        """Return the endpoint of the alliance's contract, or raise `EndpointUnknown`."""
-        return self.of(self.ledger_member, "contract")
+    def home(self, member: str) -> str:
+        """Return whose ledger and contract `member` uses: its own, or the alliance's only ones."""
+        return member if "ledger" in self.by_member.get(member, {}) else self.ledger_member
 
 
 def _address(fields: JsonFields, name: str, *, required: bool = False) -> str:
@@ -100,6 +101,7 @@ def _parse(raw: bytes) -> Endpoints:
                 holder=_address(item, "holder"),
                 health=_address(item, "health"),
                 metrics=_address(item, "metrics"),
+                p2p=_address(item, "p2p"),
             )
             item.end()
         by_member[member] = found

@@ -9,25 +9,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from cipherward_chain.acts import MEMBER_ID, NAME
+from cipherward_chain.acts import NAME
 from cipherward_chain.canonical import NotCanonical, decode_map
 from cipherward_chain.checkpoint import TrustRoot
 from cipherward_chain.comet import Validator, ValidatorSet, ValidatorsMalformed
 from cipherward_chain.errors import ChainError
 from cipherward_chain.json_fields import JsonFields, JsonMalformed
+from cipherward_chain.members import (
+    ISSUER_KEY_BYTES,
+    MEMBERS_MAX,
+    SCHEMAS,
+    Issuer,
+    Member,
+    check_key,
+    parse_issuers,
+    parse_members,
+)
 from cipherward_chain.rfc3339 import TimeMalformed, parse_time
-from cipherward_chain.sealing import SealingKeyRefused, check_sealing_key
-from cipherward_chain.signatures import KeyRefused, check_public_key
 from cipherward_chain.transactions import TRANSACTION_BYTES_MAX
 from cipherward_chain.wire import NANOS
 
+# A genesis is where its readers look for its members, whose own module registries share.
+__all__ = [
+    "CHAIN_ID",
+    "ENGINES",
+    "ISSUER_KEY_BYTES",
+    "KEY_TYPE",
+    "MEMBERS_MAX",
+    "NODE_ID_BYTES",
+    "SCHEMAS",
+    "Genesis",
+    "GenesisMalformed",
+    "Issuer",
+    "Member",
+    "Parameters",
+    "TemplateDocument",
+]
+
 ENGINES: Final = ("solo", "cometbft")
-SCHEMAS: Final = ("patient", "staff")
 CHAIN_ID: Final = re.compile(
     r"[a-z][a-z0-9-]{0,49}"
 )  # CometBFT's 50 characters; fits a topic's name
-ISSUER_KEY_BYTES: Final = 96
-MEMBERS_MAX: Final = 64  # more members than any alliance of hospitals that votes on each study
+NODE_ID_BYTES: Final = 20  # CometBFT's node id: an address made from the node's key
 KEY_TYPE: Final = "tendermint/PubKeyEd25519"
 
 
@@ -35,27 +58,6 @@ class GenesisMalformed(ChainError):
     """A genesis document is out of form; the text says where."""
 
     reason = "GENESIS_MALFORMED"
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """An institution of the alliance: Ed25519 member key, HPKE custodian key, and its CA (PEM)."""
-
-    id: str
-    name: str
-    index: int
-    public_key: bytes
-    custodian_public_key: bytes
-    ca_certificate: str
-
-
-@dataclass(frozen=True, slots=True)
-class Issuer:
-    """A member's BBS issuing key (96 bytes) and the credential schemas that it signs."""
-
-    member: str
-    public_key: bytes
-    schemas: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +148,11 @@ def _parse(raw: bytes) -> Genesis:
         raise GenesisMalformed(f"genesis.app_state.engine is not one of {ENGINES}")
     machine_version = state.integer("machine_version", minimum=1)
     members = _members(state)
-    issuers = _issuers(state, members)
+    issuers = parse_issuers(state, members)
     templates = _templates(state)
     parameters = _parameters(state.object("parameters"))
     state.end()
+    _check_nodes(members, validators, engine)
     _check_consensus(consensus, parameters, machine_version)
     return Genesis(
         chain_id=chain_id,
@@ -178,11 +181,20 @@ def _check_consensus(consensus: JsonFields, parameters: Parameters, machine_vers
         raise GenesisMalformed("consensus_params.validator allows ed25519 only")
 
 
-def _check_key(public_key: bytes, where: str) -> None:
-    try:
-        check_public_key(public_key)
-    except KeyRefused as error:
-        raise GenesisMalformed(f"{where}: {error}") from error
+def _check_nodes(members: Mapping[str, Member], validators: ValidatorSet, engine: str) -> None:
+    """The validators are the members' own; beside other nodes, each node has an id."""
+    running = [member for member in members.values() if member.consensus_public_key]
+    if any(m.node_id and not m.consensus_public_key for m in members.values()):
+        raise GenesisMalformed("a member has a node id and no consensus key")
+    keys = {member.consensus_public_key for member in running}
+    if len(keys) != len(running) or keys != {v.public_key for v in validators.validators}:
+        raise GenesisMalformed("the validators are not the members' consensus keys, one each")
+    identifiers = {member.node_id for member in running}
+    if engine == "solo":
+        if len(running) != 1 or identifiers != {b""}:
+            raise GenesisMalformed("a solo chain has one validator, and no node id")
+    elif len(identifiers) != len(running) or {len(one) for one in identifiers} != {NODE_ID_BYTES}:
+        raise GenesisMalformed(f"each validator has a node id of its own, {NODE_ID_BYTES} bytes")
 
 
 def _validators(top: JsonFields) -> ValidatorSet:
@@ -196,7 +208,7 @@ def _validators(top: JsonFields) -> ValidatorSet:
         except ValueError:
             raise GenesisMalformed(f"{item.where} has a key that is not base64") from None
         key.end()
-        _check_key(public_key, item.where)
+        check_key(public_key, item.where)
         validator = Validator(public_key, item.integer_text("power", minimum=1))
         if item.text("address") != validator.address.hex().upper():
             raise GenesisMalformed(f"{item.where}.address is not the key's")
@@ -207,44 +219,10 @@ def _validators(top: JsonFields) -> ValidatorSet:
 
 
 def _members(state: JsonFields) -> dict[str, Member]:
-    found: dict[str, Member] = {}
-    for index, item in enumerate(state.objects("members")):
-        member = Member(
-            id=item.text("id"),
-            name=item.text("name"),
-            index=item.integer("index", minimum=0, maximum=MEMBERS_MAX - 1),
-            public_key=item.hexadecimal("public_key", length=32),
-            custodian_public_key=item.hexadecimal("custodian_public_key"),
-            ca_certificate=item.text("ca_certificate"),
-        )
-        item.end()
-        if not MEMBER_ID.fullmatch(member.id) or member.index != index or member.id in found:
-            raise GenesisMalformed(f"{item.where} has an id or index that is not its own")
-        _check_key(member.public_key, item.where)
-        try:
-            check_sealing_key(member.custodian_public_key)
-        except SealingKeyRefused as error:
-            raise GenesisMalformed(f"{item.where}: {error}") from error
-        if not member.ca_certificate.startswith("-----BEGIN CERTIFICATE-----\n"):
-            raise GenesisMalformed(f"{item.where}.ca_certificate is not PEM")
-        found[member.id] = member
-    if not found or len({m.public_key for m in found.values()}) != len(found):
-        raise GenesisMalformed("an alliance has members, each with a key of its own")
+    found = parse_members(state)
+    if [member.index for member in found.values()] != list(range(len(found))):
+        raise GenesisMalformed("the members' indexes do not count up from 0")
     return found
-
-
-def _issuers(state: JsonFields, members: Mapping[str, Member]) -> tuple[Issuer, ...]:
-    found: list[Issuer] = []
-    for item in state.objects("issuers"):
-        public_key = item.hexadecimal("public_key", length=ISSUER_KEY_BYTES)
-        issuer = Issuer(item.text("member"), public_key, item.texts("schemas"))
-        item.end()
-        if issuer.member not in members or not set(issuer.schemas) <= set(SCHEMAS):
-            raise GenesisMalformed(f"{item.where} is of no member or has an unknown schema")
-        found.append(issuer)
-    if len({issuer.public_key for issuer in found}) != len(found):
-        raise GenesisMalformed("two issuers have one key")
-    return tuple(found)
 
 
 def _templates(state: JsonFields) -> tuple[TemplateDocument, ...]:

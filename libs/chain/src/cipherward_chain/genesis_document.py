@@ -15,6 +15,7 @@ from cipherward_chain.genesis import (
     Parameters,
     TemplateDocument,
 )
+from cipherward_chain.members import issuer_document, member_document
 from cipherward_chain.rfc3339 import format_time
 
 # CometBFT's evidence parameters; our blocks carry none, so its own defaults stand.
@@ -36,25 +37,8 @@ def alliance_state(
     return {
         "engine": engine,
         "machine_version": 1,
-        "members": [
-            {
-                "id": member.id,
-                "name": member.name,
-                "index": member.index,
-                "public_key": member.public_key.hex(),
-                "custodian_public_key": member.custodian_public_key.hex(),
-                "ca_certificate": member.ca_certificate,
-            }
-            for member in members
-        ],
-        "issuers": [
-            {
-                "member": issuer.member,
-                "public_key": issuer.public_key.hex(),
-                "schemas": list(issuer.schemas),
-            }
-            for issuer in issuers
-        ],
+        "members": [member_document(member) for member in members],
+        "issuers": [issuer_document(issuer) for issuer in issuers],
         "templates": [
             {"name": t.name, "version": t.version, "document": t.document.hex()} for t in templates
         ],
