@@ -16,10 +16,10 @@ PROTOS := $(shell find protos -name '*.proto')
 PYPROJECTS := pyproject.toml uv.lock $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
 PYTEST := $(RUN)/python -m pytest
 
-.PHONY: help setup gen fmt lint type test soak check demo bench clean
+.PHONY: help setup gen fmt lint type test install-servers servers test-servers soak check demo bench clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 $(UV):
 	python3 -m venv .uv
@@ -53,7 +53,16 @@ type: .make/gen ## pyright, strict
 	$(RUN)/pyright
 
 test: .make/gen ## every embedded test (at most 10 minutes on 2 cores)
-	$(PYTEST) -q -m 'not soak' $(ARGS)
+	$(PYTEST) -q -m 'not soak and not servers' $(ARGS)
+
+install-servers: .make/gen ## CometBFT, Kafka, MongoDB's protocol and Prometheus into .servers/
+	$(RUN)/python -m tests.servers install
+
+servers: install-servers ## run Kafka, MongoDB and Prometheus for `cipherward dev`, until Ctrl-C
+	@exec $(RUN)/python -m tests.servers run $(ARGS)
+
+test-servers: install-servers ## every test with real servers (at most 10 minutes on 2 cores)
+	$(PYTEST) -q -m 'servers and not soak' $(ARGS)
 
 soak: .make/gen ## kills and long histories (not in CI)
 	$(PYTEST) -q -m soak $(ARGS)
@@ -67,5 +76,5 @@ bench: .make/gen ## measure; ONLY=name runs one; writes bench/results.json
 	$(RUN)/python -m bench $(if $(ONLY),--only $(ONLY),)
 
 clean: ## remove everything that make has made
-	rm -rf .venv .uv .make libs/protos/src .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .uv .make .servers libs/protos/src .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
