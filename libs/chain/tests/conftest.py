@@ -9,7 +9,8 @@ import pytest
 from cipherward.chain.v1 import transaction_pb2 as tx
 from cipherward_chain.authorization import MemberSigner
 from cipherward_chain.genesis import Genesis
-from cipherward_chain.testing import TestChain, TestKeys, make_genesis
+from cipherward_chain.testing import TestChain, TestKeys, make_genesis, seed_of
+from cipherward_chain.testing_quorum import QuorumChain, seeds_by_key
 from cipherward_chain.transactions import build_transaction
 
 Transactions = Callable[[int], list[bytes]]
@@ -33,6 +34,29 @@ def keys(alliance: tuple[Genesis, TestKeys]) -> TestKeys:
 @pytest.fixture
 def chain(genesis: Genesis, keys: TestKeys) -> TestChain:
     return TestChain(genesis, keys)
+
+
+# Four members' validators, and as many again that a test may let in.
+NEWCOMERS = {f"newcomer-{n}": seed_of(f"newcomer-{n}/consensus") for n in range(8)}
+
+
+@pytest.fixture(scope="session")
+def members() -> tuple[Genesis, TestKeys]:
+    """A genesis whose four members are validators."""
+    return make_genesis(engine="cometbft")
+
+
+@pytest.fixture
+def quorum(members: tuple[Genesis, TestKeys]) -> QuorumChain:
+    """Their chain, without a block."""
+    genesis, keys = members
+    return QuorumChain(genesis, seeds_by_key({**keys.validator_seeds, **NEWCOMERS}))
+
+
+@pytest.fixture
+def newcomers() -> list[bytes]:
+    """Public keys of validators that are in no genesis, whose seeds the chain has."""
+    return list(seeds_by_key(NEWCOMERS))
 
 
 @pytest.fixture

@@ -33,9 +33,12 @@ from cipherward_chain.comet import (
     results_hash,
 )
 from cipherward_chain.light import check_next, verify_commit
+from cipherward_chain.light_block import LightBlock
+from cipherward_chain.light_skipping import verify_step
 from cipherward_chain.merkle import leaf_hash, prove, root_from_proof
 from cipherward_chain.rejections import CommitRejected, ValidatorsDiffer
 from cipherward_chain.rfc3339 import parse_time
+from cipherward_chain.trust import TrustPoint
 from cipherward_chain.wire import exact_bytes, timestamp_of
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -227,3 +230,15 @@ def test_a_recorded_block_does_not_verify_for_other_validators(blocks: list[Reco
     others = ValidatorSet(blocks[0].validators.validators[:3])
     with pytest.raises(ValidatorsDiffer):
         verify_commit(blocks[0].header, blocks[0].commit, others)
+
+
+def test_recorded_headers_are_believed_by_skipping_and_one_by_one(blocks: list[Recorded]) -> None:
+    light = [LightBlock.of(b.header, b.commit, b.validators) for b in blocks]
+    for block in light:
+        assert LightBlock.parse(block.raw, block.header.chain_id) == block
+    now_ns = light[-1].time_ns
+    assert verify_step(TrustPoint.of(light[0]), light[-1], now_ns) == TrustPoint.of(light[-1])
+    trusted = TrustPoint.of(light[0])
+    for block in light[1:]:
+        trusted = verify_step(trusted, block, now_ns)
+    assert trusted.height == light[-1].height

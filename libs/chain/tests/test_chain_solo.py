@@ -65,6 +65,16 @@ def test_the_next_header_certifies_what_execution_answered(
     assert parse_header(three.header).last_results_hash == EMPTY_ROOT
 
 
+def test_a_header_names_the_machine_version_that_executes_it(
+    proposer: SoloProposer, genesis: Genesis
+) -> None:
+    one = proposer.next_block(None, Executed(bytes(32)), [], genesis.time_ns + 5)
+    two = proposer.next_block(one, Executed(bytes(32), machine_version=2), [], genesis.time_ns + 6)
+    versions = [parse_header(block.header).version.app for block in (one, two)]
+    assert versions == [genesis.machine_version, 2]
+    verify_commit(parse_header(two.header), parse_commit(two.commit), proposer.validators)
+
+
 def test_the_same_block_is_made_again_byte_for_byte(
     proposer: SoloProposer, genesis: Genesis
 ) -> None:

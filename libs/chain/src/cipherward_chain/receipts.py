@@ -14,12 +14,14 @@ from cipherward_chain.comet import (
     HeaderMalformed,
     ValidatorSet,
     ValidatorsMalformed,
+    header_hash,
     header_time_ns,
     parse_commit,
     parse_header,
 )
 from cipherward_chain.errors import ChainError
 from cipherward_chain.light import check_next, verify_commit
+from cipherward_chain.light_block import signers
 from cipherward_chain.merkle import (
     ProofRejected,
     Tree,
@@ -35,6 +37,7 @@ from cipherward_chain.transactions import (
     TransactionTooLarge,
     parse_transaction,
 )
+from cipherward_chain.trust import TrustPoint
 from cipherward_chain.wire import NANOS, NotExact, exact_bytes, parse_exact
 
 CHANGES_MAX = 1_000  # changes of membership in a receipt; bounds the work on a hostile one
@@ -55,8 +58,10 @@ class VerifiedReceipt:
     """What a receipt has proven against a trust root.
 
     `time_ns` is the block's time in Unix nanoseconds; `engine` says who vouches for order and time
-    (`solo`: one operator). A path does not prove how many transactions a block has, so neither that
-    number nor the place is here.
+    (`solo`: one operator), `signed` of `validators` validators signed the header that certifies it.
+    `anchored` says that the way there led through a trusted checkpoint; without one, or before it,
+    the validators of the genesis and those that they announced are all that it rests on. A path
+    does not prove how many transactions a block has, so neither that number nor the place is here.
     """
 
     transaction: ParsedTransaction
@@ -65,6 +70,9 @@ class VerifiedReceipt:
     height: int
     time_ns: int
     engine: str
+    signed: int
+    validators: int
+    anchored: bool
 
     @property
     def time_seconds(self) -> int:
@@ -132,11 +140,15 @@ def build_receipt(
     return BlockReceipts(block, validators, changes).receipt(index)
 
 
-def verify_receipt(raw: bytes, trust_root: TrustRoot) -> VerifiedReceipt:
+def verify_receipt(
+    raw: bytes, trust_root: TrustRoot, checkpoint: TrustPoint | None = None
+) -> VerifiedReceipt:
     """Return what the serialised receipt `raw` proves to someone who trusts `trust_root`.
 
-    A receipt has one byte string only, and every byte of it is checked. Cost: one signature a
-    validator and change of the set, below 1 ms for a solo chain.
+    A receipt has one byte string only, and every byte of it is checked. A receipt stays valid for
+    ever, also when the validators who signed it have left. Whoever fears that keys of members who
+    left were stolen since gives a later `checkpoint` too: what comes after it must then come
+    through it. Cost: one signature a validator and change of the set, below 1 ms for a solo chain.
 
     Raises:
         ReceiptRejected: `step` is form, transaction, result, validators, link, commit or inclusion.
@@ -151,6 +163,9 @@ def verify_receipt(raw: bytes, trust_root: TrustRoot) -> VerifiedReceipt:
     except ResultMalformed as error:
         raise ReceiptRejected("result", str(error)) from error
     validators = _follow_changes(receipt, next_header, trust_root)
+    anchored = checkpoint is not None and checkpoint.height <= next_header.height
+    if checkpoint is not None and anchored:
+        _check_way(receipt, (header, next_header), trust_root, checkpoint)
     try:
         check_next(header, next_header, trust_root.chain_id)
     except BlockRejected as error:
@@ -169,6 +184,9 @@ def verify_receipt(raw: bytes, trust_root: TrustRoot) -> VerifiedReceipt:
         height=header.height,
         time_ns=header_time_ns(header),
         engine=trust_root.engine,
+        signed=len(signers(commit, validators)),
+        validators=len(validators.validators),
+        anchored=anchored,
     )
 
 
@@ -206,6 +224,27 @@ def _follow_changes(
     if receipt.validators != trusted.to_bytes():
         raise ReceiptRejected("validators", "the set is not the one that the changes lead to")
     return trusted
+
+
+def _check_way(
+    receipt: pb.Receipt,
+    certified: tuple[comet.Header, comet.Header],
+    trust_root: TrustRoot,
+    checkpoint: TrustPoint,
+) -> None:
+    """Raise unless the verified way to the receipt's headers leads through `checkpoint`."""
+    current = trust_root.validators
+    headers = list(certified)
+    for change in receipt.validator_changes:
+        header = parse_header(change.header)
+        headers.append(header)
+        if header.height < checkpoint.height:
+            current = ValidatorSet.from_bytes(change.validators)
+    if current != checkpoint.validators:
+        raise ReceiptRejected("validators", "the changes lead past the trusted checkpoint")
+    for header in headers:
+        if header.height == checkpoint.height and header_hash(header) != checkpoint.header_hash:
+            raise ReceiptRejected("link", "the header is not that of the trusted checkpoint")
 
 
 def _check_inclusion(receipt: pb.Receipt, header: comet.Header, next_header: comet.Header) -> None:

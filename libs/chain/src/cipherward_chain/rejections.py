@@ -69,3 +69,27 @@ class OrdersRejected(BlockRejected):
     """The orders are not those that the state proves."""
 
     reason = "ORDERS_REJECTED"
+
+
+class TrustExpired(BlockRejected):
+    """What was trusted is older than the trusting period: its signers answer for nothing now."""
+
+    reason = "TRUST_EXPIRED"
+
+
+class HeaderFromTheFuture(BlockRejected):
+    """A header's time is further ahead of the local clock than clocks may differ."""
+
+    reason = "HEADER_FROM_THE_FUTURE"
+
+
+class TrustInsufficient(BlockRejected):
+    """Not more than a third of the trusted power signed a header, and no header lies between."""
+
+    reason = "TRUST_INSUFFICIENT"
+
+
+class BisectionTooLong(BlockRejected):
+    """The way to a header leads over more light blocks than a chain of ours can need."""
+
+    reason = "BISECTION_TOO_LONG"

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from cipherward.comet.v1 import types_pb2 as comet
 from cipherward_chain.comet import (
     BLOCK_PROTOCOL,
     Validator,
+    ValidatorSet,
     address,
     block_id,
     commit_hash,
@@ -36,10 +38,33 @@ class NotTheValidator(ChainError):
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """What the state machine answered: the next header certifies it."""
+    """What the state machine answered: the next header certifies it.
+
+    `machine_version` is the version that executes the next block; 0 says that of the genesis.
+    """
 
     app_hash: bytes
     results_hash: bytes = EMPTY_ROOT
+    machine_version: int = 0
+
+
+class Parent(Protocol):
+    """The block before: a `SoloBlock`, or what a store has kept of it."""
+
+    @property
+    def height(self) -> int:
+        """The block's height."""
+        ...
+
+    @property
+    def time_ns(self) -> int:
+        """The block's time, Unix nanoseconds."""
+        ...
+
+    @property
+    def commit(self) -> bytes:
+        """The serialised commit of the block."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +98,14 @@ class SoloProposer:
         self._set_hash = genesis.validators.hash()
         self._consensus_hash = consensus_hash(genesis.parameters.block_bytes_max, -1)
 
+    @property
+    def validators(self) -> ValidatorSet:
+        """The chain's one validator."""
+        return self._genesis.validators
+
     def next_block(
         self,
-        before: SoloBlock | None,
+        before: Parent | None,
         executed: Executed,
         transactions: Sequence[bytes],
         time_ns: int,
@@ -95,7 +125,10 @@ class SoloProposer:
         time_ns = max(time_ns, earliest)
         last_commit = empty_commit() if before is None else comet.Commit.FromString(before.commit)
         header = comet.Header(
-            version=comet.Consensus(block=BLOCK_PROTOCOL, app=self._genesis.machine_version),
+            version=comet.Consensus(
+                block=BLOCK_PROTOCOL,
+                app=executed.machine_version or self._genesis.machine_version,
+            ),
             chain_id=self._genesis.chain_id,
             height=height,
             time=timestamp_of(time_ns),

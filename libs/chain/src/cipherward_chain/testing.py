@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from cipherward.chain.v1 import block_pb2 as pb
-from cipherward_chain.comet import Validator, results_hash
+from cipherward_chain.comet import Validator, address, results_hash
 from cipherward_chain.genesis import Genesis, Issuer, Member, Parameters, TemplateDocument
 from cipherward_chain.genesis_document import alliance_state, genesis_document
 from cipherward_chain.light import LightClient
@@ -67,7 +67,11 @@ def ca_certificate(member: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TestKeys:
-    """The private keys of a test alliance: Ed25519 seeds, and custodian keys, by member id."""
+    """The private keys of a test alliance: Ed25519 seeds, and custodian keys, by member id.
+
+    `validator_seed` is hospital-a's consensus key, `node_seeds` are the nodes' keys among each
+    other (CometBFT only).
+    """
 
     __test__ = False  # not a test class
 
@@ -75,6 +79,8 @@ class TestKeys:
     member_seeds: Mapping[str, bytes]
     custodian_keys: Mapping[str, SealingKey]
     document: bytes = field(repr=False)  # the genesis document that they belong to
+    validator_seeds: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
+    node_seeds: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
 
 
 def make_genesis(
@@ -86,12 +92,14 @@ def make_genesis(
     chain_id: str = "test-chain",
     ca_certificates: Mapping[str, str] | None = None,
     time_ns: int = GENESIS_TIME_NS,
+    engine: str = "solo",
 ) -> tuple[Genesis, TestKeys]:
-    """Return a solo genesis of `members` hospitals (hospital-a and so on), and its private keys.
+    """Return a genesis of `members` hospitals (hospital-a and so on), and its private keys.
 
     Args:
         ca_certificates: PEM by member id, where a test opens real connections.
         time_ns: the genesis time; a test against a running clock gives a recent one.
+        engine: solo: hospital-a is the one validator; cometbft: every member is one.
     """
     ids = [f"hospital-{chr(ord('a') + index)}" for index in range(members)]
     seeds = {member: seed_of(member) for member in ids}
@@ -99,6 +107,10 @@ def make_genesis(
         member: SealingKey(b"".join(seed_of(f"{member}/custodian/{i}") for i in range(3)))
         for member in ids
     }
+    validators = {member: seed_of(f"{member}/consensus") for member in ids}
+    nodes = {member: seed_of(f"{member}/node") for member in ids}
+    if engine == "solo":
+        validators, nodes = {ids[0]: seed_of("validator")}, {}
     given = ca_certificates or {}
     registry = [
         Member(
@@ -108,21 +120,25 @@ def make_genesis(
             public_key=SigningKey(seeds[member]).public_key,
             custodian_public_key=custodians[member].public_key,
             ca_certificate=given[member] if member in given else ca_certificate(member),
+            consensus_public_key=_public(validators.get(member)),
+            node_id=address(_public(nodes[member])) if member in nodes else b"",
         )
         for index, member in enumerate(ids)
     ]
     chosen = parameters or Parameters()
-    validator_seed = seed_of("validator")
-    validator = Validator(SigningKey(validator_seed).public_key, 10)
     document = genesis_document(
         chain_id,
         time_ns,
-        [("hospital-a", validator)],
-        alliance_state("solo", registry, issuers, templates, chosen),
+        [(member, Validator(_public(seed), 10)) for member, seed in validators.items()],
+        alliance_state(engine, registry, issuers, templates, chosen),
         chosen,
     )
-    keys = TestKeys(validator_seed, seeds, custodians, document)
+    keys = TestKeys(validators[ids[0]], seeds, custodians, document, validators, nodes)
     return Genesis.parse(document), keys
+
+
+def _public(seed: bytes | None) -> bytes:
+    return b"" if seed is None else SigningKey(seed).public_key
 
 
 class MemoryState:
