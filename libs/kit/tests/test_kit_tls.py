@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -107,6 +108,116 @@ async def test_a_certificate_that_ran_out_does_not_get_past_tls(served: Served) 
 @pytest.fixture
 def registry(alliance: TestAlliance) -> TrustRegistry:
     return TrustRegistry({m: ca.certificate_pem for m, ca in alliance.authorities.items()})
+
+
+def authorities(*members: DevAuthority) -> dict[str, bytes]:
+    return {authority.member: authority.certificate_pem for authority in members}
+
+
+@pytest.fixture
+async def changing(
+    echo: Any, tmp_path: Path
+) -> AsyncIterator[tuple[Served, TestAlliance, DevAuthority]]:
+    """A server of an alliance of its own, and the authority of a newcomer."""
+    alliance = TestAlliance(tmp_path, ("hospital-a", "hospital-b"))
+    async with serve_in_process(
+        echo.register, domain=echo.domain, alliance=alliance, service="echo", rules=echo.rules
+    ) as served:
+        yield served, alliance, DevAuthority.create("hospital-c")
+
+
+async def test_a_server_that_runs_accepts_a_newly_admitted_member(
+    changing: tuple[Served, TestAlliance, DevAuthority],
+) -> None:
+    served, alliance, newcomer = changing
+    identity = newcomer.issue("storage")
+    code, _ = await code_of(call(served, identity))
+    assert code is grpc.StatusCode.UNAVAILABLE
+    alliance.registry.replace(authorities(*alliance.authorities.values(), newcomer))
+    assert await call(served, identity) == b"hospital-c/storage"
+    assert await call(served, alliance.identity("hospital-b", "storage")) == b"hospital-b/storage"
+
+
+async def test_a_removed_member_is_refused_on_its_open_connection_and_on_a_new_one(
+    changing: tuple[Served, TestAlliance, DevAuthority],
+) -> None:
+    served, alliance, newcomer = changing
+    removed, stays = alliance.identity("hospital-b", "storage"), newcomer.issue("storage")
+    own = alliance.authorities["hospital-a"]
+    async with open_channel(
+        f"127.0.0.1:{served.ports.listen}",
+        identity=removed,
+        registry=TrustRegistry(authorities(own)),
+        peer_member="hospital-a",
+        peer_service="echo",
+    ) as channel:
+        method = bytes_method(channel, "unary_unary", METHOD)
+        assert await method(b"x", timeout=5) == b"hospital-b/storage"
+        alliance.registry.replace(authorities(own, newcomer))
+        code, reason = await code_of(method(b"x", timeout=5))
+        assert (code, reason) == (grpc.StatusCode.UNAUTHENTICATED, "PEER_NOT_TRUSTED")
+    client_side = TrustRegistry(authorities(own))
+    code, _ = await code_of(call(served, removed, registry=client_side))
+    assert code is grpc.StatusCode.UNAVAILABLE
+    assert await call(served, stays, registry=client_side) == b"hospital-c/storage"
+
+
+async def test_an_authority_that_tls_cannot_use_shuts_nobody_else_out(
+    changing: tuple[Served, TestAlliance, DevAuthority],
+) -> None:
+    served, alliance, newcomer = changing
+    body = base64.b64encode(b"\x30\x81\x80" + bytes(128)).decode()
+    hollow = f"-----BEGIN CERTIFICATE-----\n{body[:64]}\n{body[64:]}\n-----END CERTIFICATE-----\n"
+    left_out = alliance.registry.replace(
+        {
+            "hospital-x": hollow.encode(),
+            "hospital-y": b"not PEM",
+            **authorities(*alliance.authorities.values(), newcomer),
+        }
+    )
+    assert set(left_out) == {"hospital-x", "hospital-y"}
+    assert alliance.registry.members == {"hospital-a", "hospital-b", "hospital-c"}
+    for identity in (alliance.identity("hospital-b", "storage"), newcomer.issue("storage")):
+        assert await call(served, identity) == f"{identity.caller().member}/storage".encode()
+
+
+async def test_an_authority_under_anothers_name_does_not_replace_it(
+    changing: tuple[Served, TestAlliance, DevAuthority],
+) -> None:
+    served, alliance, _ = changing
+    namesake = DevAuthority.create("hospital-b")  # another key under the same name
+    left_out = alliance.registry.replace(
+        {**authorities(*alliance.authorities.values()), "hospital-x": namesake.certificate_pem}
+    )
+    assert "another one's name" in left_out["hospital-x"]
+    assert await call(served, alliance.identity("hospital-b", "storage")) == b"hospital-b/storage"
+    code, _ = await code_of(
+        call(served, namesake.issue("storage", spiffe_id="spiffe://hospital-x/storage"))
+    )
+    assert code is grpc.StatusCode.UNAVAILABLE
+    with pytest.raises(PeerNotTrusted, match="no member hospital-x"):
+        alliance.registry.authority_pem("hospital-x")
+
+
+def test_only_the_certificate_itself_becomes_a_root(alliance: TestAlliance) -> None:
+    own = alliance.authorities["hospital-a"].certificate_pem
+    smuggled = DevAuthority.create("hospital-z").certificate_pem
+    registry = TrustRegistry({"hospital-a": own + smuggled})
+    assert registry.all_authorities_pem() == registry.authority_pem("hospital-a") == own
+
+
+def test_a_verified_peer_is_forgotten_with_its_authority(
+    registry: TrustRegistry, alliance: TestAlliance
+) -> None:
+    leaf = alliance.identity("hospital-b", "compute").certificate_pem
+    name = "spiffe://hospital-b/compute"
+    assert registry.verify_peer(leaf, name).member == "hospital-b"
+    registry.replace({"hospital-b": DevAuthority.create("hospital-b").certificate_pem})
+    with pytest.raises(PeerNotTrusted, match="was not issued by the authority"):
+        registry.verify_peer(leaf, name)
+    registry.replace({})
+    with pytest.raises(PeerNotTrusted, match="no member"):
+        registry.verify_peer(leaf, name)
 
 
 def test_a_registry_names_the_caller(registry: TrustRegistry, alliance: TestAlliance) -> None:
