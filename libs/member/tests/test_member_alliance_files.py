@@ -53,7 +53,7 @@ def test_endpoints_that_cannot_be_used_say_why(tmp_path: Path) -> None:
     path.write_text(json.dumps(ENDPOINTS))
     with pytest.raises(EndpointsUnusable, match="of the chain test-chain"):
         read_endpoints(path, "another-chain")
-    assert read_endpoints(path, "test-chain").ledger().listen == "127.0.0.1:4001"
+    assert read_endpoints(path, "test-chain").of("hospital-a", "ledger").listen == "127.0.0.1:4001"
 
 
 def test_endpoints_without_a_ledger_are_refused(tmp_path: Path) -> None:

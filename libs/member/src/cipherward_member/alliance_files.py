@@ -7,6 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cipherward_chain.admission import (
+    DOCUMENT_BYTES_MAX,
+    FOLDER,
+    Admission,
+    AdmissionRejected,
+)
 from cipherward_chain.authorization import MemberSigner
 from cipherward_chain.endpoints import Endpoints, EndpointsMalformed, EndpointUnknown
 from cipherward_chain.genesis import Genesis, GenesisMalformed
@@ -20,7 +26,10 @@ OTHERS = 0o077  # permission bits of group and others
 
 
 def read_genesis(path: Path, member: str) -> Genesis:
-    """Return the alliance's genesis, of which `member` is part, or raise `GenesisUnusable`."""
+    """Return the alliance's genesis with `member` in it, or raise `GenesisUnusable`.
+
+    A member that joined later is not in the document: the proof of its admission lies beside it.
+    """
     return read_genesis_document(path, member)[0]
 
 
@@ -39,10 +48,27 @@ def read_genesis_document(path: Path, member: str) -> tuple[Genesis, bytes]:
             f"the genesis file {path} is refused: {error}; get the alliance's genesis.json again"
         ) from None
     if member not in genesis.members:
-        raise GenesisUnusable(
-            f"the genesis file {path} has no member {member}; check {env_name('member')}"
-        )
+        genesis = _joined(genesis, path, member)
     return genesis, document
+
+
+def _joined(genesis: Genesis, path: Path, member: str) -> Genesis:
+    proof = path.parent / FOLDER / f"{member}.json"
+    try:
+        with proof.open("rb") as file:
+            admission = Admission.from_bytes(file.read(DOCUMENT_BYTES_MAX))
+        return admission.joined(genesis, member)
+    except FileNotFoundError:
+        raise GenesisUnusable(
+            f"the genesis file {path} has no member {member}, and there is no proof {proof} that "
+            f"it joined later; check {env_name('member')}"
+        ) from None
+    except OSError as error:
+        raise GenesisUnusable(f"the file {proof} cannot be read ({error.strerror})") from None
+    except AdmissionRejected as error:
+        raise GenesisUnusable(
+            f"the file {proof} proves no admission: {error}; get it from a member again"
+        ) from None
 
 
 def trust_registry(genesis: Genesis) -> TrustRegistry:
@@ -59,7 +85,7 @@ def read_endpoints(path: Path, chain_id: str) -> Endpoints:
     """
     try:
         endpoints = Endpoints.parse(path.read_bytes())
-        endpoints.ledger()
+        endpoints.of(endpoints.ledger_member, "ledger")
     except OSError as error:
         raise EndpointsUnusable(
             f"the endpoints file {path} cannot be read ({error.strerror}); "

@@ -8,10 +8,13 @@ as "it refused to start, do not try again":
     4-6    the data folder is locked, of another chain, or unusable (kit)
     7      the TLS files are unusable (kit)
     8      a newer release wrote the database (kit)
-    10-13  key, genesis, endpoints, checkpoint (this module)
+    10-17  key, genesis, endpoints, checkpoint, blocks missed, fork, trust, registry (this module)
+    18     a file for Kafka is unusable (this library)
     21     the registry has another issuer's key (identity)
-    30-32  genesis, stores or block store do not agree (ledger)
+    30-39  genesis, stores, node, membership or disk stop the ledger (ledger; 33 contract lacks the
+           machine version, 38 the disk is full, the others: see its two modules of errors)
     40-41  stored state corrupt, or of another genesis (contract)
+    50     the records' database is another member's, or its settings are unusable (storage)
 """
 
 from __future__ import annotations
@@ -67,3 +70,27 @@ class CheckpointUnusable(CannotStart):
     """The stored place in the chain is damaged, or of another genesis."""
 
     exit_status = 13
+
+
+class TooFarBehind(CannotStart):
+    """The ledger has dropped blocks that this service has not seen: orders would be lost."""
+
+    exit_status = 14
+
+
+class ChainHasForked(CannotStart):
+    """The data folder holds evidence of a fork of the chain: people decide before it goes on."""
+
+    exit_status = 15
+
+
+class TrustUnusable(CannotStart):
+    """The chain cannot be believed from the trust root, or the file of one is refused."""
+
+    exit_status = 16
+
+
+class RegistryUnusable(CannotStart):
+    """The stored registry of members is damaged, or of another genesis."""
+
+    exit_status = 17

@@ -70,6 +70,7 @@ class ChainProgress:
         self._height = 0
         self._newest_ns: int | None = None
         self._came_ns: int | None = None  # when the newest header came, by the monotonic clock
+        self._halted = ""
         self._moved = asyncio.Event()
 
     @property
@@ -95,6 +96,17 @@ class ChainProgress:
         self._moved.set()  # wakes those who wait on this one; later ones wait on the next
         self._moved = asyncio.Event()
 
+    def halt(self, why: str) -> None:
+        """End all rights at once, for as long as the process lives; say `why` to the operator."""
+        self._halted = why
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    @property
+    def missing(self) -> str:
+        """Why nothing sensitive is done, where nothing is: words for the operator."""
+        return self._halted or "no recent proven block"
+
     def local_seconds(self) -> float:
         """Return what the local clock says, in Unix seconds."""
         return self._local() / NANOS
@@ -108,12 +120,12 @@ class ChainProgress:
         return max(self._local(), self._newest_ns or 0) // NANOS
 
     def age_seconds(self) -> float:
-        """Return the age of the newest proven header; infinite before one came.
+        """Return the age of the newest proven header; infinite before one came, or when halted.
 
         The largest of: its time against the local clock, either way, and how long ago it came. So a
         local clock that is behind, or that was set back, lengthens nothing.
         """
-        if self._newest_ns is None or self._came_ns is None:
+        if self._newest_ns is None or self._came_ns is None or self._halted:
             return math.inf
         apart = abs(self._local() - self._newest_ns)
         return max(apart, self._monotonic() - self._came_ns) / NANOS
@@ -127,7 +139,7 @@ class ChainProgress:
         """Return if the newest proven header is recent, else raise `ChainStale`."""
         if not self.fresh:
             raise ChainStale(
-                f"no proven block for more than {self._fresh_seconds:g} s",
+                self._halted or f"no proven block for more than {self._fresh_seconds:g} s",
                 fresh_seconds=int(self._fresh_seconds),
             )
 
@@ -153,5 +165,5 @@ class ChainProgress:
 async def watch_freshness(progress: ChainProgress, readiness: Readiness, condition: str) -> None:
     """Keep a condition of readiness equal to whether the chain is fresh, for ever."""
     while True:
-        readiness.set(condition, progress.fresh, "no recent proven block")
+        readiness.set(condition, progress.fresh, progress.missing)
         await progress.moves(LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""The channel of a member's service to the alliance's ledger."""
+"""The channel of a member's service to the ledger that it follows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ BLOCK_MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 
 
 def open_ledger(config: ServerConfig, endpoints: Endpoints, registry: TrustRegistry) -> aio.Channel:
-    """Return a channel over which proven blocks fit; the caller closes it."""
+    """Return a channel over which proven blocks fit; the caller closes it.
+
+    It leads to the member's own ledger, or to the alliance's only one.
+    """
+    home = endpoints.home(config.member)
     return open_channel(
-        endpoints.ledger().listen,
+        endpoints.of(home, "ledger").listen,
         identity=own_identity(config),
         registry=registry,
-        peer_member=endpoints.ledger_member,
+        peer_member=home,
         peer_service="ledger",
         message_bytes_max=BLOCK_MESSAGE_BYTES_MAX,
     )
