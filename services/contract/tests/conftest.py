@@ -16,12 +16,18 @@ from cipherward_chain.authorization import Signer
 from cipherward_chain.reads import ReadGate, build_read
 from cipherward_chain.wire import NANOS
 from cipherward_contract.config import MESSAGE_BYTES_MAX
+from cipherward_contract.machine_versions import NEWEST_VERSION
 from cipherward_contract.reading import Reading
-from cipherward_contract.service import METHOD, ContractService
+from cipherward_contract.restoring import Restoring
+from cipherward_contract.service import METHOD, ContractService, StateSync
+from cipherward_contract.snapshots import Snapshots
+from cipherward_contract.standing import MACHINE_VERSION, Standing, Trust
 from cipherward_contract.store import SCHEMA
 from cipherward_contract.testing import Story, contract_genesis, open_story
 from cipherward_kit.database import Database
+from cipherward_kit.readiness import Readiness
 from cipherward_kit.testing import Served, TestAlliance, promises_last, serve_in_process
+from cipherward_kit.tls import TrustRegistry
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,6 +48,7 @@ class ServedStory:
 
     story: Story
     served: Served
+    snapshots: Snapshots
 
     def stub(self, member: str = "hospital-a", service: str = "ledger") -> ContractServiceStub:
         """Return a stub for a member's service."""
@@ -72,29 +79,53 @@ async def serving(tmp_path: Path) -> AsyncGenerator[ServedStory]:
 @pytest.fixture
 async def serving_nothing_yet(tmp_path: Path) -> AsyncGenerator[ServedStory]:
     """The service of hospital-a before InitChain."""
-    async with serve(tmp_path, begin=False) as served:
+    folder = tmp_path / "nothing"
+    folder.mkdir()
+    async with serve(folder, begin=False) as served:
+        yield served
+
+
+@pytest.fixture
+async def serving_held_back(tmp_path: Path) -> AsyncGenerator[ServedStory]:
+    """The service of hospital-a, held back at machine version 1."""
+    async with serve(tmp_path, begin=True, version_max=1) as served:
         yield served
 
 
 @asynccontextmanager
-async def serve(tmp_path: Path, *, begin: bool) -> AsyncGenerator[ServedStory]:
+async def serve(
+    tmp_path: Path, *, begin: bool, version_max: int = NEWEST_VERSION
+) -> AsyncGenerator[ServedStory]:
     genesis, keys = contract_genesis()
     async with (
-        open_story(tmp_path, genesis, keys, begin=begin) as opened,
+        open_story(tmp_path, genesis, keys, begin=begin, version_max=version_max) as opened,
         Database(tmp_path / "state.db", SCHEMA) as reads,
+        Snapshots(tmp_path / "snapshots", tmp_path / "state.db", every=2) as snapshots,
     ):
 
         def clock() -> float:
             return float(opened.now)
 
+        readiness = Readiness(MACHINE_VERSION)
+        alliance = TestAlliance(tmp_path / "alliance")
+        own = alliance.authorities["hospital-a"].certificate_pem
+        trust = Trust(TrustRegistry({}), {"hospital-a": own})
+        standing = Standing(opened.chain, readiness, snapshots, trust, version_max=version_max)
+        await standing.look()
+        restoring = Restoring(opened.chain, opened.database, genesis.digest)
         service = ContractService(
-            opened.chain, Reading(reads, clock), ReadGate(genesis.chain_id, clock)
+            opened.chain,
+            Reading(reads, clock),
+            ReadGate(genesis.chain_id, clock),
+            StateSync(snapshots, restoring),
+            standing,
         )
         async with serve_in_process(
             lambda server: add_ContractServiceServicer_to_server(service, server),
             domain="contract.cipherward",
-            alliance=TestAlliance(tmp_path / "alliance"),
+            alliance=alliance,
             service="contract",
             message_bytes_max=MESSAGE_BYTES_MAX,
+            readiness=readiness,
         ) as served:
-            yield ServedStory(opened, served)
+            yield ServedStory(opened, served, snapshots)

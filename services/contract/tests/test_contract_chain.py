@@ -39,13 +39,14 @@ from cipherward_contract.testing import (
     record_anchor,
     transition,
 )
+from cipherward_contract.testing_registry import Newcomer, joined
 
 RECORD, CONSENT = b"r" * 16, b"c" * 16
 
 
 async def play(story: Story) -> list[bytes]:
     """Play a history with registrations, refusals, orders and a timer; return its answers."""
-    answers: list[bytes] = []
+    answers = [(await joined(story, Newcomer("hospital-e"), b"m" * 16)).answer]
     owner = await story.record(RECORD)
     clinician = await story.staff("hospital-b", "clinician", "clinician")
     terms = {
@@ -169,7 +170,7 @@ async def test_what_was_not_committed_is_executed_again_after_a_crash(tmp_path: 
     async with open_story(tmp_path, genesis, keys, begin=False) as story:
         head = await story.chain.committed()
         assert head is not None
-        assert (head[0].height, head[0].app_hash) == (1, committed)
+        assert (head.head.height, head.head.app_hash) == (1, committed)
         with pytest.raises(NotExecuted):
             await story.chain.commit(2)
         assert await story.chain.execute(2, time_ns, [raw]) == lost
@@ -178,7 +179,7 @@ async def test_what_was_not_committed_is_executed_again_after_a_crash(tmp_path: 
         assert await story.chain.execute(2, time_ns, [raw]) == lost  # the answer is kept on disk
         head = await story.chain.committed()
         assert head is not None
-        assert head[0].app_hash == pb.ExecuteBlockResponse.FromString(lost).app_hash
+        assert head.head.app_hash == pb.ExecuteBlockResponse.FromString(lost).app_hash
 
 
 async def test_a_restart_after_every_block_changes_no_byte(tmp_path: Path) -> None:
@@ -216,7 +217,7 @@ async def test_a_commit_that_the_disk_refuses_leaves_the_committed_state(
     spoiler.close()
     head = await story.chain.committed()
     assert head is not None
-    assert (head[0].height, head[0].app_hash) == (1, before)
+    assert (head.head.height, head.head.app_hash) == (1, before)
     assert await story.chain.execute(2, time_ns, [raw]) == lost
     await story.chain.commit(2)
 
@@ -321,7 +322,7 @@ async def test_the_next_timer_is_told_and_gone_when_it_has_fired(story: Story) -
     assert message.next_timer.seconds == due
     head = await story.chain.committed()
     assert head is not None
-    assert head[2] == due
+    assert head.next_timer == due
     story.now = due
     fired = await story.applied(story.member("hospital-a"), TICK)
     assert not pb.ExecuteBlockResponse.FromString(fired.answer).HasField("next_timer")

@@ -27,7 +27,7 @@ START_SECONDS = 30.0
 class Process:
     """A contract service of hospital-a, started with settings in its environment."""
 
-    def __init__(self, folder: Path, document: bytes | None = None) -> None:
+    def __init__(self, folder: Path, document: bytes | None = None, **more: str | int) -> None:
         self.alliance = TestAlliance(folder)
         certificates = {m: a.certificate_pem.decode() for m, a in self.alliance.authorities.items()}
         _, keys = make_genesis(templates=shipped_documents(), ca_certificates=certificates)
@@ -35,6 +35,7 @@ class Process:
         (folder / "genesis.json").write_bytes(self.document)
         self.ready = folder / "ready.json"
         settings = self.alliance.settings(MEMBERS[0], "contract") | {"ready_file": self.ready}
+        settings |= more
         self.environment = {
             **os.environ,
             **{f"CIPHERWARD_{name.upper()}": str(value) for name, value in settings.items()},
@@ -88,6 +89,34 @@ async def test_a_killed_service_goes_on_where_it_had_committed(tmp_path: Path) -
         stub = ContractServiceStub(channel)
         assert await stub.GetCommitted(pb.GetCommittedRequest(), timeout=10) == before
         assert before.height == 1
+        await channel.close()
+        running.send_signal(signal.SIGTERM)
+        _, errors = running.communicate(timeout=20)
+        assert running.returncode == 0, errors
+    finally:
+        running.kill()
+        running.communicate(timeout=10)
+
+
+@pytest.mark.slow
+async def test_a_service_makes_the_snapshots_that_its_settings_ask_for(tmp_path: Path) -> None:
+    process = Process(tmp_path, snapshot_blocks=2, machine_version_max=1)
+    running = process.start()
+    try:
+        channel = await process.channel()
+        stub = ContractServiceStub(channel)
+        await stub.InitChain(pb.InitChainRequest(genesis=process.document), timeout=10)
+        for height in range(1, 6):
+            block = pb.ExecuteBlockRequest(height=height)
+            block.time.seconds = time.time_ns() // NANOS + height
+            await stub.ExecuteBlock(block, timeout=10)
+            await stub.Commit(pb.CommitRequest(height=height), timeout=10)
+
+        async def both_are_there() -> bool:
+            listed = await stub.ListSnapshots(pb.ListSnapshotsRequest(), timeout=10)
+            return [one.height for one in listed.snapshots] == [4, 2]
+
+        await eventually(both_are_there, what="two snapshots")
         await channel.close()
         running.send_signal(signal.SIGTERM)
         _, errors = running.communicate(timeout=20)

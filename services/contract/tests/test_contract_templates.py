@@ -33,6 +33,9 @@ from cipherward_contract.testing import (
 # A change of either changes what alliances have agreed on: give the template a new version instead.
 GOLDEN = {
     "consent": "ed9842ed45ce85595e017a05daa1a50bb58742d575742e5bfc68f6f11e4dd557",
+    "machine-upgrade": "992466190877536c3de65447d6deca9797c79175fb6af8811c409c8707a59ce8",
+    "membership": "c35d5b8ebd03bcbbea73f33d1677b08d015babd0ba49a0e1e08aed26cf26a550",
+    "removal": "ea06fafbf04f96addd2405bc0ad31f4732d5040790b42cc96271973bfd21ef2c",
     "study": "d259d3a078717bc30939e5ef84481ba637a708900d48244d4cb5e87f815bad69",
 }
 
@@ -206,6 +209,10 @@ FAULTS: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
     ),
     ("spends gone, which nothing records", lambda d: d["transitions"]["end"].update(spends="gone")),
     ("agree: no quorum terms.most", lambda d: _step(d, quorum="terms.most")),
+    (
+        "agree: no quorum two_thirds_of_registry",  # of members that the terms name
+        lambda d: _step(d, quorum="two_thirds_of_registry"),
+    ),
     ("end is no automatic transition", _step),
     ("nobody has to agree on what it keeps", lambda d: _step(d, keep={"x": "agreed_digest"})),
     ("reports do not leave rumours behind", lambda d: _step(d, keep={"x": "rumours"})),
@@ -398,7 +405,7 @@ async def test_a_timer_whose_transition_cannot_be_taken_does_not_stop_the_chain(
             await story.applied(story.member("hospital-a"), TICK)
         committed = await story.chain.committed()
         assert committed is not None
-        assert committed[2] is None  # the timer is gone, and the owner ends the contract
+        assert committed.next_timer is None  # the timer is gone, and the owner ends the contract
         await story.applied(owner, transition(bytes(16), "end"))
 
 

@@ -12,7 +12,10 @@ from cipherward_chain.reads import ReadGate
 from cipherward_contract.chain import Chain
 from cipherward_contract.config import ContractConfig
 from cipherward_contract.reading import Reading
-from cipherward_contract.service import ContractService
+from cipherward_contract.restoring import Restoring
+from cipherward_contract.service import ContractService, StateSync
+from cipherward_contract.snapshots import Snapshots
+from cipherward_contract.standing import MACHINE_VERSION, Standing, Trust
 from cipherward_contract.store import SCHEMA
 from cipherward_kit.database import Database
 from cipherward_kit.datafolder import DataFolder
@@ -29,17 +32,27 @@ async def serve_contract(config: ContractConfig) -> None:
     with DataFolder(config.data_dir, genesis.chain_id) as folder:
         path = folder.path / "state.db"
         async with Database(path, SCHEMA) as writing, Database(path, SCHEMA) as reads:
-            chain = Chain(writing, genesis.digest)
+            versions = config.machine_version_max
+            chain = Chain(writing, genesis.digest, version_max=versions)
             await chain.load()
-            gate = ReadGate(genesis.chain_id, time.time)
-            service = ContractService(chain, Reading(reads, time.time), gate)
-            await serve(
-                config,
-                domain="contract.cipherward",
-                registry=registry,
-                register=lambda server: add_ContractServiceServicer_to_server(service, server),
-                readiness=Readiness(),
-            )
+            readiness = Readiness(MACHINE_VERSION)
+            async with Snapshots(
+                folder.path / "snapshots", path, config.snapshot_blocks
+            ) as snapshots:
+                own = genesis.members[config.member].ca_certificate.encode()
+                trust = Trust(registry, {config.member: own})
+                standing = Standing(chain, readiness, snapshots, trust, version_max=versions)
+                await standing.look()
+                sync = StateSync(snapshots, Restoring(chain, writing, genesis.digest))
+                reading, gate = Reading(reads, time.time), ReadGate(genesis.chain_id, time.time)
+                service = ContractService(chain, reading, gate, sync, standing)
+                await serve(
+                    config,
+                    domain="contract.cipherward",
+                    registry=registry,
+                    register=lambda server: add_ContractServiceServicer_to_server(service, server),
+                    readiness=readiness,
+                )
 
 
 if __name__ == "__main__":

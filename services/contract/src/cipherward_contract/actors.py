@@ -37,7 +37,7 @@ class Actor:
     key: the Ed25519 key that acts; empty for a one-time presentation.
     member: the member itself, or the issuer of the pseudonym's credential.
     pseudonym, scope, schema, role: what a pseudonym's credential showed; empty for a member.
-    epoch_over: the key's credential is not of the current epoch: only rights may be given up.
+    lapsed: why the key's credential counts no more, if it does not: only rights may be given up.
     presented: the authorization is a presentation.
     """
 
@@ -48,7 +48,7 @@ class Actor:
     scope: str = ""
     schema: str = ""
     role: str = ""
-    epoch_over: bool = False
+    lapsed: Reason | None = None
     presented: bool = False
 
 
@@ -64,7 +64,8 @@ def actor_of(block: Block, authorization: pb.Authorization) -> Actor:
 
 def member_actor(block: Block, member: str, public_key: bytes) -> Actor:
     """Return the member whose key that is in the registry, or refuse."""
-    if block.rules.members.get(member) != public_key:
+    found = block.rules.registry.get(member)
+    if found is None or found.member.public_key != public_key:
         raise Refused(Reason.MEMBER_UNKNOWN, "the registry has no such member with that key")
     return Actor("member", public_key, member)
 
@@ -83,8 +84,15 @@ def registered_actor(block: Block, public_key: bytes) -> Actor:
         found.scope,
         found.schema,
         found.role,
-        epoch_over=found.epoch != block.epoch,
+        lapsed=_lapsed(block, found),
     )
+
+
+def _lapsed(block: Block, found: Registration) -> Reason | None:
+    """Say why a registered key's credential counts no more: its epoch, or its issuer, is over."""
+    if found.epoch != block.epoch:
+        return Reason.EPOCH_OVER
+    return None if found.issuer in block.rules.registry else Reason.ISSUER_UNKNOWN
 
 
 def _presented_actor(block: Block, presentation: pb.Presentation) -> Actor:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from cipherward.chain.v1 import transaction_pb2 as pb
-from cipherward_chain.acts import parse_anchor
 from cipherward_chain.canonical import decode_map
 from cipherward_contract.actors import Actor
 from cipherward_contract.blocks import Block
@@ -23,6 +22,7 @@ from cipherward_contract.entries import (
     Position,
     Record,
     Registration,
+    anchor_of,
     pseudonym_key,
 )
 from cipherward_contract.index_rows import InstanceMade
@@ -30,7 +30,7 @@ from cipherward_contract.machine import check_arguments, judge, open_case, take
 from cipherward_contract.refusals import Reason, Refused
 from cipherward_contract.steps import report, vote
 from cipherward_contract.templates.document import INSTANTIATE, Template
-from cipherward_contract.templates.values import ValueRefused, check_values
+from cipherward_contract.templates.values import ValueRefused, Values, check_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,16 @@ def perform(block: Block, actor: Actor, act: pb.Act) -> Performed:
     kind = act.WhichOneof("act")
     if kind == "tick" or kind is None:  # a tick only lets a block exist in which timers fire
         return Performed(actor)
-    if actor.epoch_over and kind != "transition":
-        raise epoch_over()
+    if actor.lapsed and kind != "transition":
+        raise _lapsed(actor.lapsed)
     return _ACTS[kind](block, actor, act)
 
 
-def epoch_over() -> Refused:
-    """Return the refusal of a key whose credential was not renewed."""
-    return Refused(Reason.EPOCH_OVER, "the key's credential is not of the current epoch")
+def _lapsed(reason: Reason) -> Refused:
+    """Return the refusal of a key whose credential was not renewed, or whose issuer is gone."""
+    if reason is Reason.ISSUER_UNKNOWN:
+        return Refused(reason, "the issuer of the key's credential is no member any more")
+    return Refused(reason, "the key's credential is not of the current epoch")
 
 
 def _register_pseudonym(block: Block, actor: Actor, act: pb.Act) -> Performed:
@@ -93,10 +95,10 @@ def _check_free(block: Block, name: bytes, actor: Actor, public_key: bytes) -> N
 
 def _anchor_record(block: Block, actor: Actor, act: pb.Act) -> Performed:
     wanted = act.anchor_record
-    anchor = parse_anchor(wanted.anchor)
+    anchor = anchor_of(wanted.anchor)  # its form was checked when the transaction was parsed
     if actor.kind != "member" or actor.member != anchor.author:
         raise Refused(Reason.NOT_THE_AUTHOR, "a record is anchored by its author")
-    if anchor.custodian not in block.rules.members:
+    if anchor.custodian not in block.rules.registry:
         raise Refused(Reason.MEMBER_NOT_IN_REGISTRY, "the custodian is no member")
     key = RECORD + anchor.record_id
     held = block.state.get(key)
@@ -141,9 +143,15 @@ def _instantiate(block: Block, actor: Actor, act: pb.Act) -> Performed:
         _check_record(case.record, template)
     policies = judge(block, case, INSTANTIATE, {})
     take(block, case, template.transitions[INSTANTIATE])
-    about = terms.get(template.object_term, wanted.instance_id)
-    block.rows.append(InstanceMade(about if isinstance(about, bytes) else b"", wanted.instance_id))
+    about = object_of(template, terms, wanted.instance_id)
+    block.rows.append(InstanceMade(about, wanted.instance_id))
     return Performed(actor, policies)
+
+
+def object_of(template: Template, terms: Values, instance_id: bytes) -> bytes:
+    """Return what an instance is about: a record's id, or its own."""
+    about = terms.get(template.object_term, instance_id)
+    return about if isinstance(about, bytes) else b""
 
 
 def _check_record(record: Record, template: Template) -> None:
@@ -160,8 +168,8 @@ def _transition(block: Block, actor: Actor, act: pb.Act) -> Performed:
     transition = case.template.transitions.get(wanted.transition)
     if transition is None or transition.kind != "transition" or wanted.transition == INSTANTIATE:
         raise Refused(Reason.TRANSITION_UNKNOWN, "nobody takes a transition of that name by an act")
-    if actor.epoch_over and not transition.gives_up_rights:
-        raise epoch_over()
+    if actor.lapsed and not transition.gives_up_rights:
+        raise _lapsed(actor.lapsed)
     if instance.position.state not in transition.sources:
         raise Refused(Reason.STATE_FORBIDS, f"the contract is {instance.position.state}")
     arguments = decode_map(wanted.arguments)

@@ -21,6 +21,7 @@ from cipherward_contract.entries import (
 )
 from cipherward_contract.index_rows import IndexRow
 from cipherward_contract.instructions import INSTRUCTIONS, executors_of
+from cipherward_contract.machine_versions import NEWEST_VERSION, VERSIONS, MachineVersion
 from cipherward_contract.refusals import Reason, Refused
 from cipherward_contract.state import State
 from cipherward_contract.templates.values import World
@@ -57,20 +58,36 @@ class Block:
         return self.rules.epoch_at(self.time_ns)
 
     @property
+    def machine(self) -> MachineVersion:
+        """The version that executes this block; a vote in the block changes only later ones.
+
+        A block of a version that this release lacks is never executed: only a question about the
+        committed state may be asked beyond it, and is answered as by the newest.
+        """
+        return VERSIONS[min(self.rules.version_at(self.height), NEWEST_VERSION)]
+
+    @property
     def world(self) -> World:
         """What terms and arguments are checked against."""
-        return World(frozenset(self.rules.members), self.now)
+        return World(self.rules.member_ids, self.now)
 
     @contextmanager
     def all_or_nothing(self) -> Generator[None]:
-        """Undo state, orders and index rows that were made inside, if it raises."""
-        orders, rows = len(self.orders), len(self.rows)
+        """Undo state, rules, orders and index rows that were made inside, if it raises."""
+        orders, rows, rules = len(self.orders), len(self.rows), self.rules
         try:
             with self.state.transaction():
                 yield
         except BaseException:
             del self.orders[orders:], self.rows[rows:]
+            self.rules = rules
             raise
+
+    def reload_rules(self) -> None:
+        """See what the block has written to the registry or the parameters, from here on."""
+        rules = ChainRules.load(self.state)
+        assert rules is not None  # a block is executed on an initialised chain only
+        self.rules = rules
 
     def instance(self, instance_id: bytes) -> Instance:
         """Return an instance, or refuse."""
@@ -98,11 +115,16 @@ class Block:
     def order(
         self, instance: bytes, template: str, instruction: str, arguments: Mapping[str, Value]
     ) -> tuple[int, int]:
-        """Append an order, note who must carry it out, and return its place (height, index)."""
+        """Append an order, note who must carry it out, and return its place (height, index).
+
+        What contract has carried out itself is ordered too, for everybody to follow; nobody
+        reports it.
+        """
         index = len(self.orders)
         order = Order(self.height, index, instance, template, instruction, arguments)
         self.orders.append(order.to_bytes())
         executors = executors_of(INSTRUCTIONS[instruction], arguments)
-        entry = OrderEntry(instance, instruction, executors)
-        self.state.put(order_key(self.height, index), entry.to_bytes())
+        if executors:
+            entry = OrderEntry(instance, instruction, executors)
+            self.state.put(order_key(self.height, index), entry.to_bytes())
         return self.height, index

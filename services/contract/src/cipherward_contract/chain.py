@@ -14,9 +14,8 @@ from typing import TypeVar
 
 from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward_chain.genesis import Genesis, GenesisMalformed
-from cipherward_chain.orders import ORDERS_KEY
-from cipherward_chain.wire import NANOS, exact_bytes, timestamp_of
 from cipherward_contract import metrics
+from cipherward_contract.answers import answer_of
 from cipherward_contract.blocks import Block
 from cipherward_contract.catalogue import Catalogue
 from cipherward_contract.chain_rules import ChainRules
@@ -29,19 +28,23 @@ from cipherward_contract.errors import (
     GenesisDiffers,
     GenesisMalformedError,
     HeightGap,
+    MachineVersionUnsupported,
     NotExecuted,
-    StateCorrupt,
-    StateOfAnotherGenesis,
+    StateNotEmpty,
 )
 from cipherward_contract.executor import FORGOTTEN_MAX, Outcome, execute, next_timer
 from cipherward_contract.genesis_state import GenesisUnusable, initial_pairs
+from cipherward_contract.loading import Loaded, committed_rules, load_state
+from cipherward_contract.machine_versions import NEWEST_VERSION
 from cipherward_contract.state import State
 from cipherward_contract.store import (
+    CACHE_KIBIBYTES,
+    JOURNAL_BYTES,
     Head,
     KeptBlock,
     StoredState,
-    all_pairs,
     block_digest,
+    clear_state,
     expired_transactions,
     load_block,
     load_head,
@@ -56,6 +59,15 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
+class Committed:
+    """The committed block: its head, the rules after it, and when (Unix seconds) a timer is due."""
+
+    head: Head
+    rules: ChainRules
+    next_timer: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Executed:
     """A block that is executed and not committed: its answer, and what Commit will write."""
 
@@ -63,32 +75,34 @@ class Executed:
     head: Head
     outcome: Outcome
     change: TreeChange
-
-
-@dataclass(slots=True)
-class _Loaded:
-    """What the thread has in memory of the committed state."""
-
-    head: Head
     rules: ChainRules
-    tree: StateTree
 
 
 class Chain:
     """What the ledger drives. Every method runs in the database's thread, one after another."""
 
-    def __init__(self, database: Database, genesis_digest: bytes) -> None:
+    def __init__(
+        self, database: Database, genesis_digest: bytes, *, version_max: int = NEWEST_VERSION
+    ) -> None:
         """Use an open database.
 
         Args:
             genesis_digest: of the genesis file that this process was given; no other begins the
                 chain.
+            version_max: the newest machine version that this process executes.
         """
         self._database = database
         self._genesis_digest = genesis_digest
+        self._version_max = version_max
         self._catalogue = Catalogue()
-        self._loaded: _Loaded | None = None
+        self._loaded: Loaded | None = None
         self._executed: Executed | None = None
+
+    @property
+    def latest(self) -> tuple[int, ChainRules] | None:
+        """The committed height and the rules after it; None before InitChain."""
+        loaded = self._loaded
+        return None if loaded is None else (loaded.head.height, loaded.rules)
 
     async def load(self) -> None:
         """Rebuild the tree from the disk, once at start.
@@ -107,15 +121,19 @@ class Chain:
         """
         return await self._write(lambda connection: self._init(connection, document))
 
-    async def committed(self) -> tuple[Head, int, int | None] | None:
-        """Return the committed block, machine version and next timer; None before InitChain."""
+    async def replace(self, work: Callable[[sqlite3.Connection], Loaded | None]) -> None:
+        """Take what `work` leaves on the disk as the state, or raise `StateNotEmpty`."""
+        await self._write(lambda connection: self._replace(connection, work))
+
+    async def committed(self) -> Committed | None:
+        """Return what is committed; None before InitChain."""
         return await self._database.read(self._committed)
 
     async def execute(self, height: int, time_ns: int, transactions: Sequence[bytes]) -> bytes:
         """Execute the next block, and return the serialised ExecuteBlockResponse.
 
         Raises:
-            HeightGap, AnotherBlock, ChainNotInitialised, BlockTooLarge.
+            HeightGap, AnotherBlock, ChainNotInitialised, BlockTooLarge, MachineVersionUnsupported.
         """
         return await self._database.read(
             lambda connection: self._execute(connection, height, time_ns, transactions)
@@ -150,25 +168,12 @@ class Chain:
     # What follows runs in the database's thread.
 
     def _load(self, connection: sqlite3.Connection) -> None:
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+        connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
         self._executed = self._loaded = None
-        head = load_head(connection)
-        if head is None:
-            return
-        if head.genesis_digest != self._genesis_digest:
-            raise StateOfAnotherGenesis(
-                "the stored state is of another genesis than the one configured; "
-                "give the genesis file that this chain was begun with, or another data folder"
-            )
-        try:
-            tree = StateTree(all_pairs(connection))
-        except sqlite3.DatabaseError:
-            raise StateCorrupt.at(head.height) from None
-        if tree.root != head.app_hash:
-            raise StateCorrupt.at(head.height)
-        rules = ChainRules.load(State(StoredState(connection)))
-        assert rules is not None  # a state with a committed root has its parameters
-        self._loaded = _Loaded(head, rules, tree)
-        metrics.HEIGHT.set(head.height)
+        self._loaded = load_state(connection, self._genesis_digest)
+        if self._loaded is not None:
+            metrics.HEIGHT.set(self._loaded.head.height)
 
     def _init(self, connection: sqlite3.Connection, document: bytes) -> bytes:
         try:
@@ -182,29 +187,36 @@ class Chain:
             raise GenesisDiffers("this service was begun or configured with another genesis")
         if held is not None:
             return StateTree(pairs.items()).root  # that of height 0 follows from the genesis alone
+        clear_state(connection)  # what a snapshot that was never completed has left
         tree = StateTree(pairs.items())
         save_writes(connection, pairs)
         head = Head(0, genesis.time_ns, tree.root, digest)
         save_head(connection, head)
-        rules = ChainRules.load(State(StoredState(connection)))
-        assert rules is not None  # its pair was written above
-        self._loaded = _Loaded(head, rules, tree)
+        self._loaded = Loaded(head, committed_rules(connection), tree)
         return tree.root
 
-    def _committed(self, connection: sqlite3.Connection) -> tuple[Head, int, int | None] | None:
+    def _replace(
+        self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], Loaded | None]
+    ) -> None:
+        if self._loaded is not None and self._loaded.head.height:
+            raise StateNotEmpty("blocks have made a state here: a snapshot does not replace it")
+        replaced = work(connection)
+        self._loaded, self._executed = replaced, None
+
+    def _committed(self, connection: sqlite3.Connection) -> Committed | None:
         loaded = self._loaded
         if loaded is None:
             return None
         block = self._block(connection, loaded, loaded.head.height, loaded.head.time_ns)
-        return loaded.head, loaded.rules.machine_version, next_timer(block)
+        return Committed(loaded.head, loaded.rules, next_timer(block))
 
     def _block(
-        self, connection: sqlite3.Connection, loaded: _Loaded, height: int, time_ns: int
+        self, connection: sqlite3.Connection, loaded: Loaded, height: int, time_ns: int
     ) -> Block:
         state = State(StoredState(connection))
         return Block(height, time_ns, loaded.rules, self._catalogue, state)
 
-    def _need(self) -> _Loaded:
+    def _need(self) -> Loaded:
         if self._loaded is None:
             raise ChainNotInitialised("the chain has not begun: InitChain comes first")
         return self._loaded
@@ -226,30 +238,25 @@ class Chain:
         again = self._again(connection, loaded, height, digest)
         if again is not None:
             return again
+        version = loaded.rules.version_at(height)
+        if version > self._version_max:
+            raise MachineVersionUnsupported.at(height, version, self._version_max)
         started = time.perf_counter()
         block = self._block(connection, loaded, height, time_ns)
         expired = expired_transactions(connection, block.now, FORGOTTEN_MAX)
         outcome = execute(block, transactions, expired)
         change = loaded.tree.apply(outcome.writes.items())
-        answer = pb.ExecuteBlockResponse(
-            results=[result.to_bytes() for result in outcome.results],
-            orders=outcome.orders,
-            app_hash=change.root,
+        answer = answer_of(block, outcome, loaded, change)
+        head = Head(
+            height, time_ns, change.root, loaded.head.genesis_digest, loaded.head.complete_from
         )
-        if transactions:
-            proof = loaded.tree.prove(ORDERS_KEY, outcome.writes[ORDERS_KEY], change)
-            answer.orders_proof.CopyFrom(proof)
-        due = next_timer(block)
-        if due is not None:
-            answer.next_timer.CopyFrom(timestamp_of(due * NANOS))
-        head = Head(height, time_ns, change.root, loaded.head.genesis_digest)
-        kept = KeptBlock(height, digest, exact_bytes(answer))
-        self._executed = Executed(kept, head, outcome, change)
+        kept = KeptBlock(height, digest, answer)
+        self._executed = Executed(kept, head, outcome, change, block.rules)
         metrics.BLOCK_SECONDS.labels("execute").observe(time.perf_counter() - started)
         return kept.answer
 
     def _again(
-        self, connection: sqlite3.Connection, loaded: _Loaded, height: int, digest: bytes
+        self, connection: sqlite3.Connection, loaded: Loaded, height: int, digest: bytes
     ) -> bytes | None:
         """Return the answer that was given for this very block, or None if it is to be executed."""
         if height == loaded.head.height + 1:
@@ -278,7 +285,7 @@ class Chain:
         save_block(connection, executed.kept)
         save_head(connection, executed.head)
         loaded.tree.adopt(executed.change)
-        loaded.head, self._executed = executed.head, None
+        loaded.head, loaded.rules, self._executed = executed.head, executed.rules, None
         metrics.count_block(height, [result.reason for result in executed.outcome.results])
         metrics.BLOCK_SECONDS.labels("commit").observe(time.perf_counter() - started)
 

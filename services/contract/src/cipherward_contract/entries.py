@@ -11,7 +11,8 @@
 | timer/DUE (8 bytes) INSTANCE | {transition} |
 | digest/DIGEST | the id of the instance that released this ciphertext, raw |
 | orders | the last block's orders: cipherward_chain.orders |
-| member/ID, issuer/PUBLIC_KEY, template/NAME/VERSION, parameters | see genesis_state |
+| member/ID, issuer/PUBLIC_KEY, registry, gone/... | see registry |
+| template/NAME/VERSION, parameters | see genesis_state |
 """
 
 from __future__ import annotations
@@ -24,13 +25,35 @@ from functools import lru_cache
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_chain.canonical import Value, decode, decode_map, encode
 from cipherward_chain.fields import Fields
+from cipherward_contract.shapes import Shape
 
-TRANSACTION, KEY, RECORD, INSTANCE = b"tx/", b"key/", b"record/", b"instance/"
+TRANSACTION, TRANSACTION_END, KEY, RECORD = b"tx/", b"tx0", b"key/", b"record/"
+INSTANCE, INSTANCE_END = b"instance/", b"instance0"
 TIMER, TIMER_END, DIGEST = b"timer/", b"timer0", b"digest/"
-MEMBER, MEMBER_END, ISSUER, PARAMETERS = b"member/", b"member0", b"issuer/", b"parameters"
+ISSUER, PARAMETERS = b"issuer/", b"parameters"
 
 # Entries are decoded once as long as they are in use; a few MB.
 DECODED_MAX = 4096
+
+
+_REGISTRATION = Shape("pseudonym", "scope", "issuer", "schema", "role", "epoch", "height")
+_RECORD = Shape("anchor", "owner", "slot_digest", "height")
+_INSTANCE = Shape(
+    *("template", "version", "terms", "creator", "created"),
+    *("state", "timer", "step", "variables", "uses", "changed"),
+)
+
+
+@lru_cache(DECODED_MAX)
+def transaction_entry(expires: int) -> bytes:
+    """Return the value under a transaction's id; many of a block expire at the same time."""
+    return encode({"expires": expires})
+
+
+@lru_cache(DECODED_MAX)
+def expiry_of(entry: bytes) -> int:
+    """Return when, in Unix seconds, the transaction of an entry expires."""
+    return Fields(decode(entry)).integer("expires")
 
 
 def pseudonym_key(scope: str, pseudonym: bytes) -> bytes:
@@ -67,16 +90,14 @@ class Registration:
 
     def to_bytes(self) -> bytes:
         """Return the canonical value."""
-        return encode(
-            {
-                "pseudonym": self.pseudonym,
-                "scope": self.scope,
-                "issuer": self.issuer,
-                "schema": self.schema,
-                "role": self.role,
-                "epoch": self.epoch,
-                "height": self.height,
-            }
+        return _REGISTRATION.encode(
+            self.pseudonym,
+            self.scope,
+            self.issuer,
+            self.schema,
+            self.role,
+            self.epoch,
+            self.height,
         )
 
     @staticmethod
@@ -106,14 +127,7 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """Return the canonical value."""
-        return encode(
-            {
-                "anchor": self.anchor,
-                "owner": self.owner,
-                "slot_digest": self.slot_digest,
-                "height": self.height,
-            }
-        )
+        return _RECORD.encode(self.anchor, self.owner, self.slot_digest, self.height)
 
     @staticmethod
     @lru_cache(DECODED_MAX)
@@ -129,7 +143,7 @@ class Record:
 
     def parsed(self) -> pb.RecordAnchor:
         """Return the anchor as a message; read-only by agreement."""
-        return _anchor(self.anchor)
+        return anchor_of(self.anchor)
 
     def described(self) -> dict[str, Value]:
         """Return what a template's expressions may name of a record."""
@@ -145,7 +159,8 @@ class Record:
 
 
 @lru_cache(DECODED_MAX)
-def _anchor(raw: bytes) -> pb.RecordAnchor:
+def anchor_of(raw: bytes) -> pb.RecordAnchor:
+    """Return an anchor whose form was checked, as a message; read-only by agreement."""
     return pb.RecordAnchor.FromString(raw)
 
 
@@ -196,20 +211,19 @@ class Instance:
 
     def to_bytes(self) -> bytes:
         """Return the canonical value."""
-        return encode(
-            {
-                "template": self.origin.template,
-                "version": self.origin.version,
-                "terms": self.origin.document,
-                "creator": self.origin.creator,
-                "created": self.origin.height,
-                "state": self.position.state,
-                "timer": self.position.timer,
-                "step": self.position.step or (),
-                "variables": self.variables,
-                "uses": self.uses,
-                "changed": self.changed,
-            }
+        origin, position = self.origin, self.position
+        return _INSTANCE.encode(
+            origin.template,
+            origin.version,
+            origin.document,
+            origin.creator,
+            origin.height,
+            position.state,
+            position.timer,
+            position.step or (),
+            self.variables,
+            self.uses,
+            self.changed,
         )
 
     @staticmethod

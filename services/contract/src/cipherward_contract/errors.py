@@ -55,6 +55,19 @@ class BlockTooLarge(ServiceError):
     reason = "BLOCK_TOO_LARGE"
 
 
+class MachineVersionUnsupported(ServiceError):
+    """The members have voted a machine version that this process does not execute."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "MACHINE_VERSION_UNSUPPORTED"
+
+    @classmethod
+    def at(cls, height: int, version: int, newest: int) -> MachineVersionUnsupported:
+        """Return the refusal of the block at `height`, which `version` executes."""
+        text = f"block {height} is executed by machine version {version}, this process has {newest}"
+        return cls(text, height=height, version=version, newest=newest)
+
+
 class NotExecuted(ServiceError):
     """The block after the committed one has not been executed."""
 
@@ -67,6 +80,34 @@ class BlockNotKept(ServiceError):
 
     code = grpc.StatusCode.NOT_FOUND
     reason = "BLOCK_NOT_KEPT"
+
+
+class SnapshotUnknown(ServiceError):
+    """There is no such snapshot (any more), or no such chunk of it."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "SNAPSHOT_UNKNOWN"
+
+
+class StateNotEmpty(ServiceError):
+    """The chain has begun here: a snapshot would replace a state that blocks have made."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "STATE_NOT_EMPTY"
+
+
+class SnapshotRefused(ServiceError):
+    """A snapshot or a chunk is not what was offered or certified; nothing of it is kept."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "SNAPSHOT_REFUSED"
+
+
+class NoSnapshotOffered(ServiceError):
+    """No snapshot is being restored."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "NO_SNAPSHOT_OFFERED"
 
 
 class InstanceUnknown(ServiceError):

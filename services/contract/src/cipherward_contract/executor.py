@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cipherward.chain.v1 import transaction_pb2 as pb
-from cipherward_chain.canonical import NotCanonical, decode_map, encode
+from cipherward_chain.canonical import NotCanonical, decode_map
 from cipherward_chain.orders import ORDERS_KEY, OrdersEntry
 from cipherward_chain.results import TransactionResult
 from cipherward_chain.transactions import (
@@ -25,7 +25,7 @@ from cipherward_contract.actors import Actor, actor_of
 from cipherward_contract.acts import perform
 from cipherward_contract.blocks import Block
 from cipherward_contract.catalogue import asks_for_access
-from cipherward_contract.entries import TIMER, TIMER_END, TRANSACTION
+from cipherward_contract.entries import TIMER, TIMER_END, TRANSACTION, transaction_entry
 from cipherward_contract.index_rows import AccessAsked, Asker, IndexRow
 from cipherward_contract.machine import open_case
 from cipherward_contract.refusals import Reason, Refused
@@ -82,7 +82,7 @@ def _apply(block: Block, raw: bytes) -> TransactionResult:
         return _refused(Refused(Reason.TRANSACTION_MALFORMED, str(error)))
     except Refused as error:
         return _refused(error)
-    block.state.put(TRANSACTION + transaction.id, encode({"expires": transaction.expires_at}))
+    block.state.put(TRANSACTION + transaction.id, transaction_entry(transaction.expires_at))
     block.transaction_id = transaction.id
     actor: Actor | None = None
     first = len(block.orders)

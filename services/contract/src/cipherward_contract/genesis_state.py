@@ -7,11 +7,16 @@ from dataclasses import asdict
 from cipherward_chain.canonical import encode
 from cipherward_chain.genesis import Genesis
 from cipherward_contract.catalogue import compile_template
-from cipherward_contract.entries import ISSUER, MEMBER, PARAMETERS, template_key
+from cipherward_contract.entries import ISSUER, PARAMETERS, template_key
+from cipherward_contract.machine_versions import VERSIONS
+from cipherward_contract.registry import (
+    MEMBER,
+    REGISTRY,
+    Registered,
+    issuer_entry,
+    registry_entry,
+)
 from cipherward_contract.templates.document import TemplateMalformed
-
-# What this release can execute. A release carries versions N and N+1 once there is an N+1.
-MACHINE_VERSIONS = frozenset({1})
 
 
 class GenesisUnusable(ValueError):
@@ -24,22 +29,17 @@ def initial_pairs(genesis: Genesis) -> dict[bytes, bytes]:
     Raises:
         GenesisUnusable: a template may not be deployed, or this release lacks the machine version.
     """
-    if genesis.machine_version not in MACHINE_VERSIONS:
+    if genesis.machine_version not in VERSIONS:
         raise GenesisUnusable(f"this release has no machine version {genesis.machine_version}")
     pairs: dict[bytes, bytes] = {}
+    powers = {validator.public_key: validator.power for validator in genesis.validators.validators}
     for member in genesis.members.values():
-        pairs[MEMBER + member.id.encode()] = encode(
-            {
-                "name": member.name,
-                "index": member.index,
-                "public_key": member.public_key,
-                "custodian_public_key": member.custodian_public_key,
-            }
-        )
+        issuers = tuple(one.public_key for one in genesis.issuers if one.member == member.id)
+        registered = Registered(member, issuers, powers.get(member.consensus_public_key, 0))
+        pairs[MEMBER + member.id.encode()] = registered.to_bytes()
+    pairs[REGISTRY] = registry_entry(len(genesis.members))
     for issuer in genesis.issuers:
-        pairs[ISSUER + issuer.public_key] = encode(
-            {"member": issuer.member, "schemas": issuer.schemas}
-        )
+        pairs[ISSUER + issuer.public_key] = issuer_entry(issuer.member, issuer.schemas)
     for found in genesis.templates:
         try:
             template = compile_template(found.document).template
@@ -53,7 +53,9 @@ def initial_pairs(genesis: Genesis) -> dict[bytes, bytes]:
             **asdict(genesis.parameters),
             "chain_id": genesis.chain_id,
             "genesis_ns": genesis.time_ns,
+            "engine": genesis.engine,
             "machine_version": genesis.machine_version,
+            "upgrade": [],
         }
     )
     return pairs

@@ -3,6 +3,8 @@
 An instruction is total and bounded: its arguments are exactly those listed here, each taken from
 the instance, its record or the block by an expression of the template. Who carries it out is read
 from the order itself: one custodian, all members of a study, or the members of a release's set.
+What changes the registry or the parameters contract carries out itself, in the block: its order
+names nobody, is reported by nobody, and tells every service what has changed.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ class InstructionKind:
     """One entry of the closed list.
 
     arguments: the order's arguments, exactly.
-    executors: the argument that names who carries it out.
+    executors: the argument that names who carries it out; "" for what is done in the block.
     is_step: the state that is entered waits for the executors' reports.
     """
 
@@ -40,6 +42,8 @@ _START = (
 # record.
 DISCLOSE = "disclose"
 RELEASE_KEY = "release_key"
+ADMIT_MEMBER, REMOVE_MEMBER = "admit_member", "remove_member"
+SEAT_VALIDATOR, SET_MACHINE_VERSION = "seat_validator", "set_machine_version"
 
 INSTRUCTIONS: Mapping[str, InstructionKind] = {
     RELEASE_KEY: _kind(
@@ -62,12 +66,20 @@ INSTRUCTIONS: Mapping[str, InstructionKind] = {
         is_step=True,
     ),
     "retire_key": _kind("members", "study members"),
+    ADMIT_MEMBER: _kind(
+        "",
+        "member name index public_key custodian_public_key ca_certificate consensus_public_key"
+        " node_id issuer_public_key",
+    ),
+    SEAT_VALIDATOR: _kind("", "member"),
+    REMOVE_MEMBER: _kind("", "member"),
+    SET_MACHINE_VERSION: _kind("", "version height"),
 }
 
 
 def executors_of(kind: InstructionKind, arguments: Mapping[str, Value]) -> tuple[str, ...]:
     """Return the members that an order names, sorted."""
-    named = arguments.get(kind.executors)
+    named = arguments.get(kind.executors, ())
     if isinstance(named, str):
         return (named,)
     return tuple(sorted(member_list(named)))

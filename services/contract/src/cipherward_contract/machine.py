@@ -15,9 +15,10 @@ from cipherward_chain.domains import ceremony_seed
 from cipherward_contract.actors import Actor
 from cipherward_contract.blocks import Block
 from cipherward_contract.catalogue import Compiled
-from cipherward_contract.entries import DIGEST, Instance, Position, Record, timer_key
+from cipherward_contract.entries import DIGEST, Instance, Position, Record, order_key, timer_key
 from cipherward_contract.index_rows import AccessAsked, Asker
 from cipherward_contract.instructions import DISCLOSE, INSTRUCTIONS, RELEASE_KEY
+from cipherward_contract.own_instructions import carry_out
 from cipherward_contract.parties import Scene, parties_of
 from cipherward_contract.policies import Request
 from cipherward_contract.refusals import Reason, Refused
@@ -137,6 +138,8 @@ def take(block: Block, case: Case, transition: Transition, keep: Values | None =
         block.state.put(DIGEST + digest, before.id)
     step = _order_all(block, case, transition, environment)
     moved = transition.target != before.position.state
+    if moved and before.position.step is not None and block.machine.forgets_finished_orders:
+        block.state.delete(order_key(*before.position.step))  # nobody waits for its reports now
     timer = _arm(block, case, transition, environment) if moved else before.position.timer
     after = replace(
         before,
@@ -190,6 +193,7 @@ def _environment(
         "actor": {"key": case.actor.key, "member": case.actor.member},
         "instance": {"id": instance.id},
         "block": {"time": block.now, "seed": seed},
+        "registry": {"next_index": block.rules.next_index},
     }
     if record is not None:
         found["record"] = record.described()
@@ -225,8 +229,14 @@ def _order_all(
         arguments = {key: _evaluate(value, environment) for key, value in expressions.items()}
         if name == RELEASE_KEY and not arguments["reader"]:
             raise Refused(Reason.KEY_REQUIRED, "a reader needs a registered key to fetch with")
+        if name == RELEASE_KEY and arguments["custodian"] not in block.rules.registry:
+            raise Refused(
+                Reason.MEMBER_NOT_IN_REGISTRY, "the record's custodian is no member any more"
+            )
         if name == DISCLOSE:
             block.rows.append(_access(block, case, arguments, released))
+            continue
+        if not carry_out(block, name, arguments):
             continue
         place = block.order(instance.id, template.name, name, arguments)
         released = place if name == RELEASE_KEY else released

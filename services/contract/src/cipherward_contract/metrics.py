@@ -17,6 +17,13 @@ BLOCK_SECONDS = Histogram(
     ["step"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
+# From a few thousand pairs (20 ms) to some millions.
+SNAPSHOT_SECONDS = Histogram(
+    "cipherward_contract_snapshot_seconds",
+    "Time of writing a snapshot of the state, beside the blocks.",
+    buckets=(0.05, 0.25, 1, 5, 15, 60, 300),
+)
+SNAPSHOT_HEIGHT = Gauge("cipherward_contract_snapshot_height", "Height of the newest snapshot.")
 TRANSACTIONS = Counter(
     "cipherward_contract_transactions",
     "Transactions executed, by the reason that they were refused for (empty: applied).",

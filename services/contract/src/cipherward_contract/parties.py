@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from cipherward_chain.canonical import Value
@@ -46,8 +46,29 @@ def _staff_of(party: Party, actor: Actor, scene: Scene) -> bool:
     return (not member or actor.member == member) and (not key or actor.key == key)
 
 
+def _any_member(_: Party, actor: Actor, __: Scene) -> bool:
+    return actor.kind == "member"  # whoever acts as a member is in the registry
+
+
+def _other_member(party: Party, actor: Actor, scene: Scene) -> bool:
+    return actor.kind == "member" and actor.member != scene.terms[party.terms["member"]]
+
+
+def _the_member(party: Party, actor: Actor, scene: Scene) -> bool:
+    return actor.kind == "member" and actor.member == scene.terms[party.terms["member"]]
+
+
 def _member_of(party: Party, actor: Actor, scene: Scene) -> bool:
     return actor.kind == "member" and actor.member in named_members(party, scene.terms)
+
+
+def voters_of(party: Party, terms: Values, registry: Iterable[str]) -> list[str]:
+    """Return the members that a party lists: those that the terms name, or the registry's now."""
+    if party.kind == "any_member":
+        return list(registry)
+    if party.kind == "other_member":
+        return [member for member in registry if member != terms[party.terms["member"]]]
+    return named_members(party, terms)
 
 
 def named_members(party: Party, terms: Values) -> list[str]:
@@ -61,4 +82,7 @@ _KINDS: Mapping[str, Callable[[Party, Actor, Scene], bool]] = {
     "creator": _creator,
     "staff_of": _staff_of,
     "member_of": _member_of,
+    "any_member": _any_member,
+    "other_member": _other_member,
+    "the_member": _the_member,
 }

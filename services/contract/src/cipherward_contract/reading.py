@@ -6,7 +6,7 @@ The functions run in a thread of their own with a read connection, beside the ex
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,6 +25,7 @@ from cipherward_contract.errors import (
 )
 from cipherward_contract.machine import check_arguments, judge, open_case, take
 from cipherward_contract.refusals import Reason, Refused
+from cipherward_contract.registry import Registered
 from cipherward_contract.rights import (
     may_read_record,
     readable_case,
@@ -58,6 +59,14 @@ class Page:
 
     after: int
     limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosures:
+    """Who asked for a record, of the blocks from `complete_from` on."""
+
+    rows: Sequence[DisclosureRow]
+    complete_from: int
 
 
 class Reading:
@@ -103,15 +112,26 @@ class Reading:
 
         return await self._database.read(work)
 
-    async def disclosures(self, reader: Reader, page: Page) -> Sequence[DisclosureRow]:
+    async def disclosures(self, reader: Reader, page: Page) -> Disclosures:
         """Return who asked for a record, or raise `ReadRejected`."""
 
-        def work(connection: sqlite3.Connection) -> Sequence[DisclosureRow]:
+        def work(connection: sqlite3.Connection) -> Disclosures:
             block, actor = self._opened(connection, reader)
             record = _or_none(lambda: block.record(reader.object))
             if record is None or not may_read_record(record, actor):
                 raise ReadRejected
-            return list_disclosures(connection, reader.object, page.after, page.limit)
+            rows = list_disclosures(connection, reader.object, page.after, page.limit)
+            head = load_head(connection)
+            return Disclosures(rows, head.complete_from if head else 1)
+
+        return await self._database.read(work)
+
+    async def registry(self) -> tuple[int, Mapping[str, Registered]]:
+        """Return the committed height and its registry, or raise `ChainNotInitialised`."""
+
+        def work(connection: sqlite3.Connection) -> tuple[int, Mapping[str, Registered]]:
+            block = self._block(connection)
+            return block.height - 1, block.rules.registry
 
         return await self._database.read(work)
 

@@ -23,7 +23,7 @@ def reading_actor(block: Block, reader: Reader) -> Actor:
             return member_actor(block, reader.member, reader.public_key)
         if reader.kind == "pseudonym":
             actor = registered_actor(block, reader.public_key)
-            if not actor.epoch_over:
+            if not actor.lapsed:
                 return actor
     except Refused:
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from cipherward.chain.v1 import transaction_pb2 as pb
@@ -21,16 +22,17 @@ from cipherward_contract.machine import (
     succeed,
     take,
 )
-from cipherward_contract.parties import named_members
+from cipherward_contract.parties import voters_of
 from cipherward_contract.refusals import Reason, Refused
 from cipherward_contract.tally import (
     DEADLINE_PASSED,
     kept_variables,
     quorum_of,
+    registry_quorum,
     tally_reports,
     tally_votes,
 )
-from cipherward_contract.templates.document import Transition
+from cipherward_contract.templates.document import QUORUM_REGISTRY, Step, Transition
 
 # Timers that fire in one block, the rest in the next: bounds what comes before the first
 # transaction.
@@ -58,13 +60,12 @@ def vote(
     if instance.position.state not in transition.sources:
         raise Refused(Reason.STATE_FORBIDS, f"the contract is {instance.position.state}")
     policies = judge(block, case, name, {"approve": "yes" if approve else "no"})
-    voters = _voters(case, transition)  # the actor is one: its parties are lists of members
+    voters = _voters(block, case, transition)  # the actor is one: its parties are lists of members
     before = instance.variables.get(VOTES)
     votes: dict[str, Value] = {**(before if isinstance(before, dict) else {})}
     votes[actor.member] = approve
-    verdict = tally_votes(
-        votes, len(voters), quorum_of(transition.step, len(voters), instance.origin.terms)
-    )
+    counted = {member: yes for member, yes in votes.items() if member in voters}
+    verdict = tally_votes(counted, len(voters), _vote_quorum(block, case, transition.step, voters))
     kept: dict[str, Value] = {VOTES: votes}
     if verdict.decided == "succeeded":
         take(block, case, transition, kept)
@@ -75,10 +76,17 @@ def vote(
     return policies
 
 
-def _voters(case: Case, transition: Transition) -> list[str]:
+def _voters(block: Block, case: Case, transition: Transition) -> frozenset[str]:
+    """Return who may vote now: a member that was removed counts no more."""
     parties = (case.template.parties[name] for name in transition.by)
-    terms = case.instance.origin.terms
-    return sorted({member for party in parties for member in named_members(party, terms)})
+    terms, registry = case.instance.origin.terms, block.rules.registry
+    return frozenset(member for party in parties for member in voters_of(party, terms, registry))
+
+
+def _vote_quorum(block: Block, case: Case, step: Step, voters: Collection[str]) -> int:
+    if step.quorum == QUORUM_REGISTRY:
+        return registry_quorum(len(block.rules.registry), len(voters))
+    return quorum_of(step, len(voters), case.instance.origin.terms)
 
 
 def report(block: Block, actor: Actor, wanted: pb.Report) -> None:
@@ -98,7 +106,20 @@ def report(block: Block, actor: Actor, wanted: pb.Report) -> None:
         _advance(block, place, entry)
     elif entry.instruction == RELEASE_KEY:
         block.rows.append(AccessReported(place, done, block.transaction_id))
-    block.state.put(order_key(*place), entry.to_bytes())
+    if block.machine.forgets_finished_orders and _is_finished(block, place, entry):
+        block.state.delete(order_key(*place))
+    else:
+        block.state.put(order_key(*place), entry.to_bytes())
+
+
+def _is_finished(block: Block, place: tuple[int, int], entry: OrderEntry) -> bool:
+    """Say whether nobody's report of an order counts any more."""
+    reported = {report.member for report in entry.reports}
+    if all(one in reported for one in entry.members if one in block.rules.registry):
+        return True
+    if not INSTRUCTIONS[entry.instruction].is_step:
+        return False
+    return block.instance(entry.instance).position.step != place
 
 
 def _advance(block: Block, place: tuple[int, int], entry: OrderEntry) -> None:

@@ -13,9 +13,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cipherward_chain.canonical import decode
-from cipherward_chain.fields import Fields
-from cipherward_contract.entries import TRANSACTION
+from cipherward_contract.entries import TRANSACTION, expiry_of
 
 SCHEMA = (
     """
@@ -61,7 +59,19 @@ SCHEMA = (
     CREATE INDEX disclosure_by_record ON disclosure (record, sequence);
     CREATE INDEX disclosure_by_order ON disclosure (order_height, order_index);
     """,
+    """
+    -- the first block of which this store's index has everything: later than 1 after a snapshot
+    ALTER TABLE committed ADD COLUMN complete_from INTEGER NOT NULL DEFAULT 1;
+    """,
 )
+
+# Pages of the state that the executing thread keeps in memory: the inner pages of a million keys
+# and the pages of a block's writes; the rest is in the operating system's cache.
+CACHE_KIBIBYTES = 32 * 1024
+# What the write-ahead log is cut back to after it has grown beside a snapshot.
+JOURNAL_BYTES = 64 * 1024 * 1024
+
+TABLES = ("committed", "state", "transaction_expiry", "block", "instance_index", "disclosure")
 
 # Twice what GetExecuted promises (64): a ledger that lags asks for at most one block.
 BLOCKS_KEPT = 128
@@ -69,12 +79,16 @@ BLOCKS_KEPT = 128
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The committed block; height 0 is the genesis."""
+    """The committed block; height 0 is the genesis.
+
+    complete_from: the first block of which the local index has everything.
+    """
 
     height: int
     time_ns: int
     app_hash: bytes
     genesis_digest: bytes
+    complete_from: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +121,7 @@ class StoredState:
 def load_head(connection: sqlite3.Connection) -> Head | None:
     """Return the committed block, or None before InitChain."""
     row = connection.execute(
-        "SELECT height, time_ns, app_hash, genesis_digest FROM committed"
+        "SELECT height, time_ns, app_hash, genesis_digest, complete_from FROM committed"
     ).fetchone()
     return None if row is None else Head(*row)
 
@@ -139,9 +153,15 @@ def expired_transactions(connection: sqlite3.Connection, now: int, limit: int) -
 def save_head(connection: sqlite3.Connection, head: Head) -> None:
     """Write which block is committed."""
     connection.execute(
-        "INSERT OR REPLACE INTO committed VALUES (1, ?, ?, ?, ?)",
-        (head.height, head.time_ns, head.app_hash, head.genesis_digest),
+        "INSERT OR REPLACE INTO committed VALUES (1, ?, ?, ?, ?, ?)",
+        (head.height, head.time_ns, head.app_hash, head.genesis_digest, head.complete_from),
     )
+
+
+def clear_state(connection: sqlite3.Connection) -> None:
+    """Drop everything: the store is as before InitChain."""
+    for table in TABLES:
+        connection.execute(f"DELETE FROM {table}")  # names of ours
 
 
 def save_writes(connection: sqlite3.Connection, writes: Mapping[bytes, bytes | None]) -> None:
@@ -172,11 +192,6 @@ def _forget_expiries(connection: sqlite3.Connection, deleted: list[bytes]) -> No
         if value is not None:
             gone.append((expiry_of(value), key.removeprefix(TRANSACTION)))
     connection.executemany("DELETE FROM transaction_expiry WHERE expires = ? AND id = ?", gone)
-
-
-def expiry_of(value: bytes) -> int:
-    """Return when, in Unix seconds, the transaction of an entry expires."""
-    return Fields(decode(value)).integer("expires")
 
 
 def save_block(connection: sqlite3.Connection, block: KeptBlock) -> None:

@@ -29,12 +29,26 @@ class Verdict:
 OPEN = Verdict("open")
 
 
+# In an alliance of two a removal would be one member's own decision, so it takes two.
+REMOVERS_MIN = 2
+
+
 def quorum_of(step: Step, named: int, terms: Values) -> int:
     """Return how many of the `named` members it takes."""
     if step.quorum == "all":
         return named
     value = terms[step.quorum.removeprefix("terms.")]
     return value if isinstance(value, int) else named
+
+
+def registry_quorum(members: int, voters: int) -> int:
+    """Return how many votes decide for the whole registry, at the time of counting.
+
+    More than two thirds of its `members`; all `voters` where one member has no vote and that would
+    be more than all, but then at least two.
+    """
+    wanted = members * 2 // 3 + 1
+    return wanted if voters == members else max(min(wanted, voters), REMOVERS_MIN)
 
 
 def tally_reports(step: Step, reports: Sequence[Reported], named: int, quorum: int) -> Verdict:

@@ -31,9 +31,10 @@ from cipherward_chain.signatures import SigningKey
 from cipherward_chain.state_proof import verify_state_proof
 from cipherward_chain.testing import TestKeys, make_genesis, seed_of
 from cipherward_chain.transactions import build_transaction
-from cipherward_chain.wire import NANOS, exact_bytes
+from cipherward_chain.wire import NANOS, exact_bytes, length_prefixed
 from cipherward_contract.chain import Chain
 from cipherward_contract.credentials import ATTRIBUTE_TAG, HEADER_TAG
+from cipherward_contract.machine_versions import NEWEST_VERSION
 from cipherward_contract.store import SCHEMA
 from cipherward_contract.templates.shipped import load_shipped
 from cipherward_kit.database import Database
@@ -44,7 +45,7 @@ EXPIRES_SECONDS = 300
 
 def packed(*fields: bytes) -> bytes:
     """Return length-prefixed fields, as credentials write them."""
-    return b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+    return b"".join(map(length_prefixed, fields))
 
 
 def issuer_key(member: str) -> bytes:
@@ -61,17 +62,20 @@ def shipped_documents() -> list[TemplateDocument]:
 
 
 def contract_genesis(
-    *, members: int = 4, templates: Sequence[TemplateDocument] = ()
+    *, members: int = 4, templates: Sequence[TemplateDocument] = (), engine: str = "solo"
 ) -> tuple[Genesis, TestKeys]:
     """Return a genesis with the shipped templates, those given, and an issuer a member."""
-    return _genesis(members, tuple(templates))
+    return _genesis(members, tuple(templates), engine)
 
 
 @lru_cache(maxsize=8)  # its keys and certificates take 50 ms, and most tests have the same
-def _genesis(members: int, templates: tuple[TemplateDocument, ...]) -> tuple[Genesis, TestKeys]:
+def _genesis(
+    members: int, templates: tuple[TemplateDocument, ...], engine: str
+) -> tuple[Genesis, TestKeys]:
     names = [f"hospital-{chr(ord('a') + index)}" for index in range(members)]
     issuers = [Issuer(name, issuer_key(name), ("patient", "staff")) for name in names]
-    return make_genesis(members, templates=[*shipped_documents(), *templates], issuers=issuers)
+    documents = [*shipped_documents(), *templates]
+    return make_genesis(members, templates=documents, issuers=issuers, engine=engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +166,14 @@ class Decided:
 class Story:
     """A chain's state, driven block by block; `now` is the next block's time in Unix seconds."""
 
-    def __init__(self, chain: Chain, genesis: Genesis, keys: TestKeys) -> None:
+    def __init__(self, chain: Chain, database: Database, genesis: Genesis, keys: TestKeys) -> None:
         self.chain = chain
+        self.database = database  # the chain's own
         self.genesis = genesis
         self.keys = keys
         self.now = genesis.time_ns // NANOS + 1
         self.height = 0
-        self.last: Decided | None = None
+        self.blocks: list[tuple[int, tuple[bytes, ...], bytes]] = []  # time, transactions, answer
         self._serial = 0
 
     def transaction(self, signer: Signer, *acts: pb.Act, expires_at: int | None = None) -> bytes:
@@ -191,16 +196,16 @@ class Story:
         self.height += 1
         answer = await self.chain.execute(self.height, self.now * NANOS, transactions)
         await self.chain.commit(self.height)
+        self.blocks.append((self.now * NANOS, transactions, answer))
         self.now += 1
         message = contract_pb.ExecuteBlockResponse.FromString(answer)
-        self.last = Decided(
+        return Decided(
             self.height,
             tuple(TransactionResult.from_bytes(raw) for raw in message.results),
             tuple(Order.from_bytes(raw) for raw in message.orders),
             message.app_hash,
             answer,
         )
-        return self.last
 
     async def act(self, signer: Signer, *acts: pb.Act) -> TransactionResult:
         """Commit a block of one transaction and return its result."""
@@ -245,15 +250,11 @@ class Story:
         owner = await self.register(Presented(scope, author, epoch=epoch, name=name), name)
         anchor = record_anchor(record, author=author, templates=templates)
         chain_id, seed = self.genesis.chain_id, seed_of(name)
-        act = anchor_record(anchor, hashlib.sha256(b"slot").digest())
+        slot = hashlib.sha256(b"slot").digest()
+        act = anchor_record(anchor, slot)
         if owned:
             signature = countersign(chain_id, exact_bytes(anchor), seed)
-            act = anchor_record(
-                anchor,
-                hashlib.sha256(b"slot").digest(),
-                SigningKey(seed).public_key,
-                signature,
-            )
+            act = anchor_record(anchor, slot, SigningKey(seed).public_key, signature)
         await self.applied(self.member(author), act)
         return owner
 
@@ -277,17 +278,22 @@ def record_anchor(
 
 @asynccontextmanager
 async def open_story(
-    folder: Path, genesis: Genesis, keys: TestKeys, *, begin: bool = True
+    folder: Path,
+    genesis: Genesis,
+    keys: TestKeys,
+    *,
+    begin: bool = True,
+    version_max: int = NEWEST_VERSION,
 ) -> AsyncGenerator[Story]:
     """Open the state in `folder` (made if missing), begun from the genesis unless told not to."""
     async with Database(folder / "state.db", SCHEMA) as database:
-        chain = Chain(database, genesis.digest)
+        chain = Chain(database, genesis.digest, version_max=version_max)
         await chain.load()
         if begin:
             await chain.init_chain(keys.document)
-        story = Story(chain, genesis, keys)
+        story = Story(chain, database, genesis, keys)
         committed = await chain.committed()
         if committed is not None:
-            story.height = committed[0].height
-            story.now = committed[0].time_ns // NANOS + 1
+            story.height = committed.head.height
+            story.now = committed.head.time_ns // NANOS + 1
         yield story

@@ -17,6 +17,9 @@ from collections.abc import Iterable, Iterator
 from cipherward_contract.instructions import INSTRUCTIONS, RELEASE_KEY
 from cipherward_contract.templates.document import (
     INSTANTIATE,
+    QUORUM_REGISTRY,
+    REGISTRY_KINDS,
+    VOTING_KINDS,
     Template,
     TemplateMalformed,
     Transition,
@@ -87,7 +90,7 @@ def _edges(template: Template) -> Iterator[str]:
             other = template.transitions.get(step.otherwise, _NO_TRANSITION)
             if other.kind != "automatic" or not set(transition.sources) <= set(other.sources):
                 yield f"{name}: {step.otherwise} is no automatic transition from the same states"
-            if step.quorum != "all" and step.quorum.removeprefix("terms.") not in template.terms:
+            if not _is_quorum(template, transition, step.quorum):
                 yield f"{name}: no quorum {step.quorum}"
             if "agreed_digest" in step.keep.values() and not step.agree:
                 yield f"{name}: nobody has to agree on what it keeps"
@@ -104,7 +107,15 @@ def _edges(template: Template) -> Iterator[str]:
 
 def _members_only(template: Template, transition: Transition) -> bool:
     parties = (template.parties.get(name) for name in transition.by)
-    return all(party is not None and party.kind == "member_of" for party in parties)
+    return all(party is not None and party.kind in VOTING_KINDS for party in parties)
+
+
+def _is_quorum(template: Template, transition: Transition, quorum: str) -> bool:
+    """Say whether a step can be decided so: the registry's quorum is for the registry's votes."""
+    kinds = {template.parties[name].kind for name in transition.by if name in template.parties}
+    if quorum == QUORUM_REGISTRY:
+        return bool(kinds) and kinds <= REGISTRY_KINDS
+    return quorum == "all" or quorum.removeprefix("terms.") in template.terms
 
 
 def _leaves(transition: Transition, kind: str, state: str) -> bool:

@@ -23,7 +23,16 @@ PARTY_KINDS: Mapping[str, tuple[str, ...]] = {
     "creator": (),
     "staff_of": ("member", "key"),
     "member_of": ("members",),
+    "any_member": (),
+    "other_member": ("member",),
+    "the_member": ("member",),
 }
+# The kinds that are lists of members, who can vote; the last two are the registry's members at the
+# time of the vote.
+VOTING_KINDS = frozenset({"member_of", "any_member", "other_member"})
+REGISTRY_KINDS = VOTING_KINDS - {"member_of"}
+# More than two thirds of the registry at the time of counting.
+QUORUM_REGISTRY = "two_thirds_of_registry"
 # What reports leave behind: every member's digest, the digest agreed on, or the first who agreed.
 KEPT_FORMS = frozenset({"digests", "agreed_digest", "agreed_set"})
 
@@ -44,7 +53,7 @@ class Party:
 class Step:
     """How votes or reports decide.
 
-    quorum: "all" named members, or the term that says how many.
+    quorum: "all" named members, QUORUM_REGISTRY, or the term that says how many.
     agree: reports count together only when their digests are equal.
     failures_end: one report FAILED ends the step; else it ends when the quorum is out of reach.
     otherwise: the automatic transition taken when the step cannot succeed.

@@ -2,7 +2,8 @@
 
 A path is `root.name`. The roots: `terms`, `arguments`, `variables` of the instance; `record` (`id`,
 `owner`, `author`, `custodian`, `anchor_digest`, `slot_digest`); `actor` (`key`, `member`);
-`instance` (`id`); `block` (`time` in Unix seconds, `seed`). A literal is `{value: x}`; `{least:
+`instance` (`id`); `block` (`time` in Unix seconds, `seed`); `registry` (`next_index`, the number
+that the next member gets). A literal is `{value: x}`; `{least:
 [..]}` and `{total: [..]}` take integers. There is nothing else: no loop, no condition, no text from
 outside.
 """
@@ -24,6 +25,7 @@ FIXED_NAMES: Mapping[str, frozenset[str]] = {
     "actor": frozenset({"key", "member"}),
     "instance": frozenset({"id"}),
     "block": frozenset({"time", "seed"}),
+    "registry": frozenset({"next_index"}),
 }
 TEMPLATE_ROOTS = frozenset({"terms", "arguments", "variables"})
 

@@ -11,7 +11,7 @@ from cipherward_contract.templates.checks import check_template
 from cipherward_contract.templates.document import Template
 from cipherward_contract.templates.parsing import parse_template
 
-SHIPPED = ("consent", "study")
+SHIPPED = ("consent", "machine-upgrade", "membership", "removal", "study")
 
 
 def document_of(source: str) -> bytes:

@@ -11,7 +11,14 @@
 | quorum | of | n - floor((n-1)/3) for the n members of the term `of`: 2f+1 when n = 3f+1 |
 | count | of, least | an integer from the value of the term `least` to the number of `of` |
 
-There is no free text: what is on the chain is from closed lists, random or a digest.
+| new_member | - | an id that no member has |
+| name | - | what people call an institution: at most 64 characters |
+| certificate | - | an authority's certificate, PEM |
+| public_key | may_be_empty | an Ed25519 key that may be registered |
+| sealing_key | - | an HPKE key of the suite |
+
+There is no free text about anybody: what is on the chain is from closed lists, random or a digest,
+and of an institution its name and its certificate.
 """
 
 from __future__ import annotations
@@ -23,6 +30,13 @@ from typing import TypeAlias
 
 from cipherward_chain.canonical import Value
 from cipherward_chain.fields import Fields
+from cipherward_contract.templates.registration import (
+    certificate_fault,
+    member_id_fault,
+    name_fault,
+    public_key_fault,
+    sealing_key_fault,
+)
 
 # Cedar's Long is a signed 64-bit integer; half of it leaves policies room to add two.
 INTEGER_MAX = 2**62
@@ -118,6 +132,11 @@ _PARAMETERS: Mapping[str, Callable[[str, Fields], FieldType]] = {
     "members": lambda kind, fields: FieldType(kind, numbers=(fields.integer("at_least"),)),
     "quorum": lambda kind, fields: FieldType(kind, names=(fields.text("of"),)),
     "count": lambda kind, fields: FieldType(kind, names=(fields.text("of"), fields.text("least"))),
+    "new_member": lambda kind, _: FieldType(kind),
+    "name": lambda kind, _: FieldType(kind),
+    "certificate": lambda kind, _: FieldType(kind),
+    "public_key": lambda kind, fields: FieldType(kind, (int(fields.flag("may_be_empty")),)),
+    "sealing_key": lambda kind, _: FieldType(kind),
 }
 
 
@@ -211,6 +230,15 @@ def _check_count(kind: FieldType, value: Value, values: Values, _: World) -> str
     return ""
 
 
+def _check_new_member(_: FieldType, value: Value, __: Values, world: World) -> str:
+    fault = member_id_fault(value)
+    return fault or ("a member has that id" if value in world.members else "")
+
+
+def _check_public_key(kind: FieldType, value: Value, _: Values, __: World) -> str:
+    return "" if value == b"" and kind.numbers[0] else public_key_fault(value)
+
+
 _CHECKS: Mapping[str, Callable[[FieldType, Value, Values, World], str]] = {
     "bytes": _check_bytes,
     "text": _check_text,
@@ -220,6 +248,11 @@ _CHECKS: Mapping[str, Callable[[FieldType, Value, Values, World], str]] = {
     "members": _check_members,
     "quorum": _check_quorum,
     "count": _check_count,
+    "new_member": _check_new_member,
+    "name": lambda _, value, __, ___: name_fault(value),
+    "certificate": lambda _, value, __, ___: certificate_fault(value),
+    "public_key": _check_public_key,
+    "sealing_key": lambda _, value, __, ___: sealing_key_fault(value),
 }
 
 

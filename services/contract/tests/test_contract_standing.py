@@ -1,0 +1,64 @@
+"""Whom the server trusts follows the registry of the committed state."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from cipherward_chain.testing import ca_certificate
+from cipherward_contract.snapshots import Snapshots
+from cipherward_contract.standing import MACHINE_VERSION, Standing, Trust
+from cipherward_contract.testing import MEMBERS, Story, contract_genesis, open_story
+from cipherward_contract.testing_registry import Newcomer, admitted, removed
+from cipherward_kit.readiness import Readiness
+from cipherward_kit.tls import TrustRegistry
+
+NEW = Newcomer("hospital-e")
+
+
+@pytest.fixture
+async def begun(tmp_path: Path) -> AsyncGenerator[tuple[Story, Snapshots]]:
+    genesis, keys = contract_genesis(engine="cometbft")
+    async with (
+        open_story(tmp_path, genesis, keys) as story,
+        Snapshots(tmp_path / "snapshots", tmp_path / "state.db", every=0) as snapshots,
+    ):
+        yield story, snapshots
+
+
+async def test_members_are_trusted_as_long_as_the_registry_names_them(
+    begun: tuple[Story, Snapshots],
+) -> None:
+    story, snapshots = begun
+    authorities = TrustRegistry({})
+    own = {MEMBERS[0]: ca_certificate(MEMBERS[0]).encode()}
+    standing = Standing(
+        story.chain,
+        Readiness(MACHINE_VERSION),
+        snapshots,
+        Trust(authorities, own),
+        version_max=1,
+    )
+    await standing.look()
+    assert authorities.members == set(MEMBERS)
+    await admitted(story, NEW, b"m" * 16)
+    await standing.look()
+    assert authorities.members == {*MEMBERS, NEW.id}
+    await removed(story, NEW.id, b"o" * 16, MEMBERS)
+    await removed(story, MEMBERS[3], b"p" * 16)
+    await standing.look()
+    assert authorities.members == set(MEMBERS[:3])
+
+
+async def test_a_newcomers_own_authority_counts_before_the_state_names_it(
+    begun: tuple[Story, Snapshots],
+) -> None:
+    story, snapshots = begun
+    authorities = TrustRegistry({})
+    own = {NEW.id: ca_certificate(NEW.id).encode()}
+    readiness = Readiness(MACHINE_VERSION)
+    standing = Standing(story.chain, readiness, snapshots, Trust(authorities, own), version_max=1)
+    await standing.look()
+    assert authorities.members == {*MEMBERS, NEW.id}
