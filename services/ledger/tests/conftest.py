@@ -111,6 +111,7 @@ class World:
     identity: VerifyingIdentity = field(default_factory=VerifyingIdentity)
     clock: Clock = field(default_factory=Clock)
     pending: Bounds = field(default_factory=lambda: Bounds(2_000, 8 * 1024 * 1024))
+    retain_blocks: int = 0
     contract_port: int = field(default_factory=free_port)
     identity_port: int = field(default_factory=free_port)
 
@@ -195,7 +196,7 @@ class World:
             self.signer,
         )
         around = Surroundings(Readiness(CONDITION), Drain(), self.clock)
-        limits = Limits(self.pending, 0.0, 200)
+        limits = Limits(self.pending, 0.0, 200, self.retain_blocks)
         async with AsyncExitStack() as stack:
             contract = self.channel(self.contract_port, "contract")
             identity = self.channel(self.identity_port, "identity")

@@ -24,7 +24,9 @@ from cipherward_chain.testing import seed_of
 from cipherward_chain.transactions import context_of, parse_transaction
 from cipherward_chain.wire import exact_bytes
 from cipherward_kit.testing import eventually
+from cipherward_ledger.checks import Rules
 from cipherward_ledger.presentations import PresentationVerifier
+from cipherward_ledger.verification import Verifier
 
 SCOPE = "record:" + "ab" * 16
 ISSUER = generate_issuer_key(seed_of("issuer"))
@@ -197,6 +199,41 @@ async def test_presentations_that_come_while_identity_works_go_in_one_batch(
         assert await asyncio.gather(first, *others) == [[True]] * 21
         running.cancel()
     assert world.identity.batches == [1, 20]
+
+
+@pytest.mark.slow
+async def test_a_presentation_is_verified_once_and_no_answer_of_an_absent_identity_is_remembered(
+    make_world: Any, holder: Holder
+) -> None:
+    world = make_world()
+    content = registration(world, holder)
+    again = world.authorized_again(content, holder)  # of the same body: another transaction
+    rules = Rules(world.genesis.chain_id, 65_536, 64, 600)
+    async with world.channel(world.identity_port, "identity") as channel:
+        presentations = PresentationVerifier(IdentityServiceStub(channel))
+        verifier = Verifier(rules, presentations)
+        running = asyncio.ensure_future(presentations.run())
+
+        async def reasons(*contents: bytes) -> list[str]:
+            verified = await verifier.verify(contents)
+            return [one.refusal.reason if one.refusal else "" for one in verified]
+
+        signed = world.transaction()
+        assert await reasons(content, signed) == ["IDENTITY_AWAY", ""]
+        async with world.serve_identity():
+
+            async def valid() -> bool:
+                return await reasons(content) == [""]
+
+            await eventually(valid)
+            asked = sum(world.identity.batches)
+            assert await reasons(content, signed, content) == ["", "", ""]
+            assert sum(world.identity.batches) == asked
+            assert await reasons(again, content) == ["", ""]
+            assert sum(world.identity.batches) == asked + 1
+        assert await reasons(content, again) == ["", ""]  # identity is away, and not needed
+        running.cancel()
+        verifier.close()
 
 
 def claim_of(content: bytes) -> PresentationClaim:

@@ -6,6 +6,8 @@ import asyncio
 from typing import Any
 
 from cipherward.ledger.v1 import ledger_service_pb2 as pb
+from cipherward_chain.comet import ValidatorSet, parse_commit, parse_header
+from cipherward_chain.light import verify_commit
 from cipherward_chain.receipts import verify_receipt
 from cipherward_kit.testing import eventually
 
@@ -61,6 +63,24 @@ async def test_blocks_are_given_once_they_are_proven(
         assert await reason_of_call(call) == "NOT_FOUND/BLOCK_UNKNOWN"
 
 
+async def test_light_blocks_are_signed_headers_with_their_validators(
+    world: Any, ledger: Any, reason_of_call: Any
+) -> None:
+    await ledger.receipt(await ledger.submit(world.transaction()))
+    newest = (await ledger.status()).height
+    for height in (1, 3, newest):
+        request = pb.GetLightBlockRequest(height=height)
+        light = (await ledger.stub.GetLightBlock(request, timeout=DEADLINE)).light_block
+        header, commit = parse_header(light.header), parse_commit(light.commit)
+        assert header.height == height
+        verify_commit(header, commit, ValidatorSet.from_bytes(light.validators))
+    answer = await ledger.stub.GetLightBlock(pb.GetLightBlockRequest(), timeout=DEADLINE)
+    assert parse_header(answer.light_block.header).height >= newest
+    beyond = pb.GetLightBlockRequest(height=newest + 9)
+    call = ledger.stub.GetLightBlock(beyond, timeout=DEADLINE)
+    assert await reason_of_call(call) == "NOT_FOUND/BLOCK_UNKNOWN"
+
+
 async def test_the_status_names_the_chain_and_where_it_stands(world: Any, ledger: Any) -> None:
     await ledger.receipt(await ledger.submit(world.transaction()))
     await eventually(lambda: world.contract.committed == 4)  # ours, and its proof
@@ -68,4 +88,4 @@ async def test_the_status_names_the_chain_and_where_it_stands(world: Any, ledger
     assert (status.chain_id, status.engine) == (world.genesis.chain_id, "solo")
     assert status.height == world.contract.committed
     assert status.app_hash == world.contract.state_with({}).root()
-    assert status.pending == 0
+    assert (status.first_height, status.pending, status.catching_up) == (1, 0, False)

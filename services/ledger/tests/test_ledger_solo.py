@@ -123,6 +123,18 @@ async def test_a_contract_that_forgets_an_executed_block_executes_it_again(
     assert world.contract.executions.count(3) == 1 + times
 
 
+async def test_headers_name_the_machine_version_that_contract_has_answered(world: Any) -> None:
+    async with world.ledger() as ledger:
+        await ledger.ready()
+        world.contract.machine_version = 2  # as the block that follows it is told
+        await ledger.receipt(await ledger.submit(world.transaction()))
+    async with world.ledger() as ledger:  # also from what contract has kept
+        await ledger.ready()
+        blocks = await ledger.blocks(1, 4)
+    versions = [parse_header(block.next_header).version.app for block in blocks]
+    assert versions == [1, 1, 2, 2]
+
+
 async def test_a_contract_of_another_height_stops_the_start(world: Any) -> None:
     async with world.ledger() as ledger:
         await ledger.ready()

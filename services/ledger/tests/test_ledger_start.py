@@ -74,15 +74,9 @@ def change(name: str, content: bytes, mode: int = 0o600) -> Callable[[dict[str, 
     return apply
 
 
-def another_engine(settings: dict[str, str]) -> None:
-    path = Path(settings["genesis_file"])
-    path.write_bytes(path.read_bytes().replace(b'"solo"', b'"cometbft"'))
-
-
 CASES: dict[str, tuple[Callable[[dict[str, str]], object], int, str]] = {
     "no genesis": (lambda s: s.update(genesis_file="/nowhere"), 11, "cannot be read"),
     "a genesis that is none": (change("genesis_file", b"{}"), 11, "the genesis file"),
-    "another engine": (another_engine, 11, "the engine solo"),
     "no such member": (lambda s: s.update(member="hospital-x"), 11, "no member hospital-x"),
     "no endpoints": (change("endpoints_file", b"[]"), 12, "the endpoints file"),
     "another chain": (change("endpoints_file", endpoints("else")), 12, "of the chain else"),

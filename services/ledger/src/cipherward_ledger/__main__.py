@@ -10,8 +10,8 @@ from cipherward_kit.drain import Drain
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import own_identity, serve
-from cipherward_ledger.application import CONDITION
-from cipherward_ledger.assembly import Surroundings, open_ledger
+from cipherward_ledger.assembly import Surroundings, conditions, open_ledger
+from cipherward_ledger.authorities import Authorities
 from cipherward_ledger.clock import Clock
 from cipherward_ledger.config import LedgerConfig
 from cipherward_ledger.peers import open_peers
@@ -23,15 +23,19 @@ from cipherward_member.alliance_files import trust_registry
 async def serve_ledger(config: LedgerConfig) -> None:
     """Wire the ledger between its data folder and the services it calls, and serve it."""
     chain = read_chain(config)
-    endpoints = read_endpoints(config, chain.genesis.chain_id)
+    endpoints = read_endpoints(config, chain.genesis)
     identity = own_identity(config)
     registry = trust_registry(chain.genesis)
-    around = Surroundings(Readiness(CONDITION), Drain(), Clock())
+    own = chain.genesis.members[config.member].ca_certificate.encode()
+    authorities = Authorities(registry, {config.member: own})
+    around = Surroundings(Readiness(*conditions(chain)), Drain(), Clock(), authorities.follow)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(DataFolder(config.data_dir, chain.genesis.chain_id))
-        peers = await stack.enter_async_context(open_peers(endpoints, identity, registry))
+        peers = await stack.enter_async_context(
+            open_peers(config.member, endpoints, identity, registry)
+        )
         ledger = await stack.enter_async_context(
-            open_ledger(folder.path, chain, limits_of(config), peers, around)
+            open_ledger(folder.path, chain, limits_of(config), peers, around, config)
         )
         await serve(
             config,

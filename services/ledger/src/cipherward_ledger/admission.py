@@ -1,40 +1,32 @@
 """Admission: from submitted bytes to a verdict, and to the disk.
 
-A call's transactions are checked in threads, presentations by identity; what may be admitted goes
-to the outbox together. The verdict is known when the outbox's commit is.
+A call's transactions are verified, in time as well; what may be admitted goes to the outbox
+together. The verdict is known when the outbox's commit is.
 """
 
 from __future__ import annotations
 
-import asyncio
+from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TypeGuard
+from dataclasses import dataclass
 
-from cipherward_chain.authorization import PresentationClaim
 from cipherward_kit.errors import ServiceError
 from cipherward_ledger.application import ContractApplication
-from cipherward_ledger.checks import REJECTED, Checked, InForm, Malformed, Rules, check_all
 from cipherward_ledger.clock import Clock
 from cipherward_ledger.errors import (
-    AuthorizationRejected,
     BatchTooLarge,
     ContractAway,
-    IdentityAway,
     TransactionExpired,
     TransactionReplayed,
 )
 from cipherward_ledger.mempool import Entry
 from cipherward_ledger.metrics import ADMISSIONS
 from cipherward_ledger.outbox import Outbox, Standing
-from cipherward_ledger.presentations import PresentationVerifier
 from cipherward_ledger.tip import Tip
+from cipherward_ledger.verification import Verified, Verifier
 
 BATCH_TRANSACTIONS_MAX = 512
 BATCH_BYTES_MAX = 2 * 1024 * 1024
-# One thread's piece of a batch, about 3 ms: small enough that callers share the threads fairly.
-PIECE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +42,21 @@ class Verdict:
 
 
 class Admission:
-    """Admits transactions. It holds no state of its own but the threads that check."""
+    """Admits transactions. It holds no state of its own."""
 
     def __init__(
         self,
-        rules: Rules,
+        verifier: Verifier,
         outbox: Outbox,
-        presentations: PresentationVerifier,
         application: ContractApplication,
         tip: Tip,
         clock: Clock,
     ) -> None:
-        self._rules = rules
+        self._verifier = verifier
         self._outbox = outbox
-        self._presentations = presentations
         self._application = application
         self._tip = tip
         self._clock = clock
-        # Signatures are checked outside the GIL, so two threads use two cores.
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="admission")
-
-    def close(self) -> None:
-        """End the threads; what they still check is given up."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def admit(self, contents: Sequence[bytes]) -> list[Verdict]:
         """Return the verdict on each transaction, in order; the admitted ones are on disk.
@@ -92,74 +76,41 @@ class Admission:
         if self._application.away:
             raise ContractAway("the chain stands still: contract does not answer; try again later")
         with self._outbox.mempool.room_for(len(contents), size):
-            checked = await self._check(contents)
-            checked = await self._verify_presentations(checked)
-            admitted = [one for one in checked if _admissible(one)]
-            standings = iter(await self._outbox.submit([one.entry for one in admitted]))
+            now_ns = max(self._clock.now_ns(), self._tip.position.time_ns)
+            verified = await self._verifier.verify(contents, now_ns)
+            admitted = [entry for one in verified if (entry := _admissible(one)) is not None]
+            standings = iter(await self._outbox.submit(admitted))
             verdicts = [
-                _settled(one, next(standings)) if _admissible(one) else await self._refused(one)
-                for one in checked
+                await self._refused(one)
+                if (entry := _admissible(one)) is None
+                else _settled(entry, next(standings))
+                for one in verified
             ]
-        for verdict in verdicts:
-            ADMISSIONS.labels(verdict.refusal.reason if verdict.refusal else "").inc()
+        found = Counter(one.refusal.reason if one.refusal else "" for one in verdicts)
+        for reason, count in found.items():
+            ADMISSIONS.labels(reason).inc(count)
         return verdicts
 
-    async def _check(self, contents: Sequence[bytes]) -> list[Checked]:
-        loop = asyncio.get_running_loop()
-        now_ns = max(self._clock.now_ns(), self._tip.position.time_ns)
-        pieces = [contents[at : at + PIECE] for at in range(0, len(contents), PIECE)]
-        done = await asyncio.gather(
-            *(
-                loop.run_in_executor(self._threads, check_all, piece, self._rules, now_ns)
-                for piece in pieces
-            )
-        )
-        return [checked for piece in done for checked in piece]
-
-    async def _verify_presentations(self, checked: list[Checked]) -> list[Checked]:
-        waiting = {
-            at: (one, one.claim)
-            for at, one in enumerate(checked)
-            if isinstance(one, InForm) and one.claim is not None and not self._waits(one.entry)
-        }
-        if not waiting:
-            return checked
-        refusals = await self._ask([claim for _, claim in waiting.values()])
-        settled = list(checked)
-        for (at, (one, _)), refusal in zip(waiting.items(), refusals, strict=True):
-            settled[at] = replace(one, refusal=refusal)
-        return settled
-
-    def _waits(self, entry: Entry) -> bool:
-        """Whether the very same bytes wait for a block: then they were verified before."""
-        return self._outbox.mempool.hash_of(entry.id) == entry.hash
-
-    async def _ask(self, claims: Sequence[PresentationClaim]) -> list[ServiceError | None]:
-        try:
-            valid = await self._presentations.verify(claims)
-        except IdentityAway as away:
-            return [away] * len(claims)
-        return [None if verdict else AuthorizationRejected(REJECTED) for verdict in valid]
-
-    async def _refused(self, one: Checked) -> Verdict:
+    async def _refused(self, one: Verified) -> Verdict:
         """Return the verdict on a refused transaction; if it is in a block, it was admitted."""
-        if isinstance(one, Malformed):
+        entry = one.entry
+        if entry is None:
             return Verdict(b"", one.refusal)
         if isinstance(one.refusal, TransactionExpired):
-            known = await self._outbox.find(one.entry.id)
-            if known.place is not None and known.place.hash == one.entry.hash:
-                return Verdict(one.entry.id, None)
-        return Verdict(one.entry.id, one.refusal)
+            known = await self._outbox.find(entry.id)
+            if known.place is not None and known.place.hash == entry.hash:
+                return Verdict(entry.id, None)
+        return Verdict(entry.id, one.refusal)
 
 
-def _admissible(one: Checked) -> TypeGuard[InForm]:
-    return isinstance(one, InForm) and one.refusal is None
+def _admissible(one: Verified) -> Entry | None:
+    return one.entry if one.refusal is None else None
 
 
-def _settled(one: InForm, standing: Standing) -> Verdict:
+def _settled(entry: Entry, standing: Standing) -> Verdict:
     if standing is Standing.OTHER:
         return Verdict(
-            one.entry.id,
+            entry.id,
             TransactionReplayed("its authorizer's other authorization of that body was admitted"),
         )
-    return Verdict(one.entry.id, None)
+    return Verdict(entry.id, None)

@@ -1,7 +1,8 @@
-"""The stateless checks of a transaction: what needs the transaction, the genesis and a clock only.
+"""The stateless checks of a transaction: what needs the transaction and the genesis only.
 
-In this order, cheap before dear: size, form, chain, expiry, signatures. A presentation is handed
-back as a claim that identity must verify. Pure functions; they run in threads of `Admission`.
+In this order, cheap before dear: size, form, chain, expiry if a time is given, signatures. A
+presentation is handed back as a claim that identity must verify. Pure functions; they run in
+threads of `Verifier`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from cipherward_chain import authorization, transactions
-from cipherward_chain.transactions import ParsedTransaction
 from cipherward_kit.errors import ServiceError
 from cipherward_ledger.clock import NANOSECONDS
 from cipherward_ledger.errors import (
@@ -49,7 +49,7 @@ class Malformed:
 class InForm:
     """A transaction in form.
 
-    refusal: why it is not admitted; None if it may be.
+    refusal: why it is refused; None if it is not, or not yet.
     claim: the presentation that must still be verified, if that is its authorization.
     """
 
@@ -61,12 +61,12 @@ class InForm:
 Checked: TypeAlias = Malformed | InForm
 
 
-def check_all(contents: Sequence[bytes], rules: Rules, now_ns: int) -> list[Checked]:
-    """Check transactions; `now_ns` is the later of the clock and the newest block's time."""
+def check_all(contents: Sequence[bytes], rules: Rules, now_ns: int | None) -> list[Checked]:
+    """Check transactions; with `now_ns` also what they say about time."""
     return [check(content, rules, now_ns) for content in contents]
 
 
-def check(content: bytes, rules: Rules, now_ns: int) -> Checked:
+def check(content: bytes, rules: Rules, now_ns: int | None) -> Checked:
     """Check one transaction. Cost: about 0.1 ms, most of it one signature outside the GIL."""
     if len(content) > rules.transaction_bytes_max:
         return Malformed(_too_large(rules))
@@ -79,7 +79,12 @@ def check(content: bytes, rules: Rules, now_ns: int) -> Checked:
     if len(parsed.body.acts) > rules.acts_max:
         return Malformed(TransactionMalformed(f"more than {rules.acts_max} acts"))
     entry = Entry(parsed.id, parsed.hash, content, parsed.expires_at * NANOSECONDS)
-    refusal = _refuse_time(parsed, rules, now_ns)
+    if parsed.body.chain_id != rules.chain_id:
+        return InForm(
+            entry,
+            WrongChain(f"the transaction is not for {rules.chain_id}", chain_id=rules.chain_id),
+        )
+    refusal = None if now_ns is None else refuse_time(entry.expires_ns, rules, now_ns)
     if refusal is not None:
         return InForm(entry, refusal)
     try:
@@ -89,19 +94,17 @@ def check(content: bytes, rules: Rules, now_ns: int) -> Checked:
     return InForm(entry, None, claim)
 
 
-def _too_large(rules: Rules) -> TransactionTooLarge:
-    most = rules.transaction_bytes_max
-    return TransactionTooLarge(f"a transaction has at most {most} bytes", bytes_max=most)
-
-
-def _refuse_time(parsed: ParsedTransaction, rules: Rules, now_ns: int) -> ServiceError | None:
-    """Refuse another chain, and what expires too early or too late."""
-    if parsed.body.chain_id != rules.chain_id:
-        return WrongChain(f"the transaction is not for {rules.chain_id}", chain_id=rules.chain_id)
-    left_ns = parsed.expires_at * NANOSECONDS - now_ns
+def refuse_time(expires_ns: int, rules: Rules, now_ns: int) -> ServiceError | None:
+    """Refuse what has expired at `now_ns`, and what expires too long after."""
+    left_ns = expires_ns - now_ns
     if left_ns < 0:
         return TransactionExpired("the transaction has expired")
     if left_ns > rules.expiry_seconds_max * NANOSECONDS:
         most = rules.expiry_seconds_max
         return ExpiryTooFar(f"it expires more than {most} s ahead", expiry_seconds_max=most)
     return None
+
+
+def _too_large(rules: Rules) -> TransactionTooLarge:
+    most = rules.transaction_bytes_max
+    return TransactionTooLarge(f"a transaction has at most {most} bytes", bytes_max=most)

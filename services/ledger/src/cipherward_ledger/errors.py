@@ -92,7 +92,7 @@ class TransactionIdMalformed(ServiceError):
 
 
 class TransactionUnknown(ServiceError):
-    """No transaction with that id was admitted."""
+    """No transaction with that id was admitted, or it is so old that it was forgotten."""
 
     code = grpc.StatusCode.NOT_FOUND
     reason = "TRANSACTION_UNKNOWN"
@@ -110,6 +110,13 @@ class BlockUnknown(ServiceError):
 
     code = grpc.StatusCode.NOT_FOUND
     reason = "BLOCK_UNKNOWN"
+
+
+class BlockPruned(ServiceError):
+    """The block is older than what this ledger keeps."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "BLOCK_PRUNED"
 
 
 class BlockCorrupt(ServiceError):
@@ -135,3 +142,15 @@ class StoreCorrupt(CannotStart):
     """The newest stored block cannot be read back."""
 
     exit_status = 32
+
+
+class StoreUnwritable(CannotStart):
+    """The ledger's database cannot be written: the disk is full, or fails."""
+
+    exit_status = 38
+
+
+class MachineVersionUnsupported(CannotStart):
+    """The chain has moved to a version of the state machine that this release does not carry."""
+
+    exit_status = 33

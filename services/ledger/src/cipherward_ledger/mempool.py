@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Generator
+from bisect import bisect_right
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from cipherward_ledger.metrics import PENDING
 
 # A transaction in a block costs its bytes, a tag and a length of at most three bytes (64 KiB).
 FRAME_BYTES = 4
+# What has left is forgotten when there is this much more of it than waits: tidying costs as much as
+# what waits, so it is rare.
+UNTIDY_MAX = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,11 @@ class Mempool:
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._entries: dict[bytes, Entry] = {}  # in order of arrival
-        self._expiries: list[tuple[int, bytes]] = []  # a heap; entries already gone stay until due
+        self._sequences: dict[bytes, int] = {}  # of the same ids
+        # Sequence and id of what arrived, ascending; entries already gone stay until it is tidied.
+        self._arrivals: list[tuple[int, bytes]] = []
+        self._sequence = 0  # of the newest arrival
+        self._expiries: list[tuple[int, bytes]] = []  # a heap; entries already gone stay, too
         self._count = 0  # waiting or being admitted
         self._size = 0
         self._arrived = asyncio.Event()
@@ -88,11 +96,29 @@ class Mempool:
         if entry.id in self._entries:
             return
         self._entries[entry.id] = entry
+        self._sequence += 1
+        self._sequences[entry.id] = self._sequence
+        self._arrivals.append((self._sequence, entry.id))
         heapq.heappush(self._expiries, (entry.expires_ns, entry.id))
         self._count += 1
         self._size += len(entry.content)
         self._arrived.set()
         PENDING.set(len(self._entries))
+
+    def after(self, sequence: int, limit: int) -> list[tuple[int, Entry]]:
+        """Return at most `limit` waiting entries that arrived after `sequence`, in order.
+
+        Each is with its own sequence, a number from 1 on that is never given twice. The entries
+        stay. An engine that passes them on goes on after the last one's sequence.
+        """
+        found: list[tuple[int, Entry]] = []
+        for at in range(bisect_right(self._arrivals, sequence, key=_number), len(self._arrivals)):
+            if len(found) == limit:
+                break
+            number, transaction_id = self._arrivals[at]
+            if self._sequences.get(transaction_id) == number:
+                found.append((number, self._entries[transaction_id]))
+        return found
 
     def take(self, *, time_ns: int, count_max: int, size_max: int) -> list[Entry]:
         """Remove and return the oldest entries that fit a block of that time.
@@ -123,16 +149,31 @@ class Mempool:
         self._remove(expired)
         return expired
 
-    async def arrived(self) -> None:
-        """Return when an entry waits."""
-        await self._arrived.wait()
+    def remove(self, ids: Iterable[bytes]) -> None:
+        """Remove those of the ids that wait: a block holds them, whoever's authorization it was."""
+        unique = dict.fromkeys(ids)
+        self._remove([entry for one in unique if (entry := self._entries.get(one)) is not None])
 
-    def _remove(self, entries: list[Entry]) -> None:
+    async def arrived(self, after: int = 0) -> None:
+        """Return when an entry waits that arrived after the sequence `after`."""
+        while not self.after(after, 1):
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def _remove(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             del self._entries[entry.id]
+            del self._sequences[entry.id]
             self._count -= 1
             self._size -= len(entry.content)
-        if not self._entries:
-            self._arrived.clear()
-            self._expiries.clear()
+        most = 2 * len(self._entries) + UNTIDY_MAX
+        if len(self._arrivals) > most:
+            self._arrivals = [(self._sequences[one], one) for one in self._entries]
+        if len(self._expiries) > most:
+            self._expiries = [(one.expires_ns, one.id) for one in self._entries.values()]
+            heapq.heapify(self._expiries)
         PENDING.set(len(self._entries))
+
+
+def _number(arrival: tuple[int, bytes]) -> int:
+    return arrival[0]

@@ -25,6 +25,11 @@ ADMISSIONS = Counter(
     "Verdicts on submitted transactions; the reason is empty if admitted.",
     ["reason"],
 )
+VERIFICATIONS = Counter(
+    "ledger_verifications",
+    "Transactions held to the stateless checks: checked now, or remembered as valid.",
+    ["how"],
+)
 COMMITTED = Counter("ledger_committed_transactions", "Transactions put in blocks.")
 DROPPED = Counter(
     "ledger_dropped_transactions",

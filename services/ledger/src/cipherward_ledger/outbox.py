@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -18,8 +18,10 @@ import structlog
 
 from cipherward_kit.database import Database
 from cipherward_ledger.clock import NANOSECONDS, Clock
+from cipherward_ledger.errors import StoreUnwritable
 from cipherward_ledger.mempool import Entry, Mempool
 from cipherward_ledger.metrics import CORRUPT, DROPPED
+from cipherward_ledger.schema import write
 
 # How long an expired id is remembered, so that its sender can be told: a day covers any retry.
 EXPIRED_MEMORY_NS = 24 * 3600 * NANOSECONDS
@@ -95,7 +97,7 @@ class Outbox:
             connection.executemany("DELETE FROM outbox WHERE id = ?", broken)
             return sound, len(broken)
 
-        entries, broken = await self._database.write(load)
+        entries, broken = await write(self._database, load)
         if broken:
             CORRUPT.inc(broken)
             DROPPED.labels("corrupt").inc(broken)
@@ -114,7 +116,11 @@ class Outbox:
         return await answer
 
     async def run(self) -> None:
-        """Write what is submitted, for ever."""
+        """Write what is submitted, for ever.
+
+        Raises:
+            StoreUnwritable: the disk is full or fails; who waits for this write gets it, too.
+        """
         while True:
             group = [await self._queue.get()]
             count = len(group[0].entries)
@@ -122,7 +128,12 @@ class Outbox:
                 group.append(self._queue.get_nowait())
                 count += len(group[-1].entries)
             entries = [entry for submission in group for entry in submission.entries]
-            standings = await self._database.write(lambda c, e=entries: _insert(c, e))
+            try:
+                standings = await write(self._database, lambda c, e=entries: _insert(c, e))
+            except StoreUnwritable as error:
+                for submission in group:
+                    _fail(submission.answer, error)
+                raise
             for entry, standing in zip(entries, standings, strict=True):
                 if standing is Standing.NEW:
                     self.mempool.add(entry)
@@ -133,16 +144,23 @@ class Outbox:
                     submission.answer.set_result(standings[begin:end])
                 begin = end
 
-    async def run_expiry(self, clock: Clock) -> None:
-        """Drop what expires, every second, for ever: also while no blocks are made."""
+    async def run_expiry(self, clock: Clock, block_time_ns: Callable[[], int]) -> None:
+        """Drop what expires, every second, for ever: also while no blocks are made.
+
+        Args:
+            block_time_ns: a time that no block from now on is before. Where this ledger alone makes
+                the blocks, its clock; with consensus the newest block's time, since the next one
+                may be as old as the votes for that.
+        """
         while True:
             await clock.sleep(EXPIRY_SECONDS)
-            await self.drop_expired(clock.now_ns())
+            await self.drop_expired(block_time_ns())
 
     async def drop_expired(self, now_ns: int) -> int:
-        """Drop what no block from now on may hold, remember that it expired; return how many.
+        """Drop what no block of `now_ns` or later may hold; remember that it expired.
 
-        Block time is never behind the clock, so what the clock has passed can be in no block.
+        Returns:
+            how many.
         """
         expired = self.mempool.take_expired(now_ns)
         if not expired:
@@ -157,7 +175,7 @@ class Outbox:
             oldest = now_ns - EXPIRED_MEMORY_NS
             connection.execute("DELETE FROM expired WHERE expires_ns < ?", (oldest,))
 
-        await self._database.write(drop)
+        await write(self._database, drop)
         DROPPED.labels("expired").inc(len(expired))
         log.info("transactions_expired", count=len(expired))
         return len(expired)
@@ -205,6 +223,12 @@ def _insert(connection: sqlite3.Connection, entries: Sequence[Entry]) -> list[St
         ).fetchone()
         standings.append(Standing.KNOWN if bytes(known) == entry.hash else Standing.OTHER)
     return standings
+
+
+def _fail(answer: asyncio.Future[list[Standing]], error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)
+        answer.exception()  # its caller may have stopped waiting
 
 
 def _hash(content: bytes) -> bytes:

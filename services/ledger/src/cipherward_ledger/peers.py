@@ -26,17 +26,17 @@ class Peers:
 
 @asynccontextmanager
 async def open_peers(
-    endpoints: Endpoints, identity: Identity, registry: TrustRegistry
+    member: str, endpoints: Endpoints, identity: Identity, registry: TrustRegistry
 ) -> AsyncGenerator[Peers]:
-    """Open the channels; the services themselves may come later."""
+    """Open the channels to the services of `member`; they themselves may come later."""
     async with AsyncExitStack() as stack:
         contract, verifier = [
             await stack.enter_async_context(
                 open_channel(
-                    endpoints.of(endpoints.ledger_member, service).listen,
+                    endpoints.of(member, service).listen,
                     identity=identity,
                     registry=registry,
-                    peer_member=endpoints.ledger_member,
+                    peer_member=member,
                     peer_service=service,
                     message_bytes_max=MESSAGE_BYTES_MAX,
                 )

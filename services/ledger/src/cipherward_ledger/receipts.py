@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from cipherward.chain.v1 import block_pb2 as chain
 from cipherward_chain.comet import ValidatorSet
@@ -28,10 +29,9 @@ WAIT_SECONDS_MAX = 600.0
 class Receipts:
     """Looks transactions up and builds their receipts."""
 
-    def __init__(self, outbox: Outbox, proven: ProvenBlocks, validators: ValidatorSet) -> None:
+    def __init__(self, outbox: Outbox, proven: ProvenBlocks) -> None:
         self._outbox = outbox
         self._proven = proven
-        self._validators = validators
 
     async def get(self, transaction_id: bytes, wait_seconds: float | None) -> chain.Receipt:
         """Return the receipt of a transaction whose block is proven.
@@ -42,9 +42,10 @@ class Receipts:
 
         Raises:
             TransactionIdMalformed: not 32 bytes.
-            TransactionUnknown: never admitted, or forgotten.
+            TransactionUnknown: never admitted here and in no block that is kept.
             TransactionExpired: admitted, and dropped since no block took it in time.
             NotYetProven: admitted, and its block is not proven (in time).
+            BlockPruned: its block was pruned in this moment.
             BlockCorrupt: its block does not read back.
         """
         if len(transaction_id) != ID_BYTES:
@@ -55,14 +56,20 @@ class Receipts:
                 raise NotYetProven("the transaction's block is not proven yet")
             place = await self._wait(transaction_id, wait_seconds - MARGIN_SECONDS)
         block = await self._proven.get(place.height)
-        return await asyncio.to_thread(_build, block, place, self._validators)
+        history = self._proven.validators
+        signers, changes = history.at(place.height + 1), history.changes_to(place.height + 1)
+        return await asyncio.to_thread(_build, block, place, signers, changes)
 
     async def _find(self, transaction_id: bytes) -> Whereabouts:
         found = await self._outbox.find(transaction_id)
         if found.expired:
             raise TransactionExpired("the transaction expired before a block took it")
-        if found.place is None and not found.waits:
-            raise TransactionUnknown("no such transaction was admitted here")
+        place = found.place
+        kept = place is not None and place.height >= self._proven.first_height
+        if not kept and not found.waits:
+            raise TransactionUnknown(
+                "no such transaction was admitted here, or it is so old that it was forgotten"
+            )
         return found
 
     async def _wait(self, transaction_id: bytes, seconds: float) -> Place:
@@ -82,9 +89,14 @@ class Receipts:
             raise NotYetProven("the transaction's block was not proven in time") from None
 
 
-def _build(block: chain.ProvenBlock, place: Place, validators: ValidatorSet) -> chain.Receipt:
+def _build(
+    block: chain.ProvenBlock,
+    place: Place,
+    validators: ValidatorSet,
+    changes: Sequence[chain.ValidatorChange],
+) -> chain.Receipt:
     """Build a receipt, off the loop: hashing a full block takes a few ms."""
     in_block = place.position < len(block.transactions)
     if not in_block or transaction_hash(block.transactions[place.position]) != place.hash:
         raise BlockCorrupt("the index of transactions does not fit the stored block")
-    return chain.Receipt.FromString(build_receipt(block, place.position, validators))
+    return chain.Receipt.FromString(build_receipt(block, place.position, validators, changes))

@@ -86,6 +86,20 @@ class LedgerService(LedgerServiceServicer):
         async for block in self._drain.until(blocks):
             yield pb.StreamBlocksResponse(block=block)
 
+    async def GetLightBlock(
+        self, request: pb.GetLightBlockRequest, context: Context
+    ) -> pb.GetLightBlockResponse:
+        """Answer a signed header with its validators."""
+        return pb.GetLightBlockResponse(light_block=await self._proven.light(request.height))
+
+    async def GetValidatorChanges(
+        self, request: pb.GetValidatorChangesRequest, context: Context
+    ) -> pb.GetValidatorChangesResponse:
+        """Answer what leads from the genesis to the newest validators."""
+        height = self._proven.tip.position.height
+        changes = self._proven.validators.changes_to(height + 1)
+        return pb.GetValidatorChangesResponse(changes=changes)
+
     async def GetStatus(
         self, request: pb.GetStatusRequest, context: Context
     ) -> pb.GetStatusResponse:
@@ -97,6 +111,10 @@ class LedgerService(LedgerServiceServicer):
             app_hash=position.app_hash,
             pending=len(self._mempool),
             engine=self._name.engine,
+            first_height=self._proven.first_height,
+            catching_up=self._proven.tip.catching_up,
+            snapshot_height=self._proven.tip.snapshot_height,
+            served_from_height=await self._proven.served_from_height(),
         )
 
 

@@ -23,12 +23,13 @@ from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward_chain.comet import parse_header, results_hash
 from cipherward_chain.solo import Executed, SoloProposer
 from cipherward_ledger.application import Committed, ContractApplication, next_timer
-from cipherward_ledger.blockstore import BlockStore, DecidedBlock, Outcome, prove
+from cipherward_ledger.blockstore import BlockStore, DecidedBlock, prove
 from cipherward_ledger.clock import NANOSECONDS, Clock, first_of
 from cipherward_ledger.errors import BlockCorrupt, BlockUnknown, StoreCorrupt, StoresDisagree
 from cipherward_ledger.metrics import BLOCK_INTERVAL, COMMITTED, HEIGHT
 from cipherward_ledger.outbox import Outbox
 from cipherward_ledger.proven import ProvenBlocks
+from cipherward_ledger.rows import Head, Name, Outcome
 from cipherward_ledger.tip import Position
 
 # CometBFT's least step between two block times (types.TimeIotaMs).
@@ -96,16 +97,17 @@ class SoloEngine:
         """Read where the stored chain ends, so that its blocks can be served; contract may be away.
 
         Raises:
-            StoreCorrupt: the newest block does not read back.
+            StoreCorrupt: the newest block, or the validators, do not read back.
         """
         try:
+            await self._stores.blocks.open()
             height = await self._stores.blocks.height()
             if height:
                 self._stored = await self._stores.blocks.load(height)
         except (BlockCorrupt, BlockUnknown) as error:
             raise StoreCorrupt(f"{error}; restore the ledger's data folder from a backup") from None
         if self._stored is not None:
-            before = parse_header(self._stored.sealed.header).app_hash
+            before = parse_header(self._stored.header).app_hash
             self._tip.move(Position(height, self._stored.time_ns, before, None))
 
     async def run(self) -> None:
@@ -113,6 +115,8 @@ class SoloEngine:
 
         Raises:
             GenesisDiffers, StoresDisagree: contract holds another chain's state.
+            StoreUnwritable: the disk is full or fails; the block that could not be stored was seen
+                by nobody, and its transactions are in the outbox.
         """
         genesis, last = await self._resume()
         while True:
@@ -131,7 +135,7 @@ class SoloEngine:
         if stored is not None:
             if committed.height < stored.height:
                 log.info("replaying_block", height=stored.height)
-                if parse_header(stored.sealed.header).app_hash != committed.app_hash:
+                if parse_header(stored.header).app_hash != committed.app_hash:
                     raise StoresDisagree(
                         f"contract's state at height {committed.height} is not the one that "
                         f"block {stored.height} was made on; restore both from one backup"
@@ -163,7 +167,7 @@ class SoloEngine:
         contents = [entry.content for entry in entries]
         sealed = await asyncio.to_thread(
             self._proposer.next_block,
-            last.block.sealed if last else None,
+            last.block if last else None,
             _certified(genesis, last),
             contents,
             time_ns,
@@ -171,11 +175,14 @@ class SoloEngine:
         outcome = None
         if last is not None:
             outcome = Outcome(last.block.height, last.executed.SerializeToString())
-        await self._stores.blocks.append(sealed, entries, outcome)
+        block = DecidedBlock(
+            sealed.height, sealed.time_ns, sealed.header, sealed.commit, tuple(contents)
+        )
+        names = [Name(entry.id, entry.hash, place) for place, entry in enumerate(entries)]
+        await self._stores.blocks.append(block, names, self._proposer.validators, outcome)
         if last is not None:
-            proven = prove(last.block, last.executed, sealed.header, sealed.commit)
+            proven = prove(last.block, last.executed, Head(block.header, block.commit))
             self._stores.proven.remember(last.block.height, proven)
-        block = DecidedBlock(sealed, tuple(contents))
         BLOCK_INTERVAL.observe((time_ns - before.time_ns) / NANOSECONDS)
         COMMITTED.inc(len(entries))
         self._tip.move(Position(block.height, time_ns, before.app_hash, before.next_timer_ns))
@@ -204,4 +211,5 @@ def _certified(genesis: Committed, last: _Last | None) -> Executed:
     """Return what the next header certifies."""
     if last is None:
         return Executed(genesis.app_hash)
-    return Executed(last.executed.app_hash, results_hash(last.executed.results))
+    executed = last.executed
+    return Executed(executed.app_hash, results_hash(executed.results), executed.machine_version)

@@ -17,15 +17,18 @@ async def blocks_from(proven: ProvenBlocks, height: int) -> AsyncIterator[chain.
     Raises:
         BlockUnknown: `height` is 0, or beyond the block that is made next: whoever asks for that
             follows another chain, or a ledger that has lost blocks.
+        BlockPruned: `height` is older than what is kept, or became so before it was pulled.
         BlockCorrupt: a stored block does not read back.
     """
     newest = proven.tip.position.height
     if not 1 <= height <= newest + 1:
         raise BlockUnknown(f"no block {height}; the newest is {newest}", height=height)
+    if newest and height < await proven.served_from_height():
+        proven.check_kept(height)
     with _counted():
         while True:
             await proven.tip.proven(height)
-            yield await proven.get(height)
+            yield await proven.get_older(height) or await proven.get(height)
             height += 1
 
 

@@ -64,6 +64,8 @@ class SmallContract(ContractServiceServicer):
         self.applied: list[bytes] = []  # ids, in order
         self.next_timer_ns: int | None = None
         self.timers_left = 0  # due as well, and fired by later blocks
+        self.votes_age_ns = 0  # how much older block time is than the engine says, as votes are
+        self.machine_version = 1  # of the block after the one that is executed
         self.executions: list[int] = []  # heights, every time one was executed
         self.forgets = 0  # times to lose the executed block, as a kill before the commit does
         self.stands = False  # in a block, behind the gate
@@ -90,7 +92,7 @@ class SmallContract(ContractServiceServicer):
         answer = contract_pb.GetCommittedResponse(
             height=self.committed,
             app_hash=self.state_with({}).root(),
-            machine_version=1,
+            machine_version=self.machine_version,
             genesis_digest=self.genesis.digest,
         )
         self._set_timer(answer)
@@ -103,7 +105,8 @@ class SmallContract(ContractServiceServicer):
         if request.height != self.committed + 1:
             raise BlockRefused("a gap")
         self.executions.append(request.height)
-        due = self.next_timer_ns is not None and request.time.ToNanoseconds() >= self.next_timer_ns
+        time_ns = request.time.ToNanoseconds() - self.votes_age_ns
+        due = self.next_timer_ns is not None and time_ns >= self.next_timer_ns
         if request.transactions and due:  # it fires
             self.timers_left -= 1
             self.next_timer_ns = self.next_timer_ns if self.timers_left >= 0 else None
@@ -116,6 +119,7 @@ class SmallContract(ContractServiceServicer):
             results=[TransactionResult().to_bytes() for _ in request.transactions],
             app_hash=after.root(),
             orders_proof=after.prove(ORDERS_KEY) if request.transactions else None,
+            machine_version=self.machine_version,
         )
         self._set_timer(answer)
         self.outcomes[request.height] = answer

@@ -3,6 +3,8 @@ made in which it fires. A tick grants nothing, so it needs no thought who sends 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import structlog
 
 from cipherward.chain.v1 import transaction_pb2 as pb
@@ -24,6 +26,18 @@ AGAIN_SECONDS = 1.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
+@dataclass(slots=True)
+class Validators:
+    """This member's place among the validators, as the engine last learned it.
+
+    index: from 0; None while the member is none of them, and so sends no tick.
+    count: how many there are.
+    """
+
+    index: int | None = 0
+    count: int = 1
+
+
 def rank(index: int, height: int, validators: int) -> int:
     """Return how many other validators tick before this one; solo has one validator: always 0."""
     return (index - height) % validators
@@ -33,32 +47,48 @@ class Ticker:
     """Watches the chain's next timer and ticks when it is due. One per ledger."""
 
     def __init__(
-        self, admission: Admission, tip: Tip, clock: Clock, signer: Signer, chain_id: str
+        self,
+        admission: Admission,
+        tip: Tip,
+        clock: Clock,
+        signer: Signer,
+        chain_id: str,
+        validators: Validators,
     ) -> None:
         self._admission = admission
         self._tip = tip
         self._clock = clock
         self._signer = signer
         self._chain_id = chain_id
-        # Solo's one validator. With consensus among ledgers these are its place and their number.
-        self._index, self._validators = 0, 1
+        self._validators = validators
 
     async def run(self) -> None:
         """Tick whenever a timer falls due, for ever."""
+        ticked_ns, again_ns = 0, 0  # the timer last ticked for, and when that may be done again
         while True:
             position = self._tip.position
             due_ns = position.next_timer_ns
             if due_ns is None:
                 await self._tip.moved_from(position)
                 continue
-            wait = RANK_SECONDS * rank(self._index, position.height, self._validators)
-            await first_of(
-                self._clock.sleep_until(due_ns + round(wait * NANOSECONDS)),
-                self._timer_changes(position),
-            )
-            if self._tip.position.next_timer_ns == due_ns and self._clock.now_ns() >= due_ns:
+            begin_ns = again_ns if due_ns == ticked_ns else due_ns
+            turn_ns = begin_ns + self._wait_ns(position.height)
+            await first_of(self._clock.sleep_until(turn_ns), self._timer_changes(position))
+            if self._tip.position.next_timer_ns != due_ns or self._clock.now_ns() < turn_ns:
+                continue
+            # The block that this tick is in may be older than the clock, by a heartbeat where
+            # block time is that of votes, and not fire the timer; then the next one's does.
+            if self._validators.index is not None:
                 await self._tick()
-                await first_of(self._clock.sleep(AGAIN_SECONDS), self._timer_changes(position))
+            ticked_ns = due_ns
+            again_ns = self._clock.now_ns() + round(AGAIN_SECONDS * NANOSECONDS)
+
+    def _wait_ns(self, height: int) -> int:
+        """Return how long the others, whose turn is before this one's, have to tick."""
+        if self._validators.index is None:
+            return 0
+        turns = rank(self._validators.index, height, self._validators.count)
+        return round(turns * RANK_SECONDS * NANOSECONDS)
 
     async def _timer_changes(self, position: Position) -> None:
         """Return when the next timer is another than that of `position`."""

@@ -32,6 +32,8 @@ class Tip:
 
     def __init__(self, start: Position) -> None:
         self._position = start
+        self.catching_up = False  # set by an engine that fetches what others have decided
+        self.snapshot_height = 0  # set by an engine that offers others a snapshot of the state
         self._moved = asyncio.Event()
 
     @property

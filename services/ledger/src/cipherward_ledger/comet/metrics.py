@@ -1,0 +1,36 @@
+"""What Prometheus sees of the consensus node and of how it is answered."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+NODE_STARTS = Counter("ledger_node_starts", "Starts of the consensus node by this ledger.")
+NODE_UP = Gauge("ledger_node_up", "1 while the consensus node answers.")
+UNRECORDED = Gauge("ledger_unrecorded_blocks", "Committed blocks that are not recorded yet.")
+PROPOSALS_REFUSED = Counter(
+    "ledger_proposals_refused", "Proposed blocks that this member voted against, by cause.", ["why"]
+)
+PROPOSALS_LATE = Counter(
+    "ledger_proposals_late",
+    "Own proposals made empty because their transactions took too long to verify.",
+)
+CHECKS_REFUSED = Counter(
+    "ledger_gossip_refused",
+    "Transactions that the node was handed and this member refused, by reason.",
+    ["reason"],
+)
+BROADCASTS = Counter("ledger_broadcasts", "Transactions handed to the node, repetitions included.")
+MISBEHAVIOUR = Counter(
+    "ledger_misbehaviour",
+    "Acts of a validator that a block proves to be against the protocol, by kind.",
+    ["kind"],
+)
+PEERS_REFUSED = Counter("ledger_peers_refused", "Connections of nodes that are no member's.")
+SNAPSHOTS_REFUSED = Counter(
+    "ledger_snapshots_refused",
+    "Snapshots, or chunks of one, that were not taken, by cause.",
+    ["why"],
+)
+RELAYED = Counter(
+    "ledger_relayed_blocks", "Blocks of other members' ledgers passed on, as none is kept here."
+)
