@@ -57,6 +57,8 @@ from cipherward_kit.testing import (
     promises_last,
     serve_in_process,
 )
+from cipherward_member.block_source import BlockSource
+from cipherward_member.registry import REGISTRY_FILE, MemberRegistry
 from cipherward_member.reports import OrderKey
 from cipherward_threshold.encryption import c1_digest
 from cipherward_threshold.study import STATISTICS, Rows, StudyPlan, StudyStatistics, Variable
@@ -161,7 +163,9 @@ class Hospital:
         self._stack = AsyncExitStack()
         self.readiness, drain = Readiness("store", "chain"), Drain()
         chain = self.world.chain
-        outside = Outside(chain, self.world.ledger.submit, self._open_peer, self.world.clock)
+        source, submit = BlockSource(chain), self.world.ledger.submit
+        registry = MemberRegistry(chain.genesis, self.config.data_dir / REGISTRY_FILE)
+        outside = Outside(registry, source, submit, self._open_peer, self.world.clock)
         service = await self._stack.enter_async_context(
             open_compute(self.config, chain.genesis, outside, self.readiness, drain)
         )
@@ -204,7 +208,7 @@ class Hospital:
         )
         return request_id
 
-    def _open_peer(self, member: str) -> aio.Channel:
+    async def _open_peer(self, member: str) -> aio.Channel:
         return open_channel(
             f"127.0.0.1:{self.world.hospitals[member].port}",
             identity=self.world.alliance.identity(self.member, "compute"),

@@ -40,6 +40,8 @@ from cipherward_kit.testing import (
     promises_last,
     serve_in_process,
 )
+from cipherward_member.block_source import BlockSource
+from cipherward_member.registry import REGISTRY_FILE, MemberRegistry
 
 MEMBERS = ("hospital-a", "hospital-b")
 
@@ -202,8 +204,10 @@ class World:
     ) -> AsyncGenerator[Hospital]:
         """Run a hospital's identity; leave and enter again for a restart on the same folder."""
         config, feed = self.config(member, **settings), WatchedFeed(self.chain)
+        source = BlockSource(feed)
+        registry = MemberRegistry(self.genesis, config.data_dir / REGISTRY_FILE)
         async with (
-            open_identity(config, self.genesis, feed, local=self.clock) as service,
+            open_identity(config, self.genesis, registry, source, local=self.clock) as service,
             serve_in_process(
                 lambda server: add_IdentityServiceServicer_to_server(service, server),
                 domain=DOMAIN,

@@ -20,12 +20,14 @@ from cipherward_identity.wiring import open_identity
 from cipherward_kit.errors import CannotStart, reason_of
 from cipherward_kit.testing import eventually
 from cipherward_member.alliance_files import read_endpoints, read_genesis
+from cipherward_member.block_source import BlockSource
 from cipherward_member.errors import (
     CheckpointUnusable,
     EndpointsUnusable,
     GenesisUnusable,
     KeyUnusable,
 )
+from cipherward_member.registry import REGISTRY_FILE, MemberRegistry
 
 if TYPE_CHECKING:  # the fixtures' types; pytest itself brings the fixtures
     from services.identity.tests.conftest import Hospital, World
@@ -109,8 +111,10 @@ async def cannot_start(world: World, **settings: Any) -> CannotStart:
     """Return why a hospital's identity cannot start with these settings."""
     config = world.config("hospital-a", **settings)
     async with AsyncExitStack() as stack:
+        source = BlockSource(world.chain)
+        registry = MemberRegistry(world.genesis, config.data_dir / REGISTRY_FILE)
         with pytest.raises(CannotStart) as caught:
-            await stack.enter_async_context(open_identity(config, world.genesis, world.chain))
+            await stack.enter_async_context(open_identity(config, world.genesis, registry, source))
     return caught.value
 
 
@@ -163,6 +167,6 @@ def test_endpoints_of_another_chain_are_refused(tmp_path: Path) -> None:
         '{"chain_id": "another", "ledger_member": "hospital-a",'
         ' "endpoints": {"hospital-a": {"ledger": {"listen": "127.0.0.1:1"}}}}'
     )
-    assert read_endpoints(path, "another").ledger().listen == "127.0.0.1:1"
+    assert read_endpoints(path, "another").of("hospital-a", "ledger").listen == "127.0.0.1:1"
     with pytest.raises(EndpointsUnusable):
         read_endpoints(path, "test-chain")

@@ -40,7 +40,7 @@ MEMBER = "hospital-b"  # its ledger is another member's: the alliance's one
 
 
 class ChainStream(LedgerServiceServicer):
-    """The streaming half of a ledger, over a chain of genuine blocks."""
+    """What followers ask of a ledger, over a chain of genuine blocks."""
 
     def __init__(self, chain: TestChain) -> None:
         self._chain = chain
@@ -50,6 +50,11 @@ class ChainStream(LedgerServiceServicer):
     ) -> AsyncIterator[ledger_pb.StreamBlocksResponse]:
         async for block in self._chain.blocks_from(request.from_height):
             yield ledger_pb.StreamBlocksResponse(block=block)
+
+    async def GetStatus(
+        self, request: ledger_pb.GetStatusRequest, context: aio.ServicerContext[Any, Any]
+    ) -> ledger_pb.GetStatusResponse:
+        return ledger_pb.GetStatusResponse(height=self._chain.height, first_height=1)
 
 
 class Running:

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+)
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import bson
 import grpc
 import pytest
+from gridfs import GridFSBucket
+from pymongo import MongoClient
+from pymongo.database import Database
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.ledger.v1 import ledger_service_pb2 as ledger_pb
@@ -46,17 +64,25 @@ from cipherward_kit.testing import (
     promises_last,
     serve_in_process,
 )
+from cipherward_member.block_source import BlockSource
 from cipherward_member.following import ChainProgress
+from cipherward_member.registry import REGISTRY_FILE, MemberRegistry
 from cipherward_storage.assembly import CHAIN, LedgerSide, Limits, open_storage
+from cipherward_storage.mongo.settings import MongoSettings
+from cipherward_storage.place import Room
 from cipherward_storage.service import DOMAIN, GET_RECORD, GET_RELEASED_KEY
 from cipherward_storage.setup import Custodian
-from cipherward_storage.sqlite_records import Room
+from cipherward_storage.stores import STORE
 from cipherward_storage.uploads import UploadBounds
+from tests.servers.mongo import MongoServer, running_mongo
+from tests.servers.need import need
 
 MEMBER = "hospital-a"
 SECOND = 1_000_000_000  # nanoseconds
 HOUR = 3600
 MEBIBYTE = 1024 * 1024
+OP_MSG = 2013  # MongoDB's wire protocol
+DRIVERS_OWN = frozenset(("hello", "ismaster", "isMaster", "ping", "endSessions"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -117,8 +143,14 @@ class ChainLedger(LedgerServiceServicer):
     async def GetBlock(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
 
-    async def GetStatus(self, request: Any, context: Any) -> Any:
+    async def GetLightBlock(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
+
+    async def GetValidatorChanges(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    async def GetStatus(self, request: Any, context: Any) -> ledger_pb.GetStatusResponse:
+        return ledger_pb.GetStatusResponse(height=self.chain.height, first_height=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +214,80 @@ class TestReader:
         return self.sealing.open(sealed, SealInfo(chain_id, record.id, slot, self.public_key))
 
 
+class FileBodies:
+    """What is stored of bodies in the embedded store, as a disk thief or a bad disk sees it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "bodies"
+
+    async def stored_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self._files())
+
+    async def count(self) -> int:
+        return len(self._files())
+
+    async def only(self) -> bytes:
+        (found,) = self._files()
+        return found.read_bytes()
+
+    async def overwrite(self, octets: bytes) -> None:
+        (found,) = self._files()
+        found.write_bytes(octets) if octets else found.unlink()
+
+    def _files(self) -> list[Path]:
+        return [path for path in self._folder.rglob("*") if path.is_file()]
+
+
+class GridBodies:
+    """The same in MongoDB, read by the driver's own GridFS."""
+
+    def __init__(self, settings: MongoSettings) -> None:
+        self._settings = settings
+
+    @contextmanager
+    def _database(self) -> Generator[Database[dict[str, Any]]]:
+        client = MongoClient[dict[str, Any]](self._settings.uri)
+        with client:
+            yield client[self._settings.database]
+
+    async def stored_bytes(self) -> int:
+        def work() -> int:
+            with self._database() as database:
+                return sum(len(chunk["data"]) for chunk in database["bodies.chunks"].find())
+
+        return await asyncio.to_thread(work)
+
+    async def count(self) -> int:
+        def work() -> int:
+            with self._database() as database:
+                return len(database["bodies.chunks"].distinct("files_id"))
+
+        return await asyncio.to_thread(work)
+
+    async def only(self) -> bytes:
+        def work() -> bytes:
+            with self._database() as database:
+                bucket = GridFSBucket(database, "bodies")
+                (body,) = [file["_id"] for file in database["bodies.files"].find()]
+                with bucket.open_download_stream(body) as stream:
+                    return stream.read()
+
+        return await asyncio.to_thread(work)
+
+    async def overwrite(self, octets: bytes) -> None:
+        def work() -> None:
+            with self._database() as database:
+                chunks = database["bodies.chunks"]
+                for chunk in list(chunks.find({}, {"n": 1})):
+                    part = octets[chunk["n"] * MEBIBYTE :][:MEBIBYTE]
+                    if part:
+                        chunks.update_one({"_id": chunk["_id"]}, {"$set": {"data": part}})
+                    else:
+                        chunks.delete_one({"_id": chunk["_id"]})
+
+        await asyncio.to_thread(work)
+
+
 @dataclass(slots=True)
 class World:
     """A chain, its ledger, and the storage of hospital-a, which can be stopped and started."""
@@ -196,10 +302,16 @@ class World:
     ledger_served: Served
     room: Room
     bounds: UploadBounds
+    mongo: MongoSettings | None = None
     _stack: AsyncExitStack | None = None
     _served: Served | None = None
     _progress: ChainProgress | None = None
-    readiness: Readiness = field(default_factory=lambda: Readiness(CHAIN))
+    readiness: Readiness = field(default_factory=lambda: Readiness(CHAIN, STORE))
+
+    @property
+    def bodies(self) -> FileBodies | GridBodies:
+        """The stored ciphertext, past the service."""
+        return FileBodies(self.folder) if self.mongo is None else GridBodies(self.mongo)
 
     @property
     def served(self) -> Served:
@@ -222,9 +334,11 @@ class World:
         return StorageServiceStub(self.served.holder_channel())
 
     async def start(self) -> None:
-        self.readiness = Readiness(CHAIN)
+        self.readiness = Readiness(CHAIN, STORE)
         channel = self.ledger_served.channel_as(MEMBER, "storage")
-        ledger = LedgerSide(GrpcBlockFeed(channel, 30.0), LedgerServiceStub(channel).SubmitBatch)
+        source = BlockSource(GrpcBlockFeed(channel, 30.0))
+        registry = MemberRegistry(self.genesis, self.folder / REGISTRY_FILE)
+        ledger = LedgerSide(registry, source, LedgerServiceStub(channel).SubmitBatch)
         custodian = Custodian(
             self.genesis,
             MEMBER,
@@ -237,7 +351,7 @@ class World:
                 open_storage(
                     self.folder,
                     custodian,
-                    Limits(self.room, self.bounds),
+                    Limits(self.room, self.bounds, self.mongo),
                     ledger,
                     self.readiness,
                     progress,
@@ -419,17 +533,142 @@ class World:
         parts = [m.part async for m in self.download(record, order, reader, offset)]
         return b"".join(parts)
 
-    def body_file(self) -> Path:
-        """The one body that is stored."""
-        (found,) = [path for path in (self.folder / "bodies").rglob("*") if path.is_file()]
-        return found
-
     async def reports(self, count: int) -> list[chain_pb.Report]:
         """Wait for so many submitted reports and return them."""
         await eventually(lambda: len(self.ledger.submitted) >= count, what="the reports")
         found = [parse_transaction(raw) for raw in self.ledger.submitted]
         assert all(t.authorization.member.member_id == MEMBER for t in found)
         return [act.report for t in found for act in t.body.acts]
+
+
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """One server for all tests that leave it running; each has databases of its own."""
+    need("mongo")
+    with running_mongo(tmp_path_factory.mktemp("mongo")) as server:
+        yield server
+
+
+class CuttingProxy:
+    """Stands between a client and the server, and cuts the line at a chosen command.
+
+    Commands are counted over all connections; the driver's own (hello, ping, endSessions) are not.
+    """
+
+    def __init__(self, server_port: int) -> None:
+        self.port = 0  # known once it listens
+        self.commands: list[str] = []
+        self._server_port = server_port
+        self._left: int | None = None  # commands until the cut
+        self._loses_answer = False
+        self._down = False
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._mute: set[asyncio.StreamWriter] = set()
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
+
+    @property
+    def down(self) -> bool:
+        return self._down
+
+    @property
+    def open_lines(self) -> int:
+        return len(self._writers)
+
+    def cut_at(self, command: int, *, loses_answer: bool) -> None:
+        """Cut all lines at the command with this number, from 0: before the server gets it, or
+        before the client gets the answer."""
+        self._left, self._loses_answer = command, loses_answer
+        self.commands.clear()
+
+    def cut(self) -> None:
+        """Cut all lines, and take no new ones until `mend`."""
+        self._down, self._left = True, None
+        for writer in tuple(self._writers):
+            writer.transport.abort()
+
+    def mend(self) -> None:
+        self._down, self._left = False, None
+        self._mute.clear()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._down:
+            writer.transport.abort()
+            return
+        there, back = await asyncio.open_connection("127.0.0.1", self._server_port)
+        self._writers |= {writer, back}
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._commands(reader, back, writer))
+                group.create_task(self._answers(there, writer))
+        finally:
+            for one in (writer, back):
+                self._writers.discard(one)
+                one.transport.abort()
+
+    async def _commands(
+        self,
+        reader: asyncio.StreamReader,
+        server: asyncio.StreamWriter,
+        client: asyncio.StreamWriter,
+    ) -> None:
+        try:
+            while True:
+                head = await reader.readexactly(16)
+                body = await reader.readexactly(int.from_bytes(head[:4], "little") - 16)
+                if self._is_last(head, body):
+                    if not self._loses_answer:
+                        self.cut()
+                        return
+                    self._mute.add(client)
+                server.write(head + body)
+                await server.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            server.transport.abort()
+
+    async def _answers(self, there: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        try:
+            while octets := await there.read(65536):
+                if client in self._mute:  # the server has done it, and nobody will know
+                    self.cut()
+                    return
+                client.write(octets)
+                await client.drain()
+        except ConnectionError:
+            pass
+        client.transport.abort()
+
+    def _is_last(self, head: bytes, body: bytes) -> bool:
+        if int.from_bytes(head[12:16], "little") != OP_MSG:
+            return False
+        document = body[5 : 5 + int.from_bytes(body[5:9], "little")]
+        message: dict[str, Any] = bson.decode(document)  # pyright: ignore[reportUnknownMemberType] - bson leaves the codec's type open
+        command = next(iter(message))
+        if command in DRIVERS_OWN:
+            return False
+        self.commands.append(command)
+        return self._left is not None and len(self.commands) > self._left
+
+
+@pytest.fixture
+async def proxy(mongo_server: MongoServer) -> AsyncGenerator[CuttingProxy]:
+    """A proxy before the shared server."""
+    parsed = urlsplit(mongo_server.uri)
+    assert parsed.port is not None
+    made = CuttingProxy(parsed.port)
+    async with await asyncio.start_server(made.serve, "127.0.0.1", 0) as listening:
+        made.port = listening.sockets[0].getsockname()[1]
+        yield made
+        made.cut()
+        await eventually(lambda: not made.open_lines, what="the end of the proxy's lines")
+
+
+def mongo_settings(uri: str, **changes: Any) -> MongoSettings:
+    """Settings of a database that nobody else has, at `uri`."""
+    name = f"test-{secrets.token_hex(8)}"
+    return replace(MongoSettings(uri, name, None, None, 8, 5.0), **changes)
 
 
 OpenWorld = Callable[..., AbstractAsyncContextManager[World]]
@@ -440,10 +679,34 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> TestAlliance:
     return TestAlliance(tmp_path_factory.mktemp("alliance"))
 
 
-@pytest.fixture
-def open_world(tmp_path: Path, certificates: TestAlliance) -> OpenWorld:
+@pytest.fixture(params=["embedded", pytest.param("mongo", marks=pytest.mark.servers)])
+def open_world(
+    request: pytest.FixtureRequest, tmp_path: Path, certificates: TestAlliance
+) -> OpenWorld:
     """Open a world: a chain with one proven block, and a storage that has applied it."""
+    if request.param == "embedded":
+        return _opener(tmp_path, certificates, None)
+    server: MongoServer = request.getfixturevalue("mongo_server")
+    return _opener(tmp_path, certificates, mongo_settings(server.uri))
 
+
+@pytest.fixture
+def open_embedded_world(tmp_path: Path, certificates: TestAlliance) -> OpenWorld:
+    """As `open_world`, for tests that look into the data folder."""
+    return _opener(tmp_path, certificates, None)
+
+
+@pytest.fixture
+def open_world_over(tmp_path: Path, certificates: TestAlliance) -> Callable[..., OpenWorld]:
+    """Return a function of a database's settings that makes an `open_world`."""
+
+    def opener(mongo: MongoSettings) -> OpenWorld:
+        return _opener(tmp_path, certificates, mongo)
+
+    return opener
+
+
+def _opener(tmp_path: Path, certificates: TestAlliance, mongo: MongoSettings | None) -> OpenWorld:
     @asynccontextmanager
     async def opened(
         *,
@@ -451,6 +714,7 @@ def open_world(tmp_path: Path, certificates: TestAlliance) -> OpenWorld:
         reserve_bytes: int = 0,
         record_bytes_max: int = 1 << 30,
         stall_seconds: float = 30.0,
+        applied: bool = True,
     ) -> AsyncGenerator[World]:
         genesis, keys = make_genesis()
         chain = TestChain(genesis, keys)
@@ -475,10 +739,12 @@ def open_world(tmp_path: Path, certificates: TestAlliance) -> OpenWorld:
                 ledger_served,
                 Room(quota_bytes, reserve_bytes),
                 UploadBounds(record_bytes_max, stall_seconds),
+                mongo,
             )
             await world.start()
             try:
-                await world.block()
+                if applied:
+                    await world.block()
                 yield world
             finally:
                 await world.stop()

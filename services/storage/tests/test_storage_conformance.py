@@ -27,6 +27,9 @@ from cipherward_storage.errors import (
     UploadInProgress,
     WrongOffset,
 )
+from cipherward_storage.mongo.opening import open_mongo
+from cipherward_storage.mongo.settings import MongoSettings
+from cipherward_storage.place import Room, StoreOwner
 from cipherward_storage.records import (
     PART_BYTES,
     Anchor,
@@ -38,8 +41,9 @@ from cipherward_storage.records import (
 )
 from cipherward_storage.schema import SCHEMA
 from cipherward_storage.sqlite_chain import SqliteChainStore
-from cipherward_storage.sqlite_records import Room, SqliteRecordStore
+from cipherward_storage.sqlite_records import SqliteRecordStore
 from cipherward_storage.store import ChainStore, RecordStore
+from tests.servers.mongo import MongoServer
 
 NOW = 1_800_000_000
 QUOTA = 8 * PART_BYTES
@@ -65,10 +69,30 @@ async def sqlite_home(folder: Path) -> AsyncGenerator[Home]:
         yield Home(records, SqliteChainStore(database))
 
 
-@pytest.fixture(params=["sqlite"])
+@asynccontextmanager
+async def mongo_home(settings: MongoSettings, *, transactions: bool) -> AsyncGenerator[Home]:
+    owner = StoreOwner("chain", "hospital-a")
+    async with open_mongo(
+        settings, owner, "this-instance", QUOTA, lambda: NOW, transactions=transactions
+    ) as (records, chain):
+        yield Home(records, chain)
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("mongo", marks=pytest.mark.servers),
+        pytest.param("mongo without transactions", marks=pytest.mark.servers),
+    ]
+)
 def open_home(request: pytest.FixtureRequest, tmp_path: Path) -> OpenHome:
     """Open the same place again and again, as after a restart."""
-    return {"sqlite": lambda: sqlite_home(tmp_path)}[request.param]
+    if request.param == "sqlite":
+        return lambda: sqlite_home(tmp_path)
+    server: MongoServer = request.getfixturevalue("mongo_server")
+    name = f"test-{uuid.uuid4().hex}"
+    settings = MongoSettings(server.uri, name, None, None, 8, 10.0)
+    return lambda: mongo_home(settings, transactions=request.param == "mongo")
 
 
 def record_of(ciphertext: bytes, record_id: bytes | None = None) -> UploadHeader:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +69,7 @@ async def test_a_flipped_bit_on_disk_is_noticed_before_its_part_leaves(
         order = await world.released(record, reader)
         wrong = bytearray(record.ciphertext)
         wrong[PART_BYTES + 500] ^= 4
-        world.body_file().write_bytes(wrong)
+        await world.bodies.overwrite(bytes(wrong))
         call = world.download(record, order, reader)
         assert (await call.read()).part == record.ciphertext[:PART_BYTES]
         assert await refused(call.read()) == ("DATA_LOSS", "RECORD_CORRUPT")
@@ -84,15 +83,14 @@ async def test_no_flipped_byte_ever_reaches_a_reader(
     async with open_world() as world:
         record = await world.stored(1500)
         order = await world.released(record, reader)
-        body = world.body_file()
         for _ in range(100):
             place = dice.randrange(1500)
             wrong = bytearray(record.ciphertext)
             wrong[place] ^= 1 << dice.randrange(8)
-            body.write_bytes(wrong)
+            await world.bodies.overwrite(bytes(wrong))
             call = world.ciphertext(record, order, reader)
             assert await refused(call) == ("DATA_LOSS", "RECORD_CORRUPT")
-        body.write_bytes(record.ciphertext)
+        await world.bodies.overwrite(record.ciphertext)
         assert await world.ciphertext(record, order, reader) == record.ciphertext
 
 
@@ -103,10 +101,8 @@ async def test_a_body_that_is_not_whole_is_refused(
     async with open_world() as world:
         record = await world.stored(1000)
         order = await world.released(record, reader)
-        if harm == "shortened":
-            os.truncate(world.body_file(), 999)
-        else:
-            world.body_file().unlink()
+        left = 999 if harm == "shortened" else 0
+        await world.bodies.overwrite(record.ciphertext[:left])
         call = world.ciphertext(record, order, reader)
         assert await refused(call) == ("DATA_LOSS", "RECORD_CORRUPT")
 

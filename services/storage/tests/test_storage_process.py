@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from cipherward_member.errors import (
 )
 from cipherward_member.following import light_client
 from cipherward_storage.config import StorageConfig
+from cipherward_storage.mongo.settings import MongoSettings
 from cipherward_storage.setup import read_custodian
 
 if TYPE_CHECKING:
@@ -48,6 +49,17 @@ class Installation:
     settings: dict[str, Any]
     process: asyncio.subprocess.Process | None = None
     ports: dict[str, int] = field(default_factory=dict[str, int])
+
+    def keep_in(self, mongo: MongoSettings) -> None:
+        """Let it keep its records there."""
+        uri_file: Path = self.settings["data_dir"].with_name("mongo.uri")
+        uri_file.write_text(mongo.uri)
+        uri_file.chmod(0o600)
+        self.settings |= {
+            "store": "mongo",
+            "mongo_uri_file": uri_file,
+            "mongo_database": mongo.database,
+        }
 
     async def start(self) -> None:
         ready: Path = self.settings["ready_file"]
@@ -78,11 +90,6 @@ class Installation:
             _, stderr = await process.communicate()
         assert process.returncode is not None
         return process.returncode, stderr.decode()
-
-    def has_received(self) -> bool:
-        """Whether some of an upload has arrived."""
-        bodies: Path = self.settings["data_dir"] / "bodies"
-        return any(path.stat().st_size for path in bodies.glob("*/*"))
 
     @asynccontextmanager
     async def stub(self) -> AsyncGenerator[StorageServiceStub]:
@@ -134,6 +141,13 @@ async def test_a_killed_storage_goes_on_with_the_upload_and_ends_cleanly_when_as
 ) -> None:
     async with open_world() as world:  # for its records: the process has the same keys
         installed = install(tmp_path / "process", certificates, world.ledger_served.ports.listen)
+        bodies: Any = type(world.bodies)
+        if world.mongo is None:
+            arrived = bodies(installed.settings["data_dir"]).stored_bytes
+        else:
+            own = replace(world.mongo, database=f"{world.mongo.database}-process")
+            installed.keep_in(own)
+            arrived = bodies(own).stored_bytes
         await installed.start()
         record, request_id = world.record(), str(uuid.uuid4())
         async with installed.stub() as stub:
@@ -141,7 +155,7 @@ async def test_a_killed_storage_goes_on_with_the_upload_and_ends_cleanly_when_as
             await call.write(pb.PutRecordRequest(header=record.header(request_id)))
             for part in record.parts()[:2]:
                 await call.write(pb.PutRecordRequest(part=part))
-            await eventually(installed.has_received, what="the first part")
+            await eventually(arrived, what="the first part")
             status, _ = await installed.end(signal.SIGKILL)
             assert status == -signal.SIGKILL
         await installed.start()

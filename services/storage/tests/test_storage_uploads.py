@@ -49,8 +49,8 @@ async def interrupt(world: World, record: TestRecord, request_id: str, parts: in
         await call.write(pb.PutRecordRequest(part=part))
     sent = sum(len(part) for part in record.parts()[:parts])
 
-    def arrived() -> bool:
-        return sum(p.stat().st_size for p in world.folder.rglob("bodies/*/*")) >= sent
+    async def arrived() -> bool:
+        return await world.bodies.stored_bytes() >= sent
 
     await eventually(arrived, what="the parts")
     call.cancel()
@@ -68,7 +68,7 @@ async def test_a_record_is_stored_and_described(open_world: OpenWorld) -> None:
         answer = await world.put(record, request_id=request_id)
         assert answer.ciphertext_digest == record.anchor.ciphertext_digest
         assert answer.custodian_slot_digest == record.slot_digest
-        assert world.body_file().read_bytes() == record.ciphertext
+        assert await world.bodies.only() == record.ciphertext
         state = await upload(world, request_id)
         assert (state.committed_bytes, state.complete) == (len(record.ciphertext), True)
         request = pb.DescribeRecordRequest(record_id=record.id)
@@ -89,7 +89,7 @@ async def test_sizes_at_the_edges_of_parts_are_stored_whole(
     async with open_world() as world:
         record = world.record(size)
         await world.put(record, parts=record.parts(0, part))
-        assert world.body_file().read_bytes() == record.ciphertext
+        assert await world.bodies.only() == record.ciphertext
 
 
 async def test_an_interrupted_upload_goes_on_where_it_stopped(open_world: OpenWorld) -> None:
@@ -100,7 +100,7 @@ async def test_an_interrupted_upload_goes_on_where_it_stopped(open_world: OpenWo
         await world.stop()
         await world.start()
         await world.put(record, request_id=request_id, offset=kept)
-        assert world.body_file().read_bytes() == record.ciphertext
+        assert await world.bodies.only() == record.ciphertext
 
 
 async def test_an_interrupted_upload_may_start_again(open_world: OpenWorld) -> None:
@@ -108,7 +108,7 @@ async def test_an_interrupted_upload_may_start_again(open_world: OpenWorld) -> N
         record, request_id = world.record(), str(uuid.uuid4())
         await interrupt(world, record, request_id, 2)
         await world.put(record, request_id=request_id)
-        assert world.body_file().read_bytes() == record.ciphertext
+        assert await world.bodies.only() == record.ciphertext
 
 
 @pytest.mark.slow
@@ -163,7 +163,7 @@ async def test_a_corrupted_part_is_noticed_and_nothing_is_left(open_world: OpenW
         call = world.put(record, request_id=request_id, parts=parts)
         assert await refused(call) == ("INVALID_ARGUMENT", "DIGEST_DIFFERS")
         assert await refused(upload(world, request_id)) == ("NOT_FOUND", "UPLOAD_UNKNOWN")
-        assert not any(path.is_file() for path in (world.folder / "bodies").rglob("*"))
+        assert await world.bodies.count() == 0
         await world.put(record, request_id=request_id)  # from the start it works
 
 
@@ -173,17 +173,11 @@ async def test_a_byte_that_changed_on_disk_before_the_resumption_is_noticed(
     async with open_world() as world:
         record, request_id = world.record(), str(uuid.uuid4())
         kept = await interrupt(world, record, request_id, 2)
-        flip(world.body_file(), 1000)
+        changed = bytearray(record.ciphertext[:kept])
+        changed[1000] ^= 1
+        await world.bodies.overwrite(bytes(changed))
         call = world.put(record, request_id=request_id, offset=kept)
         assert await refused(call) == ("INVALID_ARGUMENT", "DIGEST_DIFFERS")
-
-
-def flip(path: Any, offset: int) -> None:
-    with open(path, "r+b") as file:
-        file.seek(offset)
-        (byte,) = file.read(1)
-        file.seek(offset)
-        file.write(bytes([byte ^ 1]))
 
 
 async def test_a_second_stream_of_one_upload_is_refused(open_world: OpenWorld) -> None:
@@ -191,10 +185,12 @@ async def test_a_second_stream_of_one_upload_is_refused(open_world: OpenWorld) -
         record, request_id = world.record(), str(uuid.uuid4())
         call = world.stub.PutRecord(timeout=30)
         await call.write(pb.PutRecordRequest(header=record.header(request_id)))
-        await eventually(lambda: any(p.is_file() for p in world.folder.rglob("bodies/*/*")))
+        first, *others = record.parts()
+        await call.write(pb.PutRecordRequest(part=first))
+        await eventually(world.bodies.stored_bytes, what="the first part")
         second = world.put(record, request_id=request_id)
         assert await refused(second) == ("ABORTED", "UPLOAD_IN_PROGRESS")
-        for part in record.parts():
+        for part in others:
             await call.write(pb.PutRecordRequest(part=part))
         await call.done_writing()
         assert (await call).ciphertext_digest == record.anchor.ciphertext_digest
@@ -206,7 +202,7 @@ async def test_the_same_record_again_changes_nothing(open_world: OpenWorld) -> N
         first = await world.put(record, request_id=request_id)
         assert await world.put(record, request_id=request_id) == first  # the answer was lost
         assert await world.put(record) == first  # another request
-        world.body_file()  # there is one
+        assert await world.bodies.count() == 1
 
 
 async def test_another_record_under_the_same_id_is_refused(open_world: OpenWorld) -> None:
@@ -224,7 +220,7 @@ async def test_of_two_uploads_of_one_record_one_is_kept(open_world: OpenWorld) -
     async with open_world() as world:
         record = world.record()
         await asyncio.gather(world.put(record), world.put(record), return_exceptions=True)
-        assert world.body_file().read_bytes() == record.ciphertext
+        assert await world.bodies.only() == record.ciphertext
 
 
 async def test_a_slot_that_could_not_release_is_refused(open_world: OpenWorld) -> None:
@@ -306,8 +302,8 @@ async def test_the_quota_counts_records_and_uploads_under_way(open_world: OpenWo
         await world.put(world.record(PART_BYTES))
 
 
-async def test_uploads_leave_the_reserve_of_the_disk_free(open_world: OpenWorld) -> None:
-    async with open_world(reserve_bytes=1 << 60) as world:
+async def test_uploads_leave_the_reserve_of_the_disk_free(open_embedded_world: OpenWorld) -> None:
+    async with open_embedded_world(reserve_bytes=1 << 60) as world:
         call = world.put(world.record(1000))
         assert await refused(call) == ("RESOURCE_EXHAUSTED", "DISK_FULL")
 
@@ -340,11 +336,13 @@ async def test_an_upload_that_nobody_began_is_unknown(open_world: OpenWorld) -> 
         assert await refused(call) == ("NOT_FOUND", "UPLOAD_UNKNOWN")
 
 
-async def test_what_a_crash_left_over_goes_at_the_next_start(open_world: OpenWorld) -> None:
-    async with open_world() as world:
+async def test_what_a_crash_left_over_goes_at_the_next_start(
+    open_embedded_world: OpenWorld,
+) -> None:
+    async with open_embedded_world() as world:
         record, request_id = world.record(), str(uuid.uuid4())
         await interrupt(world, record, request_id, 1)
-        kept = world.body_file()
+        (kept,) = [path for path in (world.folder / "bodies").rglob("*") if path.is_file()]
         await world.stop()
         orphan = world.folder / "bodies" / "ab" / ("ab" * 16)
         orphan.write_bytes(b"of an upload whose row was never written")

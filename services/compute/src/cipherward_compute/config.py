@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from cipherward_member.config import SigningServiceConfig
+from cipherward_member.config import KafkaConfig, SigningServiceConfig
 
 
-class ComputeConfig(SigningServiceConfig):
+class ComputeConfig(SigningServiceConfig, KafkaConfig):
     """Every knob of the compute service; `docs/configuration.md` is generated from it."""
 
     ceremony_key_file: Path = Field(

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cipherward_compute.errors import StepFailed
 from cipherward_kit.jobs import WorkerPool
+from cipherward_member.registry import MemberRegistry
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
     """This member.
 
-    places: index by id of every member of the alliance, as in the genesis.
+    registry: every member of the alliance, now.
     pool: where arithmetic runs.
     """
 
     id: str
     chain_id: str
-    places: Mapping[str, int]
+    registry: MemberRegistry
     pool: WorkerPool
 
     def points(self, members: Sequence[str]) -> dict[str, int]:
@@ -28,9 +29,10 @@ class Member:
         Raises:
             StepFailed: one of them is not in the alliance.
         """
-        if not set(members) <= set(self.places):
+        registered = self.registry.members
+        if not set(members) <= set(registered):
             raise StepFailed("the order names a member that the alliance does not have")
-        return {name: self.places[name] + 1 for name in members}
+        return {name: registered[name].index + 1 for name in members}
 
     def others(self, members: Sequence[str]) -> tuple[str, ...]:
         """Return the members without this one."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
 import grpc
 import structlog
@@ -51,17 +51,21 @@ STAGES: Mapping[Stage, pb.ContributionStage.ValueType] = {
 }
 
 
+class PeerUnknown(Exception):
+    """Nobody has said yet where a member's compute service is, or whose certificates are its."""
+
+
+# Opens a channel to a member's compute service, or raises `PeerUnknown`.
+OpenPeer: TypeAlias = Callable[[str], Awaitable[aio.Channel]]
+
+
 class Peers:
     """The other members' compute services. Enter it; its channels are opened at the first call."""
 
-    def __init__(self, open_to: Callable[[str], aio.Channel]) -> None:
-        """Describe the peers.
-
-        Args:
-            open_to: opens a channel to a member's compute service.
-        """
+    def __init__(self, open_to: OpenPeer) -> None:
         self._open_to = open_to
         self._channels: dict[str, aio.Channel] = {}
+        self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -87,36 +91,39 @@ class Peers:
     async def contribution(self, member: str, study: bytes, stage: Stage) -> bytes:
         """Return a member's ciphertext."""
         request = pb.GetContributionRequest(study_id=study, stage=STAGES[stage])
-        stub = self._stub(member)
-        found = await _until_there(
-            member, lambda: stub.GetContribution(request, timeout=CALL_SECONDS)
-        )
-        return found.ciphertext
+
+        async def ask() -> pb.GetContributionResponse:
+            return await (await self._stub(member)).GetContribution(request, timeout=CALL_SECONDS)
+
+        return (await _until_there(member, ask)).ciphertext
 
     async def decryption_share(self, member: str, study: bytes, order: OrderKey) -> bytes:
         """Return a member's share of the counts."""
         request = pb.GetDecryptionShareRequest(
             study_id=study, order=chain_pb.OrderRef(height=order.height, index=order.index)
         )
-        stub = self._stub(member)
-        found = await _until_there(
-            member, lambda: stub.GetDecryptionShare(request, timeout=CALL_SECONDS)
-        )
-        return found.share
+
+        async def ask() -> pb.GetDecryptionShareResponse:
+            stub = await self._stub(member)
+            return await stub.GetDecryptionShare(request, timeout=CALL_SECONDS)
+
+        return (await _until_there(member, ask)).share
 
     async def _message(
         self, member: str, study: bytes, kind: pb.CeremonyMessageKind.ValueType
     ) -> bytes:
         request = pb.GetCeremonyMessageRequest(study_id=study, kind=kind)
-        stub = self._stub(member)
-        found = await _until_there(
-            member, lambda: stub.GetCeremonyMessage(request, timeout=CALL_SECONDS)
-        )
-        return found.message
 
-    def _stub(self, member: str) -> ComputeServiceStub:
-        if member not in self._channels:
-            self._channels[member] = self._open_to(member)
+        async def ask() -> pb.GetCeremonyMessageResponse:
+            stub = await self._stub(member)
+            return await stub.GetCeremonyMessage(request, timeout=CALL_SECONDS)
+
+        return (await _until_there(member, ask)).message
+
+    async def _stub(self, member: str) -> ComputeServiceStub:
+        async with self._opening:
+            if member not in self._channels:
+                self._channels[member] = await self._open_to(member)
         return ComputeServiceStub(self._channels[member])
 
 
@@ -164,6 +171,8 @@ async def _until_there(member: str, call: Callable[[], Awaitable[R]]) -> R:
                     if code not in PASSING:
                         raise StepFailed(f"{member} refuses: {code.name}") from None
                     log.debug("peer_asked_again", member=member, code=code.name)
+                except PeerUnknown:
+                    log.info("peer_unknown", member=member)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RETRY_SECONDS_MAX)
     except TimeoutError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.reads import Reader, ReadGate
@@ -11,6 +9,7 @@ from cipherward_compute.errors import NotReleased
 from cipherward_compute.studies import Studies, Study
 from cipherward_member.errors import ReadMalformed, ReadRejected
 from cipherward_member.reads import reader_of
+from cipherward_member.registry import MemberRegistry
 from cipherward_member.reports import OrderKey
 
 # A reader sees its block proven some milliseconds before we do, and asks at once.
@@ -20,16 +19,16 @@ STUDY_WAIT_SECONDS = 2.0
 class StudyReads:
     """Turns authorised reads into the studies that they are about."""
 
-    def __init__(self, gate: ReadGate, member_keys: Mapping[str, bytes], studies: Studies) -> None:
+    def __init__(self, gate: ReadGate, registry: MemberRegistry, studies: Studies) -> None:
         """Describe the check.
 
         Args:
             gate: form, chain, time, signature and replay of a read.
-            member_keys: Ed25519 key by member id, from the registry.
+            registry: the members, whose keys sign reads.
             studies: what is known here.
         """
         self._gate = gate
-        self._member_keys = member_keys
+        self._registry = registry
         self._studies = studies
 
     async def study_of(self, read: chain_pb.AuthorizedRead, method: str) -> Study:
@@ -66,9 +65,12 @@ class StudyReads:
         return study
 
     def _is_member(self, reader: Reader, study: Study) -> bool:
-        key = self._member_keys.get(reader.member)
+        member = self._registry.members.get(reader.member)
         return (
-            reader.kind == "member" and reader.member in study.members and reader.public_key == key
+            reader.kind == "member"
+            and member is not None
+            and reader.member in study.members
+            and reader.public_key == member.public_key
         )
 
     @staticmethod

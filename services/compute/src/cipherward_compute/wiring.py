@@ -9,11 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from grpc import aio
-
 from cipherward_chain.authorization import MemberSigner
-from cipherward_chain.feed import BlockFeed
-from cipherward_chain.follower import Follower
 from cipherward_chain.genesis import Genesis
 from cipherward_chain.reads import ReadGate
 from cipherward_compute import arithmetic, metrics
@@ -27,7 +23,7 @@ from cipherward_compute.guardian import Guardian
 from cipherward_compute.keyring import Keyring
 from cipherward_compute.member import Member
 from cipherward_compute.orders import BlockHandler, Consequences
-from cipherward_compute.peers import Peers
+from cipherward_compute.peers import OpenPeer, Peers
 from cipherward_compute.readers import StudyReads
 from cipherward_compute.release import ReleaseSteps
 from cipherward_compute.schema import SCHEMA
@@ -45,13 +41,11 @@ from cipherward_kit.jobs import WorkerPool
 from cipherward_kit.readiness import Readiness
 from cipherward_member.alliance_files import read_key, read_member_signer
 from cipherward_member.background import running
-from cipherward_member.following import (
-    ChainProgress,
-    light_client,
-    nanoseconds,
-    watch_freshness,
-)
+from cipherward_member.block_source import BlockSource
+from cipherward_member.following import ChainProgress, nanoseconds, watch_freshness
+from cipherward_member.registry import MemberRegistry
 from cipherward_member.reports import Reports, ReportSigner, SubmitBatch
+from cipherward_member.source_following import Place, follow_source
 
 DATABASE_NAME = "compute.db"
 
@@ -60,13 +54,15 @@ DATABASE_NAME = "compute.db"
 class Outside:
     """What the service needs of others: blocks, the ledger, its peers, and the time.
 
-    feed: proven blocks, untrusted. submit: the ledger's SubmitBatch. open_peer: opens a channel to
-    a member's compute service. clock: Unix seconds now.
+    registry: the alliance's members; it follows the blocks.
+    source: of proven blocks, untrusted. submit: the ledger's SubmitBatch. open_peer: opens a
+    channel to a member's compute service. clock: Unix seconds now.
     """
 
-    feed: BlockFeed
+    registry: MemberRegistry
+    source: BlockSource
     submit: SubmitBatch
-    open_peer: Callable[[str], aio.Channel]
+    open_peer: OpenPeer
     clock: Callable[[], float] = time.time
 
 
@@ -138,8 +134,7 @@ async def open_compute(
         await _warm(pool, config.workers)
         readiness.set("store", True)
         stores = Stores.over(database, Vault(keys.data), config, outside.clock)
-        places = {member.id: member.index for member in genesis.members.values()}
-        member = Member(config.member, genesis.chain_id, places, pool)
+        member = Member(config.member, genesis.chain_id, outside.registry, pool)
         peers = await stack.enter_async_context(Peers(outside.open_peer))
         fresh_seconds = genesis.parameters.fresh_seconds
         progress = ChainProgress(fresh_seconds, nanoseconds(outside.clock))
@@ -157,13 +152,12 @@ async def open_compute(
         handler = BlockHandler(
             member.id, stores.chain, progress, Consequences(tasks, reports, news)
         )
-        client = light_client(genesis, await stores.chain.checkpoint())
-        progress.goes_on_from(client.checkpoint)
-        follower = Follower(outside.feed, client, handler.handle)
-        member_keys = {m.id: m.public_key for m in genesis.members.values()}
+        stored = await stores.chain.checkpoint()
+        place = Place(genesis, outside.registry, folder.path, stored)
+        await asyncio.to_thread(place.check)
         gate = ReadGate(genesis.chain_id, outside.clock)
         async with running(
-            follower.run(),
+            follow_source(outside.source, place, handler.handle, progress),
             tasks.run(),
             reports.run(),
             watch_freshness(progress, readiness, "chain"),
@@ -173,7 +167,7 @@ async def open_compute(
                     stores.data_sets,
                     stores.specs,
                     stores.studies,
-                    StudyReads(gate, member_keys, stores.studies),
+                    StudyReads(gate, outside.registry, stores.studies),
                     Exchange(
                         member.id,
                         stores.studies,

@@ -5,33 +5,35 @@ from __future__ import annotations
 import asyncio
 
 from cipherward.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
-from cipherward_chain.feed import GrpcBlockFeed
 from cipherward_identity.config import IdentityConfig
 from cipherward_identity.service import DOMAIN
 from cipherward_identity.wiring import open_identity
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve
-from cipherward_member.alliance_files import read_endpoints, read_genesis, trust_registry
+from cipherward_member.alliance_files import read_endpoints, read_genesis
+from cipherward_member.block_source import open_block_source
 from cipherward_member.ledger_channel import open_ledger
+from cipherward_member.registry import REGISTRY_FILE, MemberRegistry
 
 
 async def serve_identity(config: IdentityConfig) -> None:
     """Wire registry, feed and ports by hand; `open_identity` wires what is behind them."""
     genesis = await asyncio.to_thread(read_genesis, config.genesis_file, config.member)
     endpoints = await asyncio.to_thread(read_endpoints, config.endpoints_file, genesis.chain_id)
-    registry = trust_registry(genesis)
+    path = config.data_dir / REGISTRY_FILE
+    members = await asyncio.to_thread(MemberRegistry, genesis, path)
     # Not the chain: VerifyPresentations needs none. If a standing chain made identity unreachable,
     # no validator could check a proposal with a presentation, and the chain would stand for ever.
     readiness = Readiness("store")
-    async with open_ledger(config, endpoints, registry) as ledger:
-        feed = GrpcBlockFeed(ledger, genesis.parameters.fresh_seconds)
-        async with open_identity(config, genesis, feed) as service:
+    async with open_ledger(config, endpoints, members.trust) as ledger:
+        source = await open_block_source(config, endpoints, genesis, ledger)
+        async with open_identity(config, genesis, members, source) as service:
             readiness.set("store", True)
             await serve(
                 config,
                 domain=DOMAIN,
-                registry=registry,
+                registry=members.trust,
                 register=lambda server: add_IdentityServiceServicer_to_server(service, server),
                 readiness=readiness,
             )

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from cipherward_member.config import MemberServiceConfig
+from cipherward_member.config import KafkaConfig, MemberServiceConfig
 
 
-class IdentityConfig(MemberServiceConfig):
+class IdentityConfig(MemberServiceConfig, KafkaConfig):
     """Every knob of the identity service; `docs/configuration.md` is generated from it."""
 
     issuer_key_file: Path = Field(

@@ -12,13 +12,12 @@ from collections.abc import Callable
 
 from prometheus_client import Gauge
 
-from cipherward_chain.feed import BlockFeed
-from cipherward_chain.follower import Follower
-from cipherward_chain.genesis import Genesis
 from cipherward_chain.light import VerifiedBlock
 from cipherward_chain.wire import NANOS
 from cipherward_identity.store import IdentityStore
+from cipherward_member.block_source import BlockSource
 from cipherward_member.following import ChainProgress, light_client, nanoseconds
+from cipherward_member.source_following import Place, follow_source
 
 UnixClock = Callable[[], float]  # seconds
 
@@ -40,40 +39,37 @@ class ChainClock:
 
     def __init__(
         self,
-        genesis: Genesis,
-        feed: BlockFeed,
+        place: Place,
+        source: BlockSource,
         store: IdentityStore,
-        checkpoint: bytes = b"",
         *,
         local: UnixClock = time.time,
     ) -> None:
         """Describe the clock; `run` makes it go.
 
         Args:
-            genesis: the trust root, and the length of epochs.
-            feed: untrusted.
+            place: where the service stands; the genesis has the length of epochs.
+            source: of blocks, untrusted.
             store: keeps the progress.
-            checkpoint: what it has kept.
             local: Unix seconds now.
 
         Raises:
             CheckpointUnusable: the checkpoint is of another chain.
         """
-        self._genesis = genesis
+        self._genesis = place.genesis
+        self._place = place
+        self._source = source
         self._store = store
-        client = light_client(genesis, checkpoint)
-        self._before = client.checkpoint
+        self._before = light_client(place.genesis, place.stored).checkpoint
         self._saved_at = float("-inf")
-        fresh_seconds = genesis.parameters.fresh_seconds
+        fresh_seconds = place.genesis.parameters.fresh_seconds
         self._progress = ChainProgress(fresh_seconds, nanoseconds(local))
-        self._progress.goes_on_from(client.checkpoint)
+        self._progress.goes_on_from(self._before)
         self._progress.show(PROVEN_TIME)
-        self._follower = Follower(feed, client, self._take)
-        BLOCKS_REJECTED.set_function(lambda: self._follower.rejected_blocks)
 
     async def run(self) -> None:
         """Follow the chain until cancelled."""
-        await self._follower.run()
+        await follow_source(self._source, self._place, self._take, self._progress, BLOCKS_REJECTED)
 
     def now(self) -> int:
         """Return seconds of Unix time: the local clock's, but never before the newest header's."""

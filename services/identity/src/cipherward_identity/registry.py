@@ -1,4 +1,4 @@
-"""The registry of members and issuers: from genesis, which every party has, and block time."""
+"""The registry of members and issuers, as proven blocks have left it, and block time."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from cipherward_anoncred.errors import AnoncredError
 from cipherward_anoncred.schema import parse_header
-from cipherward_chain.genesis import Genesis, Issuer, Member
+from cipherward_chain.genesis import Issuer, Member
 from cipherward_identity.follow import ChainClock
+from cipherward_member.registry import MemberRegistry
 
 
 class IssuerNotCurrent(ValueError):
@@ -25,17 +26,17 @@ class Epoch:
 class Registry:
     """Answers who the members and the issuers are."""
 
-    def __init__(self, genesis: Genesis, clock: ChainClock) -> None:
-        self._genesis = genesis
+    def __init__(self, listed: MemberRegistry, clock: ChainClock) -> None:
+        self._listed = listed
         self._clock = clock
 
     def members(self) -> tuple[Member, ...]:
         """Return the members by index."""
-        return tuple(self._genesis.members.values())
+        return tuple(self._listed.members.values())
 
     def issuers(self) -> tuple[Issuer, ...]:
         """Return the issuers by member id."""
-        return tuple(sorted(self._genesis.issuers, key=lambda issuer: issuer.member))
+        return tuple(sorted(self._listed.issuers, key=lambda issuer: issuer.member))
 
     def epoch(self) -> Epoch:
         """Return the epoch of the newest proven header, or the first one if none was seen."""
@@ -56,7 +57,7 @@ class Registry:
             issuer.public_key == public_key
             and issuer.member == fields.issuer
             and schema in issuer.schemas
-            for issuer in self._genesis.issuers
+            for issuer in self._listed.issuers
         )
         if not known or fields.schema != schema or fields.epoch != self._clock.epoch():
             raise IssuerNotCurrent("not a registered issuer's header of this epoch")

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from cipherward_chain.feed import BlockFeed
 from cipherward_chain.genesis import Genesis
 from cipherward_identity import arithmetic
 from cipherward_identity.admissions import Admissions
@@ -25,13 +24,21 @@ from cipherward_kit.datafolder import DataFolder
 from cipherward_kit.jobs import WorkerPool
 from cipherward_member.alliance_files import read_key
 from cipherward_member.background import running
+from cipherward_member.block_source import BlockSource
+from cipherward_member.registry import MemberRegistry
+from cipherward_member.source_following import Place
 
 DATABASE_NAME = "identity.db"
 
 
 @asynccontextmanager
 async def open_identity(
-    config: IdentityConfig, genesis: Genesis, feed: BlockFeed, *, local: UnixClock = time.time
+    config: IdentityConfig,
+    genesis: Genesis,
+    members: MemberRegistry,
+    source: BlockSource,
+    *,
+    local: UnixClock = time.time,
 ) -> AsyncGenerator[IdentityService]:
     """Open folder, store and workers, follow the chain, and yield the service on top of them.
 
@@ -48,14 +55,16 @@ async def open_identity(
         await asyncio.to_thread(stack.enter_context, folder)
         database = Database(folder.path / DATABASE_NAME, SCHEMA)
         store = IdentityStore(await stack.enter_async_context(database))
-        clock = ChainClock(genesis, feed, store, await store.load_checkpoint(), local=local)
+        place = Place(genesis, members, folder.path, await store.load_checkpoint())
+        await asyncio.to_thread(place.check)
+        clock = ChainClock(place, source, store, local=local)
         # Two pools: a flood of renewals, which anyone may ask for, never delays the ledger, and the
         # issuer's key stays in this process.
         waiting_max, module = config.jobs_waiting_max, arithmetic.__name__
         verifiers = WorkerPool(config.workers, waiting_max, module)
         await stack.enter_async_context(verifiers)
         signer = await stack.enter_async_context(WorkerPool(0, waiting_max, module))
-        registry = Registry(genesis, clock)
+        registry = Registry(members, clock)
         async with running(clock.run()):
             yield IdentityService(
                 Admissions(issuer, desk_key, store, clock, open_max=config.admissions_open_max),

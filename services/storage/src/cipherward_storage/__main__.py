@@ -6,18 +6,20 @@ from contextlib import AsyncExitStack
 
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
-from cipherward_chain.feed import GrpcBlockFeed
 from cipherward_kit.datafolder import DataFolder
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve
-from cipherward_member.alliance_files import read_endpoints, trust_registry
+from cipherward_member.alliance_files import read_endpoints
+from cipherward_member.block_source import open_block_source
 from cipherward_member.following import ChainProgress
 from cipherward_member.ledger_channel import open_ledger
+from cipherward_member.registry import REGISTRY_FILE, MemberRegistry
 from cipherward_storage.assembly import CHAIN, LedgerSide, Limits, open_storage
 from cipherward_storage.config import StorageConfig
 from cipherward_storage.service import DOMAIN
 from cipherward_storage.setup import read_custodian
+from cipherward_storage.stores import STORE
 
 
 async def serve_storage(config: StorageConfig) -> None:
@@ -25,14 +27,14 @@ async def serve_storage(config: StorageConfig) -> None:
     custodian = read_custodian(config)
     genesis = custodian.genesis
     endpoints = read_endpoints(config.endpoints_file, genesis.chain_id)
-    registry = trust_registry(genesis)
+    members = MemberRegistry(genesis, config.data_dir / REGISTRY_FILE)
     limits = Limits.of(config)
-    readiness = Readiness(CHAIN)
+    readiness = Readiness(CHAIN, STORE)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(DataFolder(config.data_dir, genesis.chain_id))
-        channel = await stack.enter_async_context(open_ledger(config, endpoints, registry))
-        feed = GrpcBlockFeed(channel, genesis.parameters.fresh_seconds)
-        ledger = LedgerSide(feed, LedgerServiceStub(channel).SubmitBatch)
+        channel = await stack.enter_async_context(open_ledger(config, endpoints, members.trust))
+        source = await open_block_source(config, endpoints, genesis, channel)
+        ledger = LedgerSide(members, source, LedgerServiceStub(channel).SubmitBatch)
         progress = ChainProgress(genesis.parameters.fresh_seconds)
         service = await stack.enter_async_context(
             open_storage(folder.path, custodian, limits, ledger, readiness, progress)
@@ -40,7 +42,7 @@ async def serve_storage(config: StorageConfig) -> None:
         await serve(
             config,
             domain=DOMAIN,
-            registry=registry,
+            registry=members.trust,
             register=lambda server: add_StorageServiceServicer_to_server(service, server),
             readiness=readiness,
         )

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cipherward_chain.feed import BlockFeed
-from cipherward_chain.follower import Follower
+from cipherward_chain.light import VerifiedBlock
 from cipherward_chain.reads import ReadGate
-from cipherward_kit.database import Database
 from cipherward_kit.readiness import Readiness
 from cipherward_member.background import running
+from cipherward_member.block_source import BlockSource
 from cipherward_member.following import ChainProgress, light_client, watch_freshness
+from cipherward_member.registry import MemberRegistry
 from cipherward_member.reports import Reports, ReportSigner, SubmitBatch
+from cipherward_member.source_following import Place, follow_source
 from cipherward_storage import metrics
 from cipherward_storage.cleanup import Cleanup
 from cipherward_storage.config import StorageConfig
 from cipherward_storage.downloads import Downloads
+from cipherward_storage.errors import StoreAway
+from cipherward_storage.mongo.settings import MongoSettings
 from cipherward_storage.orders import BlockHandler, Consequences
+from cipherward_storage.place import Room, StoreOwner
 from cipherward_storage.readers import ReleaseReads
-from cipherward_storage.schema import SCHEMA
 from cipherward_storage.service import Jobs, StorageService
 from cipherward_storage.setup import Custodian
 from cipherward_storage.slots import CustodianSlots
-from cipherward_storage.sqlite_chain import SqliteChainStore
-from cipherward_storage.sqlite_records import Room, SqliteRecordStore
 from cipherward_storage.standing import Standing
+from cipherward_storage.store import ChainStore
+from cipherward_storage.stores import open_stores, until_it_answers, watch_store
 from cipherward_storage.uploads import UploadBounds, Uploads
 
 CHAIN = "chain"  # the condition of readiness: a fresh block was seen
@@ -39,6 +43,7 @@ class Limits:
 
     room: Room
     uploads: UploadBounds
+    mongo: MongoSettings | None = None  # None: the embedded store
 
     @classmethod
     def of(cls, config: StorageConfig) -> Limits:
@@ -46,14 +51,19 @@ class Limits:
         return cls(
             Room(config.quota_bytes, config.disk_reserve_bytes),
             UploadBounds(config.record_bytes_max, config.stall_seconds),
+            config.mongo_settings(),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerSide:
-    """The ledger as it is seen from here: where blocks come from and where reports go."""
+    """The ledger as it is seen from here: where blocks come from and where reports go.
 
-    feed: BlockFeed
+    registry: the alliance's members; it follows the blocks.
+    """
+
+    registry: MemberRegistry
+    source: BlockSource
     submit: SubmitBatch
 
 
@@ -73,39 +83,61 @@ async def open_storage(
         custodian: whose records.
         limits: of size and silence.
         ledger: blocks and reports.
-        readiness: told whether the chain is fresh, as the condition `CHAIN`.
+        readiness: told whether the chain is fresh, as the condition `CHAIN`, and whether the store
+            answers, as `STORE`.
         progress: fresh; its clocks decide what "now" is.
 
     Raises:
-        CheckpointUnusable: the folder goes on from another chain.
+        CheckpointUnusable: the store goes on from another chain.
+        StoreUnusable: the settings do not lead to a store of this custodian.
     """
     progress.show(metrics.PROVEN_TIME, metrics.HEIGHT)
     genesis = custodian.genesis
     slots = CustodianSlots(genesis.chain_id, custodian.member, custodian.key)
     standing = Standing(progress)
-    async with (
-        Database(folder / "storage.sqlite", SCHEMA) as database,
-        SqliteRecordStore(
-            database, folder / "bodies", limits.room, progress.latest_seconds
-        ) as records,
-    ):
-        chain = SqliteChainStore(database)
-        client = light_client(genesis, await chain.checkpoint())
-        if client.checkpoint is not None:
-            progress.saw(client.height, client.checkpoint.next_time_ns)
+    owner = StoreOwner(genesis.chain_id, custodian.member)
+    async with open_stores(
+        folder, owner, limits.room, limits.mongo, progress.latest_seconds
+    ) as stores:
+        records, chain = stores.records, stores.chain
         downloads = Downloads(records, chain, standing, limits.uploads.stall_seconds)
         signer = ReportSigner(custodian.signer, genesis.chain_id, progress.block_seconds)
         reports = Reports(chain.reports, signer, ledger.submit, metrics.REPORTS_PENDING)
         then = Consequences(downloads.cut, progress.saw, reports.wake)
         handler = BlockHandler(custodian.member, records, chain, slots, then)
-        follower = Follower(ledger.feed, client, handler.handle)
+
+        async def handle(block: VerifiedBlock) -> None:
+            await until_it_answers(lambda: handler.handle(block))
+
+        async def place(stored: bytes) -> Place:
+            found = Place(genesis, ledger.registry, folder, stored)
+            await asyncio.to_thread(found.check)
+            checkpoint = light_client(genesis, stored).checkpoint
+            if checkpoint is not None:
+                progress.saw(checkpoint.height, checkpoint.next_time_ns)
+            return found
+
+        async def follow(at: Place | None) -> None:
+            if at is None:
+                at = await place(await until_it_answers(chain.checkpoint))
+            await follow_source(ledger.source, at, handle, progress)
+
         work = (
-            follower.run(),
-            reports.run(),
+            follow(await _at_once(chain, place)),
+            until_it_answers(reports.run),
             Cleanup(records, progress).run(),
             watch_freshness(progress, readiness, CHAIN),
+            watch_store(chain, readiness),
         )
         uploads = Uploads(records, slots, custodian.member, limits.uploads)
         reads = ReleaseReads(ReadGate(genesis.chain_id, progress.local_seconds), chain, progress)
         async with running(*work):
             yield StorageService(Jobs(uploads, downloads, reads, standing, records))
+
+
+async def _at_once(chain: ChainStore, place: Callable[[bytes], Awaitable[Place]]) -> Place | None:
+    """Return the stored place, checked before the service serves, or None: the store is away."""
+    try:
+        return await place(await chain.checkpoint())
+    except StoreAway:
+        return None

@@ -1,4 +1,4 @@
-"""Ciphertext on disk: one file a body, and a table of tags of its parts beside it in SQLite.
+"""Ciphertext on disk: one file a body, and a table of tags of its parts beside it in the store.
 
 A body's file has a random name and never another: whether it is an upload or a record is said by
 the row that names it, so that the end of an upload is one switch in one transaction. A file that
@@ -180,17 +180,25 @@ def read_part(descriptor: int, table: bytes, length: int, number: int) -> bytes:
         RecordCorrupt: the bytes are not those that were uploaded, or cannot be read.
     """
     start = number * PART_BYTES
-    wanted = min(PART_BYTES, length - start)
     try:
-        part = os.pread(descriptor, wanted, start)
+        part = os.pread(descriptor, min(PART_BYTES, length - start), start)
     except OSError:
         raise RecordCorrupt(f"part {number} cannot be read", part=number) from None
+    check_part(part, table, length, number)
+    return part
+
+
+def check_part(part: bytes, table: bytes, length: int, number: int) -> None:
+    """Return if `part` is part `number` of a body of `length` bytes with this table of tags.
+
+    Raises:
+        RecordCorrupt: it is not what was uploaded.
+    """
     place = KEY_BYTES + number * TAG_BYTES
     tag = table[place : place + TAG_BYTES]
     try:
-        if len(part) != wanted or len(tag) != TAG_BYTES:
+        if len(part) != min(PART_BYTES, length - number * PART_BYTES) or len(tag) != TAG_BYTES:
             raise InvalidTag
         AESGCM(table[:KEY_BYTES]).decrypt(_nonce(number), tag, part)
     except InvalidTag:
         raise RecordCorrupt(f"part {number} is not what was uploaded", part=number) from None
-    return part

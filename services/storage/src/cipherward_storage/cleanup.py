@@ -8,6 +8,7 @@ import structlog
 
 from cipherward_member.following import ChainProgress
 from cipherward_storage import metrics
+from cipherward_storage.errors import StoreAway
 from cipherward_storage.store import RecordStore
 
 # A transaction lives ten minutes; an author that has not anchored within a day has given up.
@@ -47,4 +48,6 @@ class Cleanup:
                 await self.sweep()
             except OSError as error:  # a file that cannot be deleted now is tried at the next start
                 log.warning("sweep_failed", errno=error.errno)
+            except StoreAway:  # what is over stays over: the next sweep deletes it
+                log.warning("sweep_put_off")
             await asyncio.sleep(SWEEP_SECONDS)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import grpc
 
-from cipherward_kit.errors import ServiceError
+from cipherward_kit.boundary import DependencyAway
+from cipherward_kit.errors import CannotStart, ServiceError
 
 
 class UploadMalformed(ServiceError):
@@ -134,3 +135,16 @@ class PageTokenMalformed(ServiceError):
 
     code = grpc.StatusCode.INVALID_ARGUMENT
     reason = "PAGE_TOKEN_MALFORMED"
+
+
+class StoreAway(DependencyAway):
+    """The database does not answer, or took too long; whether the last write was done is open.
+
+    Every act of the ports may be repeated: it is done once.
+    """
+
+
+class StoreUnusable(CannotStart):
+    """The settings do not lead to a database of this member and chain."""
+
+    exit_status = 50

@@ -92,6 +92,8 @@ class BlockHandler:
                 news.rebuilt,
             )
         )
+        for report in reports:  # counted once applied: a store that is away makes us do it again
+            metrics.RELEASES.labels(report.outcome.name.lower()).inc()
         self._then.cut(ended)
         self._then.saw(block.height, block.next_time_ns)
         if reports or news.settled or news.rebuilt:
@@ -121,9 +123,7 @@ class BlockHandler:
             except OrderNotCarriedOut as error:
                 made = None
                 _not_carried_out(order, error)
-            report = report_of(OrderKey(order.height, order.index), made)
-            metrics.RELEASES.labels(report.outcome.name.lower()).inc()
-            reports.append(report)
+            reports.append(report_of(OrderKey(order.height, order.index), made))
         return releases, reports
 
     async def _release(self, order: Order, anchored: dict[bytes, AnchoredRecord]) -> Release:

@@ -46,7 +46,10 @@ class ReleaseReads:
         Raises:
             ReadMalformed: out of form, or it names no record or no order.
             ReadRejected: not authorised, or by another key than the order's reader.
+            StoreAway: nothing can be told now; the same read may come again.
         """
+        # A read passes the gate once: whoever is told to try again must not have used it up.
+        await self._chain.checkpoint()
         reader = reader_of(self._gate, read, method, RECORD_ID_BYTES)
         if reader.order is None:
             raise ReadMalformed("the read names no order")

@@ -20,6 +20,7 @@ from cipherward_storage.errors import (
     UploadInProgress,
     WrongOffset,
 )
+from cipherward_storage.place import Room
 from cipherward_storage.records import (
     PART_BYTES,
     Anchor,
@@ -35,18 +36,6 @@ FIND = (
     "SELECT r.anchor, r.slot, coalesce(a.height, 0) FROM records r LEFT JOIN anchors a"
     " ON a.record_id = r.record_id AND a.anchor = r.anchor AND a.slot_digest = r.slot_digest"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How much may be stored.
-
-    quota_bytes: ciphertext of all records and open uploads. reserve_bytes: stays free on the disk,
-    so that SQLite and the other services of the machine go on when uploads are refused.
-    """
-
-    quota_bytes: int
-    reserve_bytes: int
 
 
 class SqliteRecordStore:

@@ -1,8 +1,13 @@
 """The ports to what is kept: records and their bytes, and what proven blocks made of them.
 
-Adapters: `sqlite_records.SqliteRecordStore` and `sqlite_chain.SqliteChainStore` (embedded). Each
-adapter is held to the same suite of tests. Both ports of one deployment share one place, because
-`find` tells what `apply` anchored.
+Adapters: `sqlite_records.SqliteRecordStore` and `sqlite_chain.SqliteChainStore` (embedded),
+`mongo.records.MongoRecordStore` and `mongo.chain.MongoChainStore` (production); `stores` chooses.
+Each adapter is held to the same suite of tests. Both ports of one deployment share one place,
+because `find` tells what `apply` anchored.
+
+Every act raises `StoreAway` when a store elsewhere does not answer. What it was about is then done
+or not done, never half, and the act may be repeated: an upload goes on at `committed_bytes`, and a
+block that was applied changes nothing.
 """
 
 from __future__ import annotations
@@ -39,6 +44,7 @@ class Spool(Protocol):
 
         Raises:
             DiskFull: there is no room.
+            UploadInProgress: another storage took the upload over, after this one was silent.
         """
         ...
 
@@ -75,7 +81,7 @@ class RecordStore(Protocol):
         """Open an upload for writing, from the start (0) or where it stopped.
 
         Raises, on entry:
-            UploadInProgress: it is open already.
+            UploadInProgress: it is open already, here or in another storage of this member.
             UploadDiffers: the request id has another header.
             WrongOffset: neither 0 nor `committed_bytes`.
             DiskFull: the announced length does not fit.

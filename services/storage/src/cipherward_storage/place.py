@@ -1,0 +1,26 @@
+"""What a store is told about its place: whose it is, and how much fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOwner:
+    """Whose records a store keeps: one member's of one chain, for ever."""
+
+    chain_id: str
+    member: str
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much may be stored.
+
+    quota_bytes: ciphertext of all records and open uploads. reserve_bytes: stays free on the disk,
+    so that SQLite and the other services of the machine go on when uploads are refused; of a
+    database elsewhere the disk is its operator's.
+    """
+
+    quota_bytes: int
+    reserve_bytes: int
