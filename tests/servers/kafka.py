@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, cast
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, LeaderNotAvailableError
 from aiokafka.helpers import create_ssl_context
 
 from cipherward_client.alliance.ports import free_ports
@@ -166,6 +166,8 @@ class KafkaServer:
             try:
                 await admin.start()
                 await admin.create_topics([NewTopic(READINESS_TOPIC, 1, 1)])  # again: no change
+            except AttributeError as error:  # aiokafka's own: the metadata names no controller yet
+                raise LeaderNotAvailableError from error
             finally:
                 await admin.close()
             producer = cast("_Producer", AIOKafkaProducer(**options, enable_idempotence=True))

@@ -155,6 +155,21 @@ async def test_a_proposer_that_cannot_verify_in_time_proposes_an_empty_block(
     assert await prepare(proposals, world, [presented(world), *world.transactions(1)]) == []
 
 
+async def test_a_full_block_is_not_kept_waiting_by_what_comes_after_it(
+    world: Any, proposals: Proposals
+) -> None:
+    world.identity.gate.clear()
+    contents = world.transactions(TRANSACTIONS_MAX)
+    assert await prepare(proposals, world, [*contents, presented(world)]) == contents
+
+
+async def test_what_was_chosen_in_time_is_proposed(world: Any, proposals: Proposals) -> None:
+    world.identity.gate.clear()
+    contents = world.transactions(TRANSACTIONS_MAX)
+    offered = [*contents[:-1], flipped(contents[-1]), presented(world)]
+    assert await prepare(proposals, world, offered) == contents[:-1]
+
+
 async def test_what_is_proposed_is_accepted(world: Any, proposals: Proposals) -> None:
     content = world.transaction()
     offered = [content, flipped(content), world.transaction(seconds=-NANOSECONDS // NANOSECONDS)]
