@@ -11,15 +11,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from tests.integration.production import options, production_parts
+
 COMMAND = [sys.executable, "-m", "cipherward_client.cli"]
-READY_SECONDS = 120  # 14 cold starts on a machine with other work
+READY_SECONDS = 180  # 20 cold starts on a machine with other work
 GONE_SECONDS = 10
 POLL_SECONDS = 0.05
 CONTENT = b'{"resourceType":"Bundle","type":"collection","entry":[]}'
@@ -131,11 +133,20 @@ class Person:
         return out.read_bytes()
 
 
-@pytest.fixture(scope="module")
-def alliance(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
-    """Run one alliance for the tests that only use it; return its folder."""
+@pytest.fixture(
+    scope="module", params=["embedded", pytest.param("production", marks=pytest.mark.servers)]
+)
+def alliance(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Path]:
+    """Run one alliance for the tests that only use it, on each set of parts; return its folder."""
     data = tmp_path_factory.mktemp("dev") / "alliance"
-    with dev(data) as running:
+    with ExitStack() as stack:
+        chosen: list[str] = []
+        if request.param == "production":
+            servers = tmp_path_factory.mktemp("servers")
+            chosen = options(stack.enter_context(production_parts(servers)))
+        running = stack.enter_context(dev(data, *chosen))
         running.ready()
         yield data
         assert running.stop() == 0
@@ -174,6 +185,28 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     assert str(port) in error["detail"]
     assert error["reason"] == "PORT_IN_USE"
     assert error["fix"]
+
+
+def test_a_part_that_is_missing_is_named_before_anything_starts(tmp_path: Path) -> None:
+    data = tmp_path / "alliance"
+    for chosen, reason in (
+        (("--engine", "cometbft", "--cometbft", str(tmp_path / "none")), "COMETBFT_MISSING"),
+        (("--feed", "kafka", "--kafka", "127.0.0.1:1"), "KAFKA_UNREACHABLE"),
+        (("--store", "mongo", "--mongo", "mongodb://127.0.0.1:1"), "MONGO_UNREACHABLE"),
+    ):
+        with dev(data, *chosen) as refused:
+            error = refused.refused()
+        assert (error["reason"], bool(error["fix"])) == (reason, True)
+    assert not data.exists()
+
+
+def test_a_folder_goes_on_with_its_own_parts_only(tmp_path: Path) -> None:
+    data = tmp_path / "alliance"
+    data.mkdir()
+    kinds = {"engine": "solo", "feed": "grpc", "store": "mongo", "kafka": ""}
+    (data / "parts.json").write_text(json.dumps({**kinds, "members": ["hospital-a"]}))
+    with dev(data, "--store", "embedded") as refused:
+        assert refused.refused()["reason"] == "PARTS_DIFFER"
 
 
 def test_a_damaged_genesis_is_said_to_be_one(tmp_path: Path) -> None:
@@ -258,3 +291,34 @@ def test_a_study_of_too_few_patients_ends_without_a_result(alliance: Path, tmp_p
     researcher.enroll("hospital-d", "researcher")
     reason = researcher.refused("study", "run", str(spec), "--approve-as-all-members")
     assert reason == "STUDY_ENDED"
+
+
+def acting(alliance: Path, member: str) -> list[str]:
+    """Return the options of a command that a member carries out."""
+    return ["--member", member, "--alliance", str(alliance)]
+
+
+def test_members_turn_a_newcomer_away(alliance: Path, tmp_path: Path) -> None:
+    file = tmp_path / "newcomer.json"
+    cli("member", "prepare", "hospital-z", "--out", str(file), "--alliance", str(alliance))
+    keys = (alliance / "hospital-z" / "keys").glob("*.key")
+    assert not any(key.read_bytes().hex() in file.read_text() for key in keys)
+    proposed = cli("member", "propose", str(file), *acting(alliance, "hospital-a"))
+    for member in ("hospital-b", "hospital-c"):
+        vote = cli("member", "vote", proposed["change"], "--no", *acting(alliance, member))
+        assert (vote["kind"], vote["decided"]) == ("membership", False)
+    again = [*COMMAND, "member", "vote", proposed["change"], *acting(alliance, "hospital-d")]
+    done = subprocess.run([*again, "--json"], capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout)["error"]["reason"] == "STATE_FORBIDS"
+    listed = cli("member", "list", *acting(alliance, "hospital-a"))
+    assert [one["member"] for one in listed["members"]] == list(HOSPITALS)
+
+
+def test_members_vote_the_next_version_of_the_rules(alliance: Path) -> None:
+    height = 1_000_000  # which no test reaches
+    proposed = cli("upgrade", "propose", "2", str(height), *acting(alliance, "hospital-b"))
+    decided = [
+        cli("upgrade", "vote", proposed["change"], *acting(alliance, member))["decided"]
+        for member in ("hospital-a", "hospital-c", "hospital-d")
+    ]
+    assert decided == [False, False, True]

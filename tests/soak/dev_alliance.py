@@ -1,4 +1,4 @@
-"""`cipherward dev` as a process to be killed, and its 14 services by name."""
+"""`cipherward dev` as a process to be killed, and its services and nodes by name."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ from typing import Any
 import psutil
 
 from cipherward_chain.endpoints import Endpoints
+from cipherward_client.alliance.create import DEFAULT_COUNT, hospitals
 from cipherward_client.alliance.layout import AllianceFolder
+from cipherward_client.alliance.parts import ALL_EMBEDDED, SOLO, Parts
+from cipherward_client.alliance.plans import services_of
+from cipherward_client.alliance.ports import ports_needed
 from cipherward_client.alliance.supervisor import serving
+from tests.integration.production import options
 
 COMMAND = (sys.executable, "-m", "cipherward_client.cli", "dev", "--json")
 DEV = "dev"
-READY_SECONDS = 180.0  # 14 cold starts beside a load, on a machine with other work
+READY_SECONDS = 180.0  # 20 cold starts beside a load, on a machine with other work
 GONE_SECONDS = 10.0
 POLL_SECONDS = 0.02
-PORTS = 56  # four for each of 14 services
 PORTS_FROM, PORTS_TO = 10_240, 30_000  # below those that the system gives to outgoing connections
 
 
-def free_base() -> int:
-    """Return the first of PORTS free ports in a row."""
-    for base in range(PORTS_FROM, PORTS_TO, PORTS):
+def free_base(ports: int) -> int:
+    """Return the first of so many free ports in a row."""
+    for base in range(PORTS_FROM, PORTS_TO, ports):
         with suppress(OSError):
-            for port in range(base, base + PORTS):
+            for port in range(base, base + ports):
                 socket.create_server(("127.0.0.1", port)).close()
             return base
     raise AssertionError("no free ports in a row")
@@ -41,9 +45,15 @@ def free_base() -> int:
 class DevAlliance:
     """One development alliance in a folder, started as often as it is killed."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, parts: Parts = ALL_EMBEDDED, members: int = DEFAULT_COUNT
+    ) -> None:
         self.folder = AllianceFolder(root / "alliance")
-        self._port_base = free_base()  # the same at every start, so that clients find it again
+        self.names = services_of([member for member, _ in hospitals(members)], parts.engine)
+        # the same at every start, so that clients find it again
+        self._port_base = free_base(ports_needed(self.names, parts.engine))
+        self._options = [*options(parts), "--members", str(members)]
+        self._engine = parts.engine
         self._errors = root / "dev.stderr"
         self._process: subprocess.Popen[str] | None = None
 
@@ -52,10 +62,10 @@ class DevAlliance:
         await asyncio.to_thread(self._start)
 
     def _start(self) -> None:
-        options = ("--data", str(self.folder.root), "--port-base", str(self._port_base))
+        place = ("--data", str(self.folder.root), "--port-base", str(self._port_base))
         with self._errors.open("ab") as errors:
             self._process = subprocess.Popen(
-                [*COMMAND, *options], stdout=subprocess.PIPE, stderr=errors, text=True
+                [*COMMAND, *place, *self._options], stdout=subprocess.PIPE, stderr=errors, text=True
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -78,12 +88,25 @@ class DevAlliance:
                 found[f"{member}/{module.removeprefix('cipherward_')}"] = child
         return found
 
+    def nodes(self) -> dict[str, psutil.Process]:
+        """Return the living consensus nodes by member: children of the members' ledgers."""
+        if self._engine == SOLO:
+            return {}
+        found: dict[str, psutil.Process] = {}
+        for name, process in self.services().items():
+            member, service = name.split("/")
+            if service == "ledger":
+                with suppress(psutil.Error, IndexError):  # it is gone, or not yet there
+                    found[member] = process.children()[0]
+        return found
+
     async def kill(self, name: str) -> float:
         """SIGKILL `dev` or a service; return the seconds until everything is ready again."""
         started = time.monotonic()
         if name == DEV:
             children = list(self.services().values())
-            assert len(children) == 14
+            assert len(children) == len(self.names)
+            children += self.nodes().values()
             self._end(signal.SIGKILL)
             await until(lambda: not any(map(alive, children)), GONE_SECONDS, "an orphan lives on")
             await self.start()

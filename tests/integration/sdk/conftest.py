@@ -1,4 +1,4 @@
-"""An alliance of four hospitals, all services as processes of their own, shared by these tests."""
+"""An alliance of four hospitals, all services as processes, shared by these tests."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 
 from cipherward_client.alliance.layout import AllianceFolder
+from cipherward_client.alliance.parts import ALL_EMBEDDED, Parts
 from cipherward_client.alliance.running import RunningAlliance, running_alliance
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.credentials import admit_holder, obtain_credential
 from cipherward_client.sdk.hospital import Hospital, open_hospital
 from cipherward_client.wallet.wallet import Wallet
+from tests.integration.production import production_parts
 
-START_SECONDS = 150.0  # 14 processes on a busy machine without compiled bytecode
+START_SECONDS = 180.0  # 20 processes on a busy machine without compiled bytecode
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,8 +34,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class _Background:
     """Runs an alliance in a thread with a loop of its own: it outlives the tests' loops."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, parts: Parts) -> None:
         self._root = root
+        self._parts = parts
         self.ready: concurrent.futures.Future[RunningAlliance] = concurrent.futures.Future()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -48,7 +51,7 @@ class _Background:
 
     async def _run(self) -> None:
         try:
-            async with running_alliance(self._root) as running:
+            async with running_alliance(self._root, parts=self._parts) as running:
                 self.ready.set_result(running)
                 await asyncio.to_thread(self._stop.wait)
         except Exception as error:
@@ -58,10 +61,24 @@ class _Background:
                 raise
 
 
+@pytest.fixture(
+    scope="session", params=["embedded", pytest.param("production", marks=pytest.mark.servers)]
+)
+def parts(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Parts]:
+    """What the alliance is put together from: everything here holds for both sets of parts."""
+    if request.param == "embedded":
+        yield ALL_EMBEDDED
+        return
+    with production_parts(tmp_path_factory.mktemp("servers")) as found:
+        yield found
+
+
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningAlliance]:
+def running(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningAlliance]:
     """The running alliance."""
-    background = _Background(tmp_path_factory.mktemp("alliance"))
+    background = _Background(tmp_path_factory.mktemp("alliance"), parts)
     try:
         yield background.start()
     finally:

@@ -12,6 +12,7 @@ import pytest
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward_chain.acts import register_pseudonym
 from cipherward_chain.transactions import build_transaction, parse_transaction
+from cipherward_client.alliance.parts import Parts
 from cipherward_client.sdk.errors import ActRefused, ClientError
 from cipherward_client.sdk.ledger import ProvenAct, Submitter
 from cipherward_client.sdk.receipts import (
@@ -104,7 +105,7 @@ async def test_a_presentation_authorises_its_own_act_only(town: Town) -> None:
 
 
 async def test_a_receipt_file_verifies_offline_and_no_bit_of_it_may_change(
-    town: Town, tmp_path: Path
+    town: Town, parts: Parts, tmp_path: Path
 ) -> None:
     hospital = await town.hospital("a")
     proven = await Submitter(hospital.alliance).submit([TICK], hospital.signer)
@@ -115,7 +116,7 @@ async def test_a_receipt_file_verifies_offline_and_no_bit_of_it_may_change(
     assert view["transaction_id"] == proven.transaction_id.hex()
     assert view["authorised_by"] == "member hospital-a"
     assert view["acts"] == [{"act": "tick"}]
-    assert (view["applied"], view["engine"]) == (True, "solo")
+    assert (view["applied"], view["engine"]) == (True, parts.engine)
     for place in range(0, len(proven.receipt), 11):
         changed = bytearray(proven.receipt)
         changed[place] ^= 1

@@ -63,9 +63,8 @@ class LyingAlliance(Alliance):
     service, method = "", ""
     change: Change
 
-    @property
-    def ledger(self) -> Any:
-        return self._of(super().ledger, "ledger")
+    def ledger_of(self, member: str) -> Any:
+        return self._of(super().ledger_of(member), "ledger")
 
     @property
     def contract(self) -> Any:
@@ -84,7 +83,8 @@ async def lies(town: Town) -> Any:
     async with AsyncExitStack() as stack:
 
         def lying(service: str, method: str, change: Change) -> Alliance:
-            alliance = LyingAlliance(town.alliance.genesis, town.alliance.endpoints, None, stack)
+            honest = town.alliance
+            alliance = LyingAlliance(honest.genesis, honest.endpoints, None, honest.home, stack)
             alliance.service, alliance.method, alliance.change = service, method, change
             return alliance
 

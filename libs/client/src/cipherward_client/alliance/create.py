@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import string
 import subprocess
 import sys
 import time
@@ -15,24 +16,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cipherward_anoncred.scheme import generate_issuer_key
-from cipherward_chain.comet import Validator
+from cipherward_chain.comet import Validator, address
 from cipherward_chain.genesis import Genesis, Issuer, Member, Parameters, TemplateDocument
 from cipherward_chain.genesis_document import alliance_state, genesis_document
 from cipherward_chain.sealing import SealingKey
 from cipherward_chain.signatures import SigningKey
 from cipherward_client.alliance import layout
-from cipherward_client.alliance.layout import AllianceFolder
+from cipherward_client.alliance.layout import AllianceFolder, MemberFolder
+from cipherward_client.alliance.parts import SOLO
 from cipherward_kit.datafolder import write_atomically
 from cipherward_kit.devca import DevAuthority, save_identity
 
 SEED_BYTES = 32
 VALIDATOR_POWER = 10  # CometBFT's own default for a validator of a new chain
-DEFAULT_MEMBERS = (
-    ("hospital-a", "Hospital A"),
-    ("hospital-b", "Hospital B"),
-    ("hospital-c", "Hospital C"),
-    ("hospital-d", "Hospital D"),
-)
+DEFAULT_COUNT = 4  # the fewest that outvote one of them: n = 3f + 1
+COUNT_MAX = len(string.ascii_lowercase)  # hospital-a … hospital-z
 
 
 class TemplatesUnavailable(Exception):
@@ -41,18 +39,29 @@ class TemplatesUnavailable(Exception):
     reason = "TEMPLATES_UNAVAILABLE"
 
 
+def hospitals(count: int = DEFAULT_COUNT) -> tuple[tuple[str, str], ...]:
+    """Return (id, name) of 1 to COUNT_MAX hospitals: hospital-a, hospital-b and so on."""
+    letters = string.ascii_lowercase[:count]
+    return tuple((f"hospital-{one}", f"Hospital {one.upper()}") for one in letters)
+
+
 @dataclass(frozen=True, slots=True)
 class AlliancePlan:
-    """What a new alliance is to be."""
+    """What a new alliance is to be; `engine` is solo or cometbft."""
 
     chain_id: str
-    members: Sequence[tuple[str, str]] = DEFAULT_MEMBERS
+    members: Sequence[tuple[str, str]] = hospitals()
     parameters: Parameters = field(default_factory=Parameters)
+    engine: str = SOLO
 
     @property
     def ledger_member(self) -> str:
         """The member that runs the shared ledger and contract under the solo engine."""
         return self.members[0][0]
+
+    def validates(self, member: str) -> bool:
+        """Say whether the member has a ledger and a consensus key of its own."""
+        return self.engine != SOLO or member == self.ledger_member
 
 
 def shipped_templates() -> list[TemplateDocument]:
@@ -78,21 +87,42 @@ def create_alliance(folder: AllianceFolder, plan: AlliancePlan) -> Genesis:
     Nothing existing is overwritten: call it on a folder that has no genesis yet. The genesis is
     written last, so a folder that has one is complete.
     """
-    made = [_create_member(folder, plan, index) for index in range(len(plan.members))]
+    networked = plan.engine != SOLO
+    made = [
+        create_member(
+            folder.member(member),
+            name,
+            index,
+            consensus=plan.validates(member),
+            node=networked,
+        )
+        for index, (member, name) in enumerate(plan.members)
+    ]
     members = [member for member, _ in made]
     issuers = [issuer for _, issuer in made]
-    state = alliance_state("solo", members, issuers, shipped_templates(), plan.parameters)
-    seed = folder.member(plan.ledger_member).key(layout.CONSENSUS_KEY).read_bytes()
-    validators = [(plan.ledger_member, Validator(SigningKey(seed).public_key, VALIDATOR_POWER))]
+    state = alliance_state(plan.engine, members, issuers, shipped_templates(), plan.parameters)
+    validators = [
+        (member.id, Validator(member.consensus_public_key, VALIDATOR_POWER))
+        for member in members
+        if member.consensus_public_key
+    ]
     document = genesis_document(plan.chain_id, time.time_ns(), validators, state, plan.parameters)
     genesis = Genesis.parse(document)
     write_atomically(folder.genesis_file, document)
     return genesis
 
 
-def _create_member(folder: AllianceFolder, plan: AlliancePlan, index: int) -> tuple[Member, Issuer]:
-    member, name = plan.members[index]
-    home = folder.member(member)
+def create_member(
+    home: MemberFolder, name: str, index: int, *, consensus: bool, node: bool
+) -> tuple[Member, Issuer]:
+    """Make a member's keys and certificates; return what the registry is told of it.
+
+    Args:
+        home: the member's folder; keys that lie in it are overwritten.
+        consensus: it runs a ledger and a contract, and has a consensus key.
+        node: its ledger meets others' over a network: it has a node's key.
+    """
+    member = home.member
     home.key("").mkdir(mode=0o700, parents=True, exist_ok=True)
     home.tls.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -103,16 +133,15 @@ def _create_member(folder: AllianceFolder, plan: AlliancePlan, index: int) -> tu
 
     authority = DevAuthority.create(member)
     authority.save(home.key(""))
-    shared = layout.SHARED_SERVICES if member == plan.ledger_member else ()
-    for service in (*layout.MEMBER_SERVICES, *shared, layout.CLIENT):
+    chain = layout.CHAIN_SERVICES if consensus else ()
+    for service in (*layout.MEMBER_SERVICES, *chain, layout.CLIENT):
         save_identity(authority.issue(service), home.tls, service)
-    if member == plan.ledger_member:
-        fresh(layout.CONSENSUS_KEY)
     fresh(layout.CEREMONY_KEY)
     fresh(layout.DATA_SET_KEY)
     custodian = SealingKey.generate()
     write_atomically(home.key(layout.CUSTODIAN_KEY), custodian.secret_bytes())
     issuer = generate_issuer_key(fresh(layout.ISSUER_KEY))
+    validator = SigningKey(fresh(layout.CONSENSUS_KEY)).public_key if consensus else b""
     return (
         Member(
             id=member,
@@ -121,6 +150,8 @@ def _create_member(folder: AllianceFolder, plan: AlliancePlan, index: int) -> tu
             public_key=SigningKey(fresh(layout.MEMBER_KEY)).public_key,
             custodian_public_key=custodian.public_key,
             ca_certificate=authority.certificate_pem.decode(),
+            consensus_public_key=validator,
+            node_id=address(SigningKey(fresh(layout.NODE_KEY)).public_key) if node else b"",
         ),
         Issuer(member, issuer.public, ("patient", "staff")),
     )

@@ -1,7 +1,7 @@
 """Where an alliance on one machine keeps its files.
 
-DIR/genesis.json  alliance.json  logs/
-DIR/<member>/keys/    seeds and key material, mode 0600: what a thief must not get
+DIR/genesis.json  alliance.json  parts.json  logs/
+DIR/<member>/keys/    seeds, key material and passwords, mode 0600: what a thief must not get
 DIR/<member>/tls/     certificates of the member's services
 DIR/<member>/data/<service>/
 """
@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MEMBER_SERVICES = ("identity", "storage", "compute")  # every member runs its own
-SHARED_SERVICES = ("contract", "ledger")  # with the solo engine, one each for the alliance
+CHAIN_SERVICES = ("contract", "ledger")  # one each for the alliance under solo, else every member's
 CLIENT = "client"  # the certificate of a member's own systems: the SDK in its hands
 
 MEMBER_KEY = "member.key"
 CONSENSUS_KEY = "consensus.key"
+NODE_KEY = "node.key"
 CUSTODIAN_KEY = "custodian.key"
 ISSUER_KEY = "issuer.key"
 CEREMONY_KEY = "ceremony.key"
 DATA_SET_KEY = "dataset.key"
+MONGO_URI = "mongo.uri"  # a connection string holds a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,11 @@ class AllianceFolder:
     def endpoints_file(self) -> Path:
         """Where the services listen, rewritten at every start."""
         return self.root / "alliance.json"
+
+    @property
+    def parts_file(self) -> Path:
+        """What the alliance is put together from, and whose processes run here."""
+        return self.root / "parts.json"
 
     @property
     def logs(self) -> Path:

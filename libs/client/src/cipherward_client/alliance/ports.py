@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from cipherward_chain.endpoints import Endpoint
+from cipherward_client.alliance.parts import SOLO
 
 HOST = "127.0.0.1"
 PORTS_PER_SERVICE = 4  # services, holders, health, metrics
+PORTS_END = 65_536
 PORT_LOWEST = 10_000  # most services that people start by hand listen below
 BLOCKS_TRIED = 100
 OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -48,29 +50,41 @@ def _first_outgoing_port() -> int:
     return PORT_LOWEST  # not Linux: no block is below it
 
 
+def nodes_of(services: Iterable[tuple[str, str]], engine: str) -> list[tuple[str, str]]:
+    """Return the ledgers whose consensus nodes listen for each other."""
+    return [] if engine == SOLO else [name for name in services if name[1] == "ledger"]
+
+
+def ports_needed(services: Sequence[tuple[str, str]], engine: str) -> int:
+    """Return how many ports `assign_endpoints` gives."""
+    return PORTS_PER_SERVICE * len(services) + len(nodes_of(services, engine))
+
+
 def assign_endpoints(
-    services: Iterable[tuple[str, str]], port_base: int | None
+    services: Iterable[tuple[str, str]], engine: str, port_base: int | None
 ) -> dict[tuple[str, str], Endpoint]:
     """Give each (member, service) its addresses: free ports, or counted up from `port_base`.
+
+    The services' four ports each come first, then one for each consensus node.
 
     Raises:
         PortBaseTooHigh: the last port would be above 65535.
     """
     names = list(services)
-    count = PORTS_PER_SERVICE * len(names)
+    nodes = nodes_of(names, engine)
+    count = ports_needed(names, engine)
     if port_base is None:
         ports = free_ports(count)
-    elif port_base + count > 65_536:
+    elif port_base + count > PORTS_END:
         raise PortBaseTooHigh(f"{count} ports do not fit above {port_base}")
     else:
         ports = list(range(port_base, port_base + count))
-    addresses = iter([f"{HOST}:{port}" for port in ports])
+    addresses = [f"{HOST}:{port}" for port in ports]
+    for_nodes = dict(zip(nodes, addresses[PORTS_PER_SERVICE * len(names) :], strict=True))
     return {
         name: Endpoint(
-            listen=next(addresses),
-            holder=next(addresses),
-            health=next(addresses),
-            metrics=next(addresses),
+            *addresses[PORTS_PER_SERVICE * place : PORTS_PER_SERVICE * (place + 1)],
+            p2p=for_nodes.get(name, ""),
         )
-        for name in names
+        for place, name in enumerate(names)
     }

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ from typing import Any, cast
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-READY_SECONDS = 60.0  # 14 cold starts without compiled bytecode took 15 s on a busy machine
+# 20 cold starts without compiled bytecode took 15 s on a free machine, and nodes must find others.
+READY_SECONDS = 120.0
 STOP_SECONDS = 10.0  # longer than a service's own drain and grace in development
 RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)  # before the first, second, … restart in a row
 STEADY_SECONDS = 30.0  # a child that lived this long starts again without a wait
@@ -46,6 +47,7 @@ class ProcessPlan:
     """What one process needs to start.
 
     `stage` orders the stop: the highest stops first, so that nobody loses what it depends on.
+    `vital`: without it the others cannot go on, so that they stop when it refuses to.
     """
 
     name: str
@@ -53,6 +55,10 @@ class ProcessPlan:
     environment: Mapping[str, str]
     health_address: str
     stage: int
+    vital: bool = True
+
+
+Lost = Callable[[str, str], None]  # name and last words of a process that others go on without
 
 
 def child_environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -64,13 +70,22 @@ def child_environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 class Supervisor:
-    """Runs the planned processes; see `supervised`."""
+    """Runs processes and restarts what dies; see `supervised`."""
 
-    def __init__(self, plans: Sequence[ProcessPlan], logs: Path) -> None:
-        self._plans = {plan.name: plan for plan in plans}
+    def __init__(self, logs: Path, watching: asyncio.TaskGroup, lost: Lost) -> None:
+        """Describe it.
+
+        Args:
+            watching: gets a task for each process; the first that a process fails, fails it.
+            lost: is told the name and the last words of a process that others go on without.
+        """
         self._logs = logs
+        self._watching = watching
+        self._lost = lost
+        self._plans: dict[str, ProcessPlan] = {}
         self._children: dict[str, asyncio.subprocess.Process] = {}
-        self._stopping = False
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._ready: set[str] = set()
         self.restarts = 0
 
     @property
@@ -82,14 +97,31 @@ class Supervisor:
         """Return where the output of a process goes."""
         return self._logs / f"{name.replace('/', '.')}.log"
 
-    async def start(self) -> None:
-        """Start every process, all at once: each waits by itself for what it depends on."""
+    async def start(
+        self, plans: Sequence[ProcessPlan], told: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Start processes, all at once: each waits by itself for what it depends on.
+
+        Args:
+            told: gets the name of each process as it becomes ready.
+
+        Raises:
+            ProcessNotReady: one took too long; the text names it and its log.
+        """
         self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for plan in self._plans.values():
+        for plan in plans:
             log = self.log_file(plan.name)
             if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
                 log.replace(log.with_suffix(".log.1"))
+            self._plans[plan.name] = plan
             self._children[plan.name] = await self._spawn(plan)
+            self._keepers[plan.name] = self._watching.create_task(self._keep(plan))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for plan in plans:
+                    group.create_task(self._wait_one(plan, told))
+        except BaseExceptionGroup as causes:
+            raise _first_cause(causes) from None
 
     async def _spawn(self, plan: ProcessPlan) -> asyncio.subprocess.Process:
         with self.log_file(plan.name).open("ab") as log:
@@ -104,39 +136,21 @@ class Supervisor:
                 start_new_session=True,  # Ctrl-C is ours to hand on, in order
             )
 
-    async def watch(self) -> None:
-        """Restart what dies, until cancelled.
-
-        Raises:
-            ProcessRefused: a process said that it cannot start.
-        """
-        async with asyncio.TaskGroup() as group:
-            for plan in self._plans.values():
-                group.create_task(self._keep(plan))
-
     async def _keep(self, plan: ProcessPlan) -> None:
         loop, in_a_row = asyncio.get_running_loop(), 0
         while True:
             started = loop.time()
             status = await self._children[plan.name].wait()
-            if self._stopping:
-                return
             if status in REFUSED_TO_START:
-                raise ProcessRefused(f"{plan.name}: {last_line(self.log_file(plan.name))}")
+                words = last_line(self.log_file(plan.name))
+                if plan.vital or plan.name not in self._ready:
+                    raise ProcessRefused(f"{plan.name}: {words}")
+                self._lost(plan.name, words)
+                return
             in_a_row = 0 if loop.time() - started > STEADY_SECONDS else in_a_row + 1
             await asyncio.sleep(RESTART_SECONDS[min(in_a_row, len(RESTART_SECONDS) - 1)])
             self.restarts += 1
             self._children[plan.name] = await self._spawn(plan)
-
-    async def wait_ready(self, told: Callable[[str], None] = lambda _: None) -> None:
-        """Wait until every process says SERVING; `told` gets each name as it does.
-
-        Raises:
-            ProcessNotReady: one took too long; the text names it and its log.
-        """
-        async with asyncio.TaskGroup() as group:
-            for plan in self._plans.values():
-                group.create_task(self._wait_one(plan, told))
 
     async def _wait_one(self, plan: ProcessPlan, told: Callable[[str], None]) -> None:
         try:
@@ -146,16 +160,45 @@ class Supervisor:
             log = self.log_file(plan.name)
             text = f"{plan.name} is not ready after {READY_SECONDS:.0f} s; see {log}"
             raise ProcessNotReady(f"{text}: {last_line(log)}") from None
+        self._ready.add(plan.name)
         told(plan.name)
 
+    def dismiss(self, names: Collection[str]) -> None:
+        """Watch these no more: they may end, and do not start again."""
+        for name in names:
+            self._keepers.pop(name).cancel()
+
+    def dismiss_all(self) -> None:
+        """Watch nothing any more."""
+        self.dismiss(list(self._keepers))
+
+    async def left_alone(self, name: str, seconds: float) -> int | None:
+        """Wait until a dismissed process has ended by itself; return its exit status.
+
+        None: it still runs after so many seconds.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._children[name].wait()
+        except TimeoutError:
+            return None
+
+    async def end(self, names: Collection[str]) -> None:
+        """Stop these for good, whether they still run or not."""
+        self.dismiss([name for name in names if name in self._keepers])
+        await self._stop([self._plans.pop(name) for name in names])
+
     async def stop(self) -> None:
-        """Stop every process, highest stage first, each stage together; kill what does not."""
-        self._stopping = True
-        for stage in sorted({plan.stage for plan in self._plans.values()}, reverse=True):
-            names = [plan.name for plan in self._plans.values() if plan.stage == stage]
+        """Stop every process."""
+        await self._stop(list(self._plans.values()))
+
+    async def _stop(self, plans: Sequence[ProcessPlan]) -> None:
+        """Stop the highest stage first, each stage together; kill what does not."""
+        for stage in sorted({plan.stage for plan in plans}, reverse=True):
             async with asyncio.TaskGroup() as group:
-                for name in names:
-                    group.create_task(self._stop_one(self._children.get(name)))
+                for plan in plans:
+                    if plan.stage == stage:
+                        group.create_task(self._stop_one(self._children.pop(plan.name, None)))
 
     async def _stop_one(self, child: asyncio.subprocess.Process | None) -> None:
         if child is None or child.returncode is not None:
@@ -198,26 +241,28 @@ async def supervised(
     plans: Sequence[ProcessPlan],
     logs: Path,
     told: Callable[[str], None] = lambda _: None,
+    lost: Lost = lambda _name, _words: None,
 ) -> AsyncGenerator[Supervisor]:
     """Run the processes while the context is open; inside it all are ready.
 
-    When a process says that it cannot start, the body is cancelled.
+    When a process says that it cannot start, the body is cancelled, unless it was ready before and
+    is not vital: then `lost` is told.
 
     Raises:
         ProcessRefused, ProcessNotReady: the first cause alone, not wrapped in a group.
     """
-    supervisor = Supervisor(plans, logs)
+    supervisor: Supervisor | None = None
     try:
-        await supervisor.start()
         async with asyncio.TaskGroup() as group:
-            watcher = group.create_task(supervisor.watch())
-            await supervisor.wait_ready(told)
+            supervisor = Supervisor(logs, group, lost)
+            await supervisor.start(plans, told)
             yield supervisor
-            watcher.cancel()
+            supervisor.dismiss_all()
     except BaseExceptionGroup as causes:
         raise _first_cause(causes) from None
     finally:
-        await supervisor.stop()
+        if supervisor is not None:
+            await supervisor.stop()
 
 
 def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

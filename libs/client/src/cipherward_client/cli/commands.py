@@ -6,7 +6,18 @@ from collections.abc import Sequence
 
 import typer
 
-from cipherward_client.cli import audit, consent, demo, dev, receipt, record, study, wallet
+from cipherward_client.cli import (
+    audit,
+    chain,
+    consent,
+    demo,
+    dev,
+    member,
+    receipt,
+    record,
+    study,
+    wallet,
+)
 from cipherward_client.cli.output import (
     FAILED,
     INTERRUPTED,
@@ -23,14 +34,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # they print local variables: keys and passphrases
 )
-app.command("dev")(dev.dev)
 app.command("demo")(demo.demo)
 app.command("audit")(audit.audit)
+app.add_typer(dev.app, name="dev")
+app.add_typer(member.app, name="member")
+app.add_typer(member.upgrade_app, name="upgrade")
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(record.app, name="record")
 app.add_typer(consent.app, name="consent")
 app.add_typer(study.app, name="study")
 app.add_typer(receipt.app, name="receipt")
+app.add_typer(chain.app, name="chain")
 
 
 def run(arguments: Sequence[str]) -> int:

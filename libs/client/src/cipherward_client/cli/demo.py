@@ -9,9 +9,23 @@ from typing import Annotated
 
 import typer
 
+from cipherward_client.alliance.create import DEFAULT_COUNT
+from cipherward_client.alliance.layout import AllianceFolder
 from cipherward_client.cli import context
 from cipherward_client.cli.faults import FileExists, StoryFailed
 from cipherward_client.cli.output import console, refusal_of
+from cipherward_client.cli.parts import (
+    Asked,
+    CometbftBinary,
+    Engine,
+    Feed,
+    KafkaAddress,
+    MongoAddress,
+    Store,
+    chosen_parts,
+)
+
+TOLD_MAX = 7  # the story's numbers are words; more hospitals tell nothing new
 
 
 def demo(
@@ -21,10 +35,20 @@ def demo(
     data: Annotated[
         Path | None, typer.Option(help="Play it in this new folder and keep it.")
     ] = None,
+    engine: Engine = None,
+    feed: Feed = None,
+    store: Store = None,
+    members: Annotated[
+        int, typer.Option(min=DEFAULT_COUNT, max=TOLD_MAX, help="Hospitals in the story.")
+    ] = DEFAULT_COUNT,
+    kafka: KafkaAddress = None,
+    mongo: MongoAddress = None,
+    cometbft: CometbftBinary = None,
 ) -> None:
-    """Play the whole story: 442 real patients, four hospitals, every promise checked.
+    """Play the whole story: 442 real patients, their hospitals, every promise checked.
 
-    It takes about half a minute, asks no network, and leaves nothing behind unless --data is given.
+    It takes about half a minute, asks no network, and leaves nothing behind unless --data is given
+    (but for what it writes into the Kafka broker and the MongoDB server that it is told to use).
     """
     # Imported here: the story brings SEAL, a quarter of a second that no other command should pay.
     from cipherward_client.demo.report import TO_ITS_END, Report
@@ -36,9 +60,11 @@ def demo(
     with ExitStack() as stack:
         made = stack.enter_context(tempfile.TemporaryDirectory(prefix="cipherward-demo-"))
         folder = data if data is not None else Path(made) / "alliance"
+        asked = Asked(engine, feed, store, kafka, mongo, cometbft)
         report = Report()
         try:
-            context.run(tell(Teller(console()), report, folder))
+            parts, _ = chosen_parts(AllianceFolder(folder), asked)
+            context.run(tell(Teller(console()), report, folder, parts, members))
         except Exception as error:
             report.check(TO_ITS_END, False, refusal_of(error).reason)
             raise

@@ -1,4 +1,4 @@
-"""`cipherward dev`: an alliance of four hospitals on this machine."""
+"""`cipherward dev`: an alliance of hospitals on this machine."""
 
 from __future__ import annotations
 
@@ -13,26 +13,42 @@ from typing import Annotated
 
 import typer
 
-from cipherward_client.alliance.create import DEFAULT_MEMBERS
-from cipherward_client.alliance.layout import MEMBER_SERVICES, SHARED_SERVICES
-from cipherward_client.alliance.ports import HOST, PORTS_PER_SERVICE
-from cipherward_client.alliance.running import RunningAlliance, running_alliance
-from cipherward_client.cli import context
+from cipherward_chain.acts import MEMBER_ID
+from cipherward_client.alliance.create import AlliancePlan, hospitals
+from cipherward_client.alliance.layout import AllianceFolder
+from cipherward_client.alliance.membership import add_member, expel
+from cipherward_client.alliance.parts import Parts, Remembered
+from cipherward_client.alliance.plans import services_of
+from cipherward_client.alliance.ports import HOST, PORTS_END, ports_needed
+from cipherward_client.alliance.running import RunningAlliance, beside, new_plan, running_alliance
+from cipherward_client.cli.context import alliance_folder, run
 from cipherward_client.cli.faults import (
     AllianceOfAnotherChain,
     AllianceRuns,
     FolderUnusable,
+    MemberIdMalformed,
+    MemberNotHere,
     PortTaken,
 )
 from cipherward_client.cli.options import DEFAULT_FOLDER, Json
 from cipherward_client.cli.output import Output
+from cipherward_client.cli.parts import (
+    Asked,
+    CometbftBinary,
+    Engine,
+    Feed,
+    KafkaAddress,
+    Members,
+    MongoAddress,
+    Store,
+    chosen_parts,
+    count_of,
+)
 from cipherward_kit.datafolder import (
     DataFolderLocked,
     DataFolderOfAnotherChain,
     DataFolderUnusable,
 )
-
-PORTS_END = 65_536
 
 BANNER = (
     "+----------------------------------------------------------------------+",
@@ -42,27 +58,103 @@ BANNER = (
 )
 
 
+app = typer.Typer(invoke_without_command=True, help="Run an alliance on this machine.")
+
+
+@app.callback()
 def dev(
+    context: typer.Context,
     data: Annotated[
         Path, typer.Option(help="Where keys, chain and records live.")
     ] = DEFAULT_FOLDER,
     port_base: Annotated[
         int | None, typer.Option(min=1024, max=65535, help="First port; free ones if not given.")
     ] = None,
+    engine: Engine = None,
+    feed: Feed = None,
+    store: Store = None,
+    members: Members = None,
+    kafka: KafkaAddress = None,
+    mongo: MongoAddress = None,
+    cometbft: CometbftBinary = None,
     as_json: Json = False,
 ) -> None:
-    """Run a four-hospital alliance on this machine until it is stopped.
+    """Run an alliance of four hospitals on this machine until it is stopped.
 
-    The first start makes keys and the chain in --data; a later one goes on with them. Ctrl-C stops
-    all processes in order; if this one is killed, the kernel ends the others.
+    The first start makes keys and the chain in --data; a later one goes on with them, on the same
+    parts. Ctrl-C stops all processes in order; if this one is killed, the kernel ends the others.
     """
+    if context.invoked_subcommand is not None:
+        return
     output = Output(as_json)
     for line in BANNER:
         output.say(line)
+    asked = Asked(engine, feed, store, kafka, mongo, cometbft)
+    parts, known = chosen_parts(AllianceFolder(data), asked)
+    count = count_of(members, known)
     with _explained():
         if port_base is not None:
-            _require_free_ports(port_base)
-        context.run(_run(data, port_base, output))
+            _require_free_ports(port_base, count, parts)
+        run(_run(data, new_plan(parts, count), parts, port_base, output))
+
+
+@app.command("join")
+def join(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a running alliance.")],
+    member: Annotated[str, typer.Argument(metavar="ID", help="The newcomer's id.")],
+    name: Annotated[str, typer.Option(help="What people call it.")] = "",
+    cometbft: CometbftBinary = None,
+) -> None:
+    """Let one more hospital join a running alliance, and run its processes until stopped.
+
+    Every member's key lies in the folder, so all of them vote for it. The next `cipherward dev`
+    runs its processes with the others'.
+    """
+    if MEMBER_ID.fullmatch(member) is None:
+        raise MemberIdMalformed(member)
+    output = Output(as_json=False)
+    parts, _ = chosen_parts(alliance_folder(data), Asked(cometbft=cometbft))
+    run(_join(data, parts, member, name or member, output))
+
+
+async def _join(data: Path, parts: Parts, member: str, name: str, output: Output) -> None:
+    def lost(process: str, words: str) -> None:
+        output.say(f"{process} has stopped for good: {words}")
+
+    with _stopping_at_signals() as stopping:
+        try:
+            async with beside(data, parts, lost) as running:
+                await add_member(running, member, name, output.say)
+                output.say("Ctrl-C stops its processes; it stays a member.")
+                await stopping.wait()
+        except asyncio.CancelledError:
+            if not stopping.is_set():
+                raise
+    output.say("Stopped; the same command goes on from here.")
+
+
+@app.command("leave")
+def leave(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a running alliance.")],
+    member: Annotated[str, typer.Argument(metavar="ID", help="The member to remove, for ever.")],
+) -> None:
+    """Remove a hospital from a running alliance, by the votes of all others.
+
+    Its ledger destroys its consensus key and stops; its other processes stop with the command that
+    runs them, and do not start again.
+    """
+    folder = alliance_folder(data)
+    known = Remembered.read(folder)
+    if known is None or member not in known.members:
+        raise MemberNotHere(member)
+    parts = Parts(known.engine, known.feed, known.store, known.kafka)
+    run(_leave(data, parts, member, Output(as_json=False)))
+
+
+async def _leave(data: Path, parts: Parts, member: str, output: Output) -> None:
+    async with beside(data, parts) as running:
+        await expel(running.folder, member, output.say)
+        await running.forget(member)
 
 
 @contextmanager
@@ -78,28 +170,35 @@ def _explained() -> Generator[None]:
         raise FolderUnusable(str(error)) from error
 
 
-def _require_free_ports(base: int) -> None:
-    """Raise `PortTaken` for the first port of a four-hospital alliance that is in use.
+def _require_free_ports(base: int, members: int, parts: Parts) -> None:
+    """Raise `PortTaken` for the first port of the alliance that is in use.
 
     Its services would say the same one by one; here it is said before anything starts.
     """
-    services = len(DEFAULT_MEMBERS) * len(MEMBER_SERVICES) + len(SHARED_SERVICES)
-    for port in range(base, min(base + PORTS_PER_SERVICE * services, PORTS_END)):
+    services = services_of([member for member, _ in hospitals(members)], parts.engine)
+    for port in range(base, min(base + ports_needed(services, parts.engine), PORTS_END)):
         try:
             socket.create_server((HOST, port)).close()
         except OSError as error:
             raise PortTaken(f"{HOST}:{port}: {error.strerror}") from error
 
 
-async def _run(data: Path, port_base: int | None, output: Output) -> None:
+async def _run(
+    data: Path, plan: AlliancePlan, parts: Parts, port_base: int | None, output: Output
+) -> None:
     started = time.monotonic()
 
     def told(name: str) -> None:
         output.say(f"  {time.monotonic() - started:5.1f} s  {name} is ready")
 
+    def lost(name: str, words: str) -> None:
+        output.say(f"  {name} has stopped for good, the others go on: {words}")
+
     with _stopping_at_signals() as stopping:
         try:
-            async with running_alliance(data, port_base=port_base, told=told) as running:
+            async with running_alliance(
+                data, plan=plan, parts=parts, port_base=port_base, told=told, lost=lost
+            ) as running:
                 _announce(running, time.monotonic() - started, output)
                 await stopping.wait()
                 output.say("Stopping.")
@@ -137,6 +236,7 @@ def _announce(running: RunningAlliance, seconds: float, output: Output) -> None:
             "holder": endpoint.holder,
             "health": endpoint.health,
             "metrics": endpoint.metrics,
+            **({"p2p": endpoint.p2p} if endpoint.p2p else {}),
         }
         for member, named in endpoints.by_member.items()
         for service, endpoint in named.items()
@@ -144,6 +244,9 @@ def _announce(running: RunningAlliance, seconds: float, output: Output) -> None:
     document = {
         "ready": True,
         "chain_id": running.genesis.chain_id,
+        "engine": running.parts.engine,
+        "feed": running.parts.feed,
+        "store": running.parts.store,
         "data": str(folder.root),
         "genesis": str(folder.genesis_file),
         "endpoints": str(folder.endpoints_file),
@@ -156,8 +259,9 @@ def _announce(running: RunningAlliance, seconds: float, output: Output) -> None:
     rows = [(n, s["listen"], s["holder"] or "-", s["metrics"]) for n, s in services.items()]
     output.table(document, columns, rows)
     for line in (
-        f"{len(services)} processes of {len(running.genesis.members)} hospitals run the chain "
-        f"{running.genesis.chain_id}; ready after {seconds:.1f} s.",
+        f"{len(services)} processes of {len(running.members)} hospitals run the chain "
+        f"{running.genesis.chain_id} ({', '.join(running.parts.kinds)}); ready after "
+        f"{seconds:.1f} s.",
         f"Keys, chain and records: {folder.root}    logs: {folder.logs}",
         f"Try:  cipherward wallet create my.wallet --alliance {folder.root}",
         "Ctrl-C stops it.",

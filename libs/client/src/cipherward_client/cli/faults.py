@@ -61,6 +61,14 @@ class MemberNotHere(CliFault):
     fix = "Name one of the members that `cipherward dev` prints."
 
 
+class MemberIdMalformed(CliFault):
+    """An id of a member is out of form."""
+
+    reason = "MEMBER_ID_MALFORMED"
+    cause = "A member's id has another form."
+    fix = "Use 2 to 31 lower-case letters, digits and hyphens; a letter comes first."
+
+
 class PassphraseMissing(CliFault):
     """There is neither a passphrase file nor a terminal to ask at."""
 

@@ -93,7 +93,7 @@ async def _run(told: _Run, output: Output) -> StudyResult:
         await me.opened.save()  # without its key the result could never be read
         output.say(f"study {proposed.study_id.hex()} is proposed in block {proposed.act.height}")
         if told.approve_all:
-            members = told.request.members or tuple(me.alliance.genesis.members)
+            members = told.request.members or me.alliance.present
             await _approve(told.alliance, members, proposed.study_id)
         else:
             output.say("Members vote with: cipherward study approve STUDY --member MEMBER")

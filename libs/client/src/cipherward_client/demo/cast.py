@@ -16,6 +16,7 @@ from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import ProvenAct
 from cipherward_client.sdk.records import RecordReceipt
+from cipherward_client.sdk.study_requests import threshold_of
 from cipherward_client.wallet.wallet import Wallet
 
 T = TypeVar("T")
@@ -59,6 +60,11 @@ class Cast:
     teller: Teller
     report: Report
     acts: list[ProvenAct] = field(default_factory=list[ProvenAct])
+
+    @property
+    def threshold(self) -> int:
+        """How many hospitals decrypt together."""
+        return threshold_of(len(self.hospitals))
 
     def cases_of(self, hospital: str) -> list[Case]:
         """Return the patients of a hospital."""

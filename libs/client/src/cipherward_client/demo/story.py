@@ -1,4 +1,4 @@
-"""The demonstration from its first chapter to its table: four hospitals, 442 real patients."""
+"""The demonstration from its first chapter to its table: hospitals and 442 real patients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from cipherward_client.alliance.running import RunningAlliance, running_alliance
+from cipherward_client.alliance.parts import COMETBFT, SOLO, Parts
+from cipherward_client.alliance.running import RunningAlliance, new_plan, running_alliance
 from cipherward_client.demo.cast import Case, Cast
 from cipherward_client.demo.chapters.account import account, prove_offline
 from cipherward_client.demo.chapters.compute import compute
@@ -18,15 +19,20 @@ from cipherward_client.demo.chapters.store import store
 from cipherward_client.demo.memory import MemoryWatch, watched_memory
 from cipherward_client.demo.patients import load_patients, spread
 from cipherward_client.demo.report import TO_ITS_END, Report, size
-from cipherward_client.demo.teller import Teller
+from cipherward_client.demo.teller import Teller, word
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.hospital import open_hospital
 from cipherward_client.wallet.wallet import Wallet
 
+# Who runs the chain, by engine.
+_CHAIN = {
+    SOLO: "the first one also runs the ledger and the contracts.",
+    COMETBFT: "each also runs a ledger, its contracts, and a node that agrees with the others'.",
+}
 STORY_SECONDS = 600.0  # the story takes 30 s; on a machine that needs more, something stands still
 
 
-async def tell(teller: Teller, report: Report, folder: Path) -> None:
+async def tell(teller: Teller, report: Report, folder: Path, parts: Parts, members: int) -> None:
     """Tell the whole story in a fresh folder, and note what was found in the report.
 
     Raises:
@@ -35,7 +41,7 @@ async def tell(teller: Teller, report: Report, folder: Path) -> None:
     """
     with report.timed("whole story"), watched_memory() as memory:
         async with asyncio.timeout(STORY_SECONDS):
-            async with _staged(teller, report, folder) as cast:
+            async with _staged(teller, report, folder, parts, members) as cast:
                 await enrol(cast)
                 await store(cast)
                 shared = await share(cast)
@@ -49,16 +55,20 @@ async def tell(teller: Teller, report: Report, folder: Path) -> None:
 
 
 @asynccontextmanager
-async def _staged(teller: Teller, report: Report, folder: Path) -> AsyncGenerator[Cast]:
+async def _staged(
+    teller: Teller, report: Report, folder: Path, parts: Parts, members: int
+) -> AsyncGenerator[Cast]:
     """Start the alliance, and connect its hospitals; inside, the story can be played."""
-    teller.chapter("Four hospitals found an alliance")
+    teller.chapter(f"{word(members).capitalize()} hospitals found an alliance")
     teller.explain(
-        "Every hospital runs identity, storage and compute services of its own; the first one also "
-        "runs the ledger and the contracts. All of it starts now, on this machine."
+        "Every hospital runs identity, storage and compute services of its own; "
+        f"{_CHAIN[parts.engine]} All of it starts now, on this machine."
     )
     started, ready = time.perf_counter(), list[str]()
     async with AsyncExitStack() as stack:
-        running = await stack.enter_async_context(running_alliance(folder, told=ready.append))
+        plan = new_plan(parts, members)
+        starting = running_alliance(folder, plan=plan, parts=parts, told=ready.append)
+        running = await stack.enter_async_context(starting)
         report.timings["start"] = time.perf_counter() - started
         teller.say(
             f"{len(ready)} processes with keys and certificates of their own are ready after "

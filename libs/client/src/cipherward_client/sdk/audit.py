@@ -170,7 +170,7 @@ def _check_report(alliance: Alliance, report: ProvenAct, row: pb.Disclosure) -> 
     """The report is a member's, about that order, with that outcome."""
     verified = verify_receipt(report.receipt, alliance.trust_root)
     authorization = verified.transaction.authorization
-    member = alliance.genesis.members.get(authorization.member.member_id)
+    member = alliance.members.get(authorization.member.member_id)
     wanted = (
         chain_pb.OUTCOME_DONE
         if row.stage == pb.DISCLOSURE_STAGE_CARRIED_OUT

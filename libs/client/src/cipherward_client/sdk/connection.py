@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from cipherward.contract.v1.contract_service_pb2_grpc import ContractServiceStub
 from cipherward.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward.storage.v1.storage_service_pb2_grpc import StorageServiceStub
+from cipherward_chain.admission import DOCUMENT_BYTES_MAX, FOLDER, Admission
 from cipherward_chain.checkpoint import TrustRoot
 from cipherward_chain.endpoints import Endpoints, EndpointUnknown
-from cipherward_chain.genesis import Genesis
+from cipherward_chain.genesis import Genesis, Member
 from cipherward_client.sdk.errors import CheckFailed, explaining
+from cipherward_client.sdk.ledgers import Ledgers, ledgers_of
 from cipherward_kit.channels import open_channel
 from cipherward_kit.tls import Identity, TrustRegistry
 
@@ -45,15 +47,21 @@ class Alliance:
         genesis: Genesis,
         endpoints: Endpoints,
         identity: Identity | None,
+        home: str,
         stack: AsyncExitStack,
+        admitted: Mapping[str, Member] | None = None,
     ) -> None:
         """Describe the connection; use `open`."""
         self.genesis = genesis
         self.endpoints = endpoints
         self.identity = identity
+        self.home = home  # whose ledger and contract it asks
+        self.ledgers = Ledgers(home, ledgers_of(endpoints))
         self.trust_root: TrustRoot = genesis.trust_root()
+        # Everybody who is or was a member, for what they signed: `present` are those of now.
+        self.members: dict[str, Member] = {**genesis.members, **(admitted or {})}
         self._registry = TrustRegistry(
-            {member.id: member.ca_certificate.encode() for member in genesis.members.values()}
+            {member.id: member.ca_certificate.encode() for member in self.members.values()}
         )
         self._stack = stack
         self._channels: dict[tuple[str, str], aio.Channel] = {}
@@ -61,7 +69,12 @@ class Alliance:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, endpoints_file: Path, genesis_file: Path, *, member_identity: Identity | None = None
+        cls,
+        endpoints_file: Path,
+        genesis_file: Path,
+        *,
+        member_identity: Identity | None = None,
+        home: str = "",
     ) -> AsyncGenerator[Alliance]:
         """Open a connection; inside the context it can be used.
 
@@ -69,6 +82,8 @@ class Alliance:
             endpoints_file: where the services listen (alliance.json).
             genesis_file: the genesis, got out of band: all that is believed is checked against it.
             member_identity: of a member's own systems; None for a holder.
+            home: the member whose ledger is used, where every member has one; by default the
+                member's own, and for a holder the first that the file names.
 
         Raises:
             ClientError: a file is unreadable, damaged, or of another chain.
@@ -78,8 +93,15 @@ class Alliance:
             endpoints = Endpoints.parse(await asyncio.to_thread(endpoints_file.read_bytes))
             if genesis.chain_id != endpoints.chain_id:
                 raise AllianceFilesDiffer(f"{genesis.chain_id} and {endpoints.chain_id}")
+            admitted = await asyncio.to_thread(_admitted, genesis, endpoints, endpoints_file)
         async with AsyncExitStack() as stack:
-            yield cls(genesis, endpoints, member_identity, stack)
+            member = home or (member_identity.caller().member if member_identity else "")
+            yield cls(genesis, endpoints, member_identity, endpoints.home(member), stack, admitted)
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The members whose services the endpoints name."""
+        return tuple(member for member in self.endpoints.by_member if member in self.members)
 
     @property
     def chain_id(self) -> str:
@@ -120,13 +142,17 @@ class Alliance:
 
     @property
     def ledger(self) -> LedgerServiceStub:
-        """The alliance's ledger."""
-        return LedgerServiceStub(self.channel(self.endpoints.ledger_member, "ledger"))
+        """The ledger that this connection uses."""
+        return self.ledger_of(self.home)
+
+    def ledger_of(self, member: str) -> LedgerServiceStub:
+        """Return the ledger of a member that has one."""
+        return LedgerServiceStub(self.channel(member, "ledger"))
 
     @property
     def contract(self) -> ContractServiceStub:
         """The contract service beside that ledger."""
-        return ContractServiceStub(self.channel(self.endpoints.ledger_member, "contract"))
+        return ContractServiceStub(self.channel(self.home, "contract"))
 
     def identity_of(self, member: str) -> IdentityServiceStub:
         """Return a member's identity service."""
@@ -139,3 +165,34 @@ class Alliance:
     def compute_of(self, member: str) -> ComputeServiceStub:
         """Return a member's compute service."""
         return ComputeServiceStub(self.channel(member, "compute"))
+
+
+def admission_file(endpoints_file: Path, member: str) -> Path:
+    """Return where the proof of a member's admission lies."""
+    return endpoints_file.parent / FOLDER / f"{member}.json"
+
+
+def read_admission(endpoints_file: Path, member: str) -> Admission:
+    """Return the proof of a member's admission, not yet verified.
+
+    Raises:
+        AdmissionRejected: the file is damaged.
+        OSError: there is none.
+    """
+    with admission_file(endpoints_file, member).open("rb") as file:
+        return Admission.from_bytes(file.read(DOCUMENT_BYTES_MAX))
+
+
+def _admitted(genesis: Genesis, endpoints: Endpoints, endpoints_file: Path) -> Mapping[str, Member]:
+    """Return the members with endpoints that the genesis does not name, as the chain proves them.
+
+    Raises:
+        AdmissionRejected: a proof proves nothing.
+        OSError: there is none.
+    """
+    trust_root, found = genesis.trust_root(), dict[str, Member]()
+    for member in endpoints.by_member:
+        if member not in genesis.members:
+            admission = read_admission(endpoints_file, member)
+            found[member] = admission.verify(trust_root, member).member
+    return found

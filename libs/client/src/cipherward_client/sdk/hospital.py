@@ -41,8 +41,8 @@ class Hospital:
         if alliance.identity is None:
             raise HospitalUnknown("the connection shows no certificate")
         member = alliance.identity.caller().member
-        if member not in alliance.genesis.members:
-            raise HospitalUnknown(f"{member} is not in the genesis")
+        if member not in alliance.members:
+            raise HospitalUnknown(f"{member} is no member")
         return cls(alliance, member, MemberSigner(member, member_seed))
 
 

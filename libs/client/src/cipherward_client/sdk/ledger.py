@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import grpc
 from grpc import aio
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
@@ -22,12 +21,12 @@ from cipherward_chain.transactions import build_transaction, parse_transaction
 from cipherward_chain.wire import exact_bytes
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import ActRefused, CheckFailed, ClientError, explained, explaining
-from cipherward_client.sdk.retries import PASSING, Patience, is_passing, patiently
+from cipherward_client.sdk.ledger_calls import WAIT_SECONDS, from_any_ledger, stands_still
+from cipherward_client.sdk.retries import PASSING, Patience, is_away, is_passing
 from cipherward_kit.errors import reason_of
 
 ACT_SECONDS = 60.0  # from the signature to the verified receipt; a block takes milliseconds
 MANY_SECONDS = 120.0
-WAIT_SECONDS = 10.0  # one wait of GetReceipt; asked again until the deadline
 BATCH_TRANSACTIONS, BATCH_BYTES = 256, 1024 * 1024  # half of what the ledger takes at once
 RECEIPTS_AT_ONCE = 32  # receipts waited for at once, well below what a server serves
 
@@ -80,7 +79,7 @@ class ProvenAct:
 
 
 class Submitter:
-    """Submits transactions of anybody to the alliance's ledger."""
+    """Submits transactions of anybody to a ledger of the alliance, and waits for their receipts."""
 
     def __init__(self, alliance: Alliance) -> None:
         self._alliance = alliance
@@ -179,10 +178,11 @@ class Submitter:
         Raises:
             ClientError: there is none in time, or it does not verify.
         """
+        request = pb.GetReceiptRequest(transaction_id=transaction_id, wait=True)
         with explaining():
-            request = pb.GetReceiptRequest(transaction_id=transaction_id, wait=True)
-            response = await patiently(
-                lambda left: self._alliance.ledger.GetReceipt(request, timeout=left),
+            response = await from_any_ledger(
+                self._alliance,
+                lambda ledger, left: ledger.GetReceipt(request, timeout=left),
                 timeout_seconds,
             )
             return self._verified(exact_bytes(response.receipt), transaction_id)
@@ -192,8 +192,9 @@ class Submitter:
     ) -> Sequence[ClientError | None]:
         request = pb.SubmitBatchRequest(transactions=batch)
         try:
-            response = await patiently(
-                lambda left: self._alliance.ledger.SubmitBatch(request, timeout=left),
+            response = await from_any_ledger(
+                self._alliance,
+                lambda ledger, left: ledger.SubmitBatch(request, timeout=left),
                 patience.left_seconds,
             )
         except aio.AioRpcError as error:
@@ -204,30 +205,40 @@ class Submitter:
         ]
 
     async def _carry(self, transaction: bytes, patience: Patience, *, admitted: bool) -> ProvenAct:
-        """Submit, unless it is admitted, and wait; begin again when the ledger does not know it."""
-        transaction_id = parse_transaction(transaction).id
+        """Submit, unless it is admitted, and wait; begin again when the ledger does not know it.
+
+        A ledger that does not answer, or whose chain stands still, is left for another's: the same
+        bytes have the same id there.
+        """
+        ledgers, transaction_id = self._alliance.ledgers, parse_transaction(transaction).id
+        asked = ledgers.best()
         while True:
             try:
                 if not admitted:
                     request = pb.SubmitRequest(transaction=transaction)
-                    left = patience.left_seconds
-                    await self._alliance.ledger.Submit(request, timeout=left)
+                    seconds = patience.left_seconds
+                    if len(ledgers) > 1:  # else there is nobody to turn to
+                        seconds = min(seconds, WAIT_SECONDS)
+                    await self._alliance.ledger_of(asked).Submit(request, timeout=seconds)
                     admitted = True
-                return await self._wait(transaction, transaction_id, patience)
+                return await self._wait(asked, transaction, transaction_id, patience)
             except aio.AioRpcError as error:
                 lost = reason_of(error) == "TRANSACTION_UNKNOWN"
-                waits = reason_of(error) == "NOT_YET_PROVEN" or _timed_out(error)
-                if not (lost or waits or is_passing(error)):
+                still = stands_still(error)
+                if not (lost or still or is_passing(error)):
                     raise
-                admitted = admitted and not lost
+                if still or is_away(error):
+                    ledgers.away(asked)
+                before, asked = asked, ledgers.best()
+                admitted = admitted and not lost and asked == before
                 await patience.pause(error)
 
     async def _wait(
-        self, transaction: bytes, transaction_id: bytes, patience: Patience
+        self, member: str, transaction: bytes, transaction_id: bytes, patience: Patience
     ) -> ProvenAct:
         request = pb.GetReceiptRequest(transaction_id=transaction_id, wait=True)
         seconds = min(WAIT_SECONDS, patience.left_seconds)
-        response = await self._alliance.ledger.GetReceipt(request, timeout=seconds)
+        response = await self._alliance.ledger_of(member).GetReceipt(request, timeout=seconds)
         found = self._verified(exact_bytes(response.receipt), transaction_id)
         if response.receipt.transaction != transaction:
             raise ReceiptOfAnother("the body was authorised by somebody else before")
@@ -238,10 +249,6 @@ class Submitter:
         if verified.transaction.id != transaction_id:
             raise ReceiptOfAnother("the receipt is of another transaction")
         return ProvenAct.of(receipt, verified)
-
-
-def _timed_out(error: aio.AioRpcError) -> bool:
-    return error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def batches(transactions: Sequence[bytes]) -> list[tuple[int, Sequence[bytes]]]:

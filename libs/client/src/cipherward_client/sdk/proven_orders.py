@@ -12,7 +12,7 @@ from cipherward_chain.transactions import transaction_id
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import CheckFailed
 from cipherward_client.sdk.ledger import ProvenAct, Submitter
-from cipherward_client.sdk.retries import patiently
+from cipherward_client.sdk.ledger_calls import from_any_ledger
 
 BLOCK_SECONDS = 30.0
 
@@ -34,7 +34,7 @@ async def orders_of(alliance: Alliance, act: ProvenAct) -> tuple[Order, ...]:
         OrdersRejected: the orders are not proven.
         AioRpcError: the ledger has no such block.
     """
-    orders = _proven(await _block(alliance, act.height), act)
+    orders = _proven(await block_at(alliance, act.height), act)
     first, count = act.result.first_order, act.result.order_count
     if first + count > len(orders):
         raise OrderDiffers("the act has more orders than its block")
@@ -49,17 +49,22 @@ async def orders_at(alliance: Alliance, height: int) -> tuple[Order, ...]:
         OrdersRejected, ReceiptRejected: they are not proven.
         AioRpcError: the ledger has no such block.
     """
-    block = await _block(alliance, height)
+    block = await block_at(alliance, height)
     if not block.transactions:
         raise OrderDiffers("the block is empty")
     body = chain_pb.Transaction.FromString(block.transactions[0]).body
     return _proven(block, await Submitter(alliance).receipt(transaction_id(body)))
 
 
-async def _block(alliance: Alliance, height: int) -> block_pb.ProvenBlock:
+async def block_at(alliance: Alliance, height: int) -> block_pb.ProvenBlock:
+    """Return a block as a ledger has it: nothing of it is verified.
+
+    Raises:
+        AioRpcError: the ledger has no such block.
+    """
     request = pb.GetBlockRequest(height=height)
-    response = await patiently(
-        lambda left: alliance.ledger.GetBlock(request, timeout=left), BLOCK_SECONDS
+    response = await from_any_ledger(
+        alliance, lambda ledger, left: ledger.GetBlock(request, timeout=left), BLOCK_SECONDS
     )
     return response.block
 

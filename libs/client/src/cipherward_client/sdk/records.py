@@ -52,7 +52,7 @@ class Owner(Protocol):
 
 
 class AnchorForeign(CheckFailed):
-    """The anchor names members that are not in the genesis: the wallet signs no such thing."""
+    """The anchor names members that the chain does not know: the wallet signs no such thing."""
 
     reason = "CUSTODIAN_UNKNOWN"
 
@@ -85,8 +85,8 @@ class WalletOwner:
         """
         with explaining():
             parsed = parse_anchor(anchor)
-            if not {parsed.author, parsed.custodian} <= set(self._alliance.genesis.members):
-                raise AnchorForeign("author or custodian is not in the genesis")
+            if not {parsed.author, parsed.custodian} <= set(self._alliance.members):
+                raise AnchorForeign("author or custodian is no member")
             scope = record_scope(parsed.record_id)
             await register_pseudonym(self._alliance, self._wallet, scope)
             self._wallet.records[parsed.record_id] = OwnedRecord(
@@ -130,7 +130,7 @@ async def put_record(
         ActRefused, ClientError: nothing was anchored; what was uploaded is deleted in a day.
     """
     with explaining():
-        custodian = hospital.alliance.genesis.members[hospital.member]
+        custodian = hospital.alliance.members[hospital.member]
         custody = Custody(
             hospital.alliance.chain_id,
             hospital.member,

@@ -126,7 +126,7 @@ async def propose_study(alliance: Alliance, wallet: Wallet, request: StudyReques
     """
     with explaining():
         wallet.require_chain(alliance.chain_id)
-        members = request.members or tuple(sorted(alliance.genesis.members))
+        members = request.members or tuple(sorted(alliance.present))
         issuers = sorted(issuer for schema, issuer in wallet.credentials if schema == STAFF)
         if not issuers:
             raise CredentialMissing("no staff credential in the wallet")
@@ -202,7 +202,7 @@ async def watch_study(
         else:
             asker = Asker(alliance, who.signer(who.study(study_id).scope))
             members = StudyRequest.from_bytes(who.study(study_id).request).members
-            member = member or sorted(members or alliance.genesis.members)[0]
+            member = member or sorted(members or alliance.present)[0]
         compute = alliance.compute_of(member)
         patience, seen = Patience(AWAY_SECONDS), None
         while True:

@@ -178,7 +178,7 @@ def _totals(parts: ResultParts, seed: bytes, slots: int) -> list[int]:
 
 async def _release_order(alliance: Alliance, asker: Asker, study: KeptStudy) -> ResultOrder:
     """Find where the release was ordered, from any member, and prove it."""
-    members = StudyRequest.from_bytes(study.request).members or tuple(alliance.genesis.members)
+    members = StudyRequest.from_bytes(study.request).members or alliance.present
     state = await _state(alliance, asker, sorted(members), study.study_id)
     if not state.HasField("release_order"):
         if state.ended:

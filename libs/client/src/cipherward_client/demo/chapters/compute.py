@@ -8,9 +8,10 @@ from contextlib import aclosing
 import numpy as np
 
 from cipherward_client.demo.cast import Cast
-from cipherward_client.demo.chapters.shares import try_two_shares
+from cipherward_client.demo.chapters.shares import try_too_few_shares
 from cipherward_client.demo.oracle import Comparison, compare
 from cipherward_client.demo.report import size
+from cipherward_client.demo.teller import word
 from cipherward_client.fhir import VARIABLES, values_of
 from cipherward_client.sdk.credentials import admit_holder, obtain_credential
 from cipherward_client.sdk.studies import (
@@ -42,10 +43,10 @@ STAGE_WORDS = {
     "keying_confirm": "and confirms that all parts fit; nobody ever has the whole key",
     "counting": "each hospital encrypts how many patients it has",
     "counts_ready": "the encrypted counts are added",
-    "checking": "three hospitals decrypt the sum together: are there enough patients?",
+    "checking": "enough hospitals decrypt the sum together: are there enough patients?",
     "valuing": "there are; each hospital encrypts its sums",
     "values_ready": "the encrypted sums are added",
-    "releasing": "three hospitals turn the result over to the researcher's own key",
+    "releasing": "enough hospitals turn the result over to the researcher's own key",
 }
 
 
@@ -55,7 +56,8 @@ async def compute(cast: Cast) -> None:
     teller.chapter("A study over all hospitals, on data that nobody reads")
     teller.explain(
         "Homomorphic encryption adds numbers that stay encrypted. The key exists only as shares, "
-        "one at each hospital; any three of the four decrypt, two learn nothing."
+        f"one at each hospital; any {word(cast.threshold)} of the {word(len(cast.hospitals))} "
+        f"decrypt, {word(cast.threshold - 1)} learn nothing."
     )
     rows = {member: _rows(cast, member) for member in cast.hospitals}
     kept = [
@@ -76,7 +78,7 @@ async def compute(cast: Cast) -> None:
     )
     found = compare(_request().plan(), list(rows.values()), result)
     _tell_result(cast, result, found)
-    await try_two_shares(cast, wallet, study_id, parts)
+    await try_too_few_shares(cast, wallet, study_id, parts)
 
 
 def _rows(cast: Cast, member: str) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
@@ -124,16 +126,20 @@ async def _play(cast: Cast, wallet: Wallet) -> tuple[ResultParts, bytes]:
     cast.report.timings["study, from the votes"] = time.perf_counter() - began
     cast.report.check(
         "the study is approved, computed and released",
-        seen == "released" and len(parts.shares) == 3 and len(parts.contributors) == 4,
-        f"{len(parts.contributors)} contributors, {len(parts.shares)} of 4 shares, "
+        seen == "released"
+        and len(parts.shares) == cast.threshold
+        and len(parts.contributors) == len(cast.hospitals),
+        f"{len(parts.contributors)} contributors, {len(parts.shares)} of {len(cast.hospitals)} "
+        "shares, "
         f"{time.perf_counter() - began:.1f} s",
     )
     return parts, proposed.study_id
 
 
 async def _votes(cast: Cast, study_id: bytes) -> int:
-    """Let every hospital vote yes; return how many votes were counted before it was decided."""
-    acts = [await vote(hospital, study_id) for hospital in list(cast.hospitals.values())[:3]]
+    """Let as many hospitals vote yes as decide it; return how many."""
+    voters = list(cast.hospitals.values())[: cast.threshold]
+    acts = [await vote(hospital, study_id) for hospital in voters]
     cast.acts.extend(acts)
     return len(acts)
 

@@ -1,4 +1,4 @@
-"""Two hospitals of four try to read the result: they have too few shares."""
+"""One hospital too few tries to read the result with the others: they have too few shares."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from cipherward_client.demo.cast import Cast
+from cipherward_client.demo.teller import word
 from cipherward_client.sdk.errors import ClientError
 from cipherward_client.sdk.study_requests import PROFILE
 from cipherward_client.sdk.study_results import ResultParts, open_result
@@ -14,21 +15,23 @@ from cipherward_client.wallet.wallet import Wallet
 from cipherward_threshold.messages import SwitchShare
 from cipherward_threshold.rings import profile_ring
 
-TWO = 2
 
-
-async def try_two_shares(cast: Cast, wallet: Wallet, study_id: bytes, parts: ResultParts) -> None:
-    """Give the researcher's own key two shares, as they are and relabelled as a whole set."""
-    two = dict(list(parts.shares.items())[:TWO])
-    honest = await _attempt(wallet, study_id, replace(parts, shares=two))
-    relabelled = await asyncio.to_thread(_relabelled, two)
+async def try_too_few_shares(
+    cast: Cast, wallet: Wallet, study_id: bytes, parts: ResultParts
+) -> None:
+    """Give the researcher's own key one share too few, and the same relabelled as a whole set."""
+    enough, all_of_them = cast.threshold, len(cast.hospitals)
+    given = dict(list(parts.shares.items())[: enough - 1])
+    few = f"{word(len(given))} of {word(all_of_them)} shares"
+    honest = await _attempt(wallet, study_id, replace(parts, shares=given))
+    relabelled = await asyncio.to_thread(_relabelled, given)
     forged = await _attempt(wallet, study_id, replace(parts, shares=relabelled))
     cast.teller.say(
-        f"With two shares of four, even the researcher's key opens nothing ({honest}); two shares "
-        f"that claim to be the whole set give noise ({forged})."
+        f"With {few}, even the researcher's key opens nothing ({honest}); the same that claim to "
+        f"be the whole set give noise ({forged})."
     )
     cast.report.check(
-        "two of four shares yield nothing",
+        f"{few} yield nothing",
         honest == "TOO_FEW_SHARES" and forged == "RESULT_IS_NOISE",
         f"{honest}; relabelled: {forged}",
     )

@@ -1,0 +1,97 @@
+"""Advice for what is found on this side: (cause, fix) by reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cipherward_client.sdk.advice_phrases import AGAIN, BACKUP, DESK, FOLDER, OTHER_PEER, UNEXPECTED
+
+# Found on this side: nothing that was received is believed before it is checked.
+HERE: Mapping[str, tuple[str, str]] = {
+    UNEXPECTED: ("Something went wrong that nobody has foreseen.", "Report it, with what you did."),
+    "FILE_UNREADABLE": ("A file cannot be read or written.", "Check its path and permissions."),
+    "ARGUMENT_INVALID": ("An argument is out of its range.", "Check what was given."),
+    "CHECK_FAILED": ("What was received is not what was asked for.", OTHER_PEER),
+    "CHAIN_ERROR": ("Something of the chain does not verify.", OTHER_PEER),
+    "OPENING_REJECTED": ("What was sealed does not open with this key here.", OTHER_PEER),
+    "ORDERS_REJECTED": ("The chain does not prove these orders.", OTHER_PEER),
+    "RECEIPT_REJECTED": (
+        "The receipt does not prove what it says.",
+        "Fetch it again, and do not rely on this one.",
+    ),
+    "RECEIPT_OF_ANOTHER": ("The receipt is of another transaction.", OTHER_PEER),
+    "ORDER_DIFFERS": ("The proven order is not about what was asked for.", OTHER_PEER),
+    "DISCLOSURE_DIFFERS": ("A receipt proves something else than its row says.", OTHER_PEER),
+    "ADMISSION_REJECTED": (
+        "The chain does not prove that a member of the endpoints file was admitted.",
+        "Get the proof of its admission again, from the folder that `dev --data` names.",
+    ),
+    "ANCHOR_DIFFERS": ("The custodian sent the anchor of another record.", OTHER_PEER),
+    "CIPHERTEXT_DIFFERS": ("The custodian sent other bytes than were anchored.", OTHER_PEER),
+    "KEY_PART_WRONG": ("The custodian sent another key than was anchored.", OTHER_PEER),
+    "RECORD_ERROR": ("The record does not open.", OTHER_PEER),
+    "RECORD_KEY_WRONG": ("The key does not open this record.", "Open the record again."),
+    "RECORD_TRUNCATED": ("The record ends too early.", "Get the record again."),
+    "RECORD_CORRUPT": ("The record's bytes were changed.", "Restore the custodian's data."),
+    "RECORD_SUITE_UNKNOWN": ("The record was sealed by a later release.", "Update this program."),
+    "NOT_AN_OBSERVATION_BUNDLE": (
+        "The document is no FHIR Bundle of numeric Observations.",
+        "Give a Bundle of Observations.",
+    ),
+    "WALLET_ERROR": ("The wallet cannot do this.", "Check which wallet is used."),
+    "WALLET_FILE_MISSING": ("The wallet's file cannot be read.", "Check its path."),
+    "WALLET_FILE_MALFORMED": ("The wallet's file is damaged or no wallet.", BACKUP),
+    "WALLET_FILE_TOO_WEAK": ("The wallet's file protects the passphrase too little.", BACKUP),
+    "WALLET_PASSPHRASE_WRONG": ("The passphrase does not open the wallet.", "Try it again."),
+    "WALLET_PASSPHRASE_EMPTY": ("A wallet needs a passphrase.", "Choose one."),
+    "WALLET_OF_ANOTHER_CHAIN": ("The wallet is of another alliance.", "Use this alliance's."),
+    "CREDENTIAL_MISSING": ("The wallet has no credential for this.", DESK),
+    "ENTRY_UNKNOWN": ("The wallet knows nothing of that id.", "Check the id, or use its wallet."),
+    "ANONCRED_ERROR": ("A credential is damaged or not what it should be.", DESK),
+    "THRESHOLD_ERROR": ("A part of the result does not fit.", "Fetch the result again."),
+    "TOO_FEW_SHARES": ("Too few members have given their part.", "Wait for the others."),
+    "RESULT_IS_NOISE": ("A member's part is wrong: no result comes out.", "Propose a new study."),
+    "WRONG_REQUESTER": ("The result is for another researcher's key.", "Use that wallet."),
+    "RESULT_INCOMPLETE": ("A member of the release set gave no part.", AGAIN),
+    "RESULT_DIFFERS": ("The members' parts are not of the result that was ordered.", OTHER_PEER),
+    "STUDY_ENDED": ("The study ended without a result.", "Look at its failure."),
+    "STUDY_REQUEST_INVALID": ("The study asks for something impossible.", "Check the request."),
+    "CERTIFICATE_UNREADABLE": ("A certificate or key cannot be read.", "Check the path."),
+    "ENDPOINTS_MALFORMED": ("The endpoints file is damaged or not one.", FOLDER),
+    "ENDPOINT_UNKNOWN": ("The alliance has no such service.", "Name a member of the alliance."),
+    "ALLIANCE_FILES_DIFFER": ("Genesis and endpoints are of different chains.", FOLDER),
+    "PROCESS_REFUSED": ("A service cannot start.", "Do what its sentence says."),
+    "PROCESS_NOT_READY": ("A service did not start in time.", "Read its log, and try again."),
+    "REGISTRATION_MALFORMED": (
+        "The file is no registration of a member.",
+        "Give the file that `cipherward member prepare` wrote.",
+    ),
+    "MEMBER_NOT_READY": (
+        "The newcomer's node did not get the chain, or does not vote.",
+        "Read the log of its ledger, and start it again.",
+    ),
+    "CHANGE_NOT_DECIDED": (
+        "The votes were not enough to decide it.",
+        "Let more members vote.",
+    ),
+    "PORT_BASE_TOO_HIGH": ("The ports do not fit.", "Give a lower --port-base."),
+    "TEMPLATES_UNAVAILABLE": ("The contract templates are not installed.", "Run `make setup`."),
+    "PARTS_DIFFER": (
+        "The folder's alliance runs on other parts: engine, feed and store stay as they are.",
+        "Leave out --engine, --feed and --store, or choose another folder with --data.",
+    ),
+    "PARTS_MALFORMED": ("The folder's parts.json is damaged.", BACKUP),
+    "COMETBFT_MISSING": (
+        "The program of the consensus node is not there.",
+        "Run `make install-servers`, or name it with --cometbft.",
+    ),
+    "KAFKA_UNREACHABLE": (
+        "The Kafka broker does not answer.",
+        "Run `make servers`, or name a broker with --kafka HOST:PORT.",
+    ),
+    "MONGO_UNREACHABLE": (
+        "The MongoDB server does not answer.",
+        "Run `make servers`, or name a server with --mongo URI.",
+    ),
+    "CANNOT_START": ("A part of this program cannot start.", "Do what its sentence says."),
+}
