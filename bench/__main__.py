@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,15 @@ from typing import Any
 from rich.console import Console
 
 from bench import (
+    consensus,
     demo,
+    feed,
     ledger_throughput,
     machine,
     presentations,
     receipts,
     record_transfer,
+    state_size,
     study,
     study_arithmetic,
 )
@@ -42,11 +46,18 @@ class Benchmark:
 
 
 BENCHMARKS = (
+    Benchmark("comet-1", consensus.ONE, consensus.measure_one),
+    Benchmark("comet-1-batched", consensus.ONE_BATCHED, consensus.measure_one_batched),
+    Benchmark("comet-4", consensus.FOUR, consensus.measure_four),
+    Benchmark("comet-4-single", consensus.FOUR_SINGLE, consensus.measure_four_single),
+    Benchmark("comet-4-latency", consensus.LATENCY, consensus.measure_latency),
     Benchmark("demo", demo.NAMES, demo.measure),
+    Benchmark("feed", feed.NAMES, feed.measure),
     Benchmark("ledger", ledger_throughput.NAMES, ledger_throughput.measure),
     Benchmark("presentations", (presentations.NAME,), presentations.measure),
     Benchmark("receipts", (receipts.NAME,), receipts.measure),
     Benchmark("records", record_transfer.NAMES, record_transfer.measure),
+    Benchmark("state-size", state_size.NAMES, state_size.measure),
     Benchmark("study-arithmetic", (study_arithmetic.NAME,), study_arithmetic.measure),
     Benchmark("study", (study.NAME,), study.measure),
 )
@@ -55,6 +66,7 @@ ORDER = [row for benchmark in BENCHMARKS for row in benchmark.rows]
 
 def main() -> None:
     """Run what the command line asks for."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core tells of each connection that ends
     arguments = _arguments()
     if arguments.readme:
         page = with_table(README.read_text(encoding="utf-8"), markdown(read_results()))
