@@ -177,3 +177,11 @@ def test_the_log_is_bounded(tmp_path: Path) -> None:
     files = sorted(file.name for file in tmp_path.iterdir())
     assert files == ["node.log", "node.log.1"]
     assert all(file.stat().st_size <= FILE_BYTES_MAX for file in tmp_path.iterdir())
+
+
+def test_a_line_that_a_full_disk_does_not_take_is_still_read() -> None:
+    log = NodeLog(Path("/dev/full"))
+    log.begin()
+    log.write(b"panic: no space left on device\n")
+    assert log.sentence == "no space left on device"
+    log.close()

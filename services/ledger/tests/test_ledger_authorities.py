@@ -67,7 +67,7 @@ def trusted(certificates: TestAlliance, registry: TrustRegistry) -> set[str]:
 async def test_a_removed_members_services_are_refused_and_an_admitted_ones_let_in(
     make_world: Any, certificates: TestAlliance
 ) -> None:
-    contract = Registering()
+    contract = Registering()  # pyright: ignore[reportAbstractUsage] - no snapshot is asked for
     contract.listed = registered(certificates, A, B)
     trust = TrustRegistry({one: authority(certificates, one) for one in (A, B, C)})
     authorities = Authorities(trust, {A: authority(certificates, A)})

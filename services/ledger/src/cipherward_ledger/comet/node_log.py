@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,8 +39,12 @@ class NodeLog:
             self._open()
 
     def write(self, line: bytes) -> None:
-        """Take one line."""
+        """Take one line; where the disk is full it is not kept, and the stores say why."""
         self._search(line.decode(errors="replace").strip())
+        with suppress(OSError):
+            self._keep(line)
+
+    def _keep(self, line: bytes) -> None:
         if self._file is None:
             self._open()
         if self._size + len(line) > FILE_BYTES_MAX:
