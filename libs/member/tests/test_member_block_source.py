@@ -13,10 +13,12 @@ from grpc import aio
 
 from cipherward_chain.endpoints import Endpoints
 from cipherward_chain.feed import GrpcBlockFeed
+from cipherward_chain.root_file import RootFile
 from cipherward_chain.testing import TestChain, make_genesis
 from cipherward_kit.testing import TestAlliance
 from cipherward_member.block_source import open_block_source
 from cipherward_member.config import KafkaConfig
+from cipherward_member.errors import TrustUnusable
 from cipherward_member.kafka_connection import KafkaConnection, KafkaUnusable
 from tests.servers.blocks_topic import make_topic
 from tests.servers.kafka import KafkaServer
@@ -80,3 +82,20 @@ async def test_a_service_reads_the_topic_of_the_ledger_that_it_uses(
         source = await open_block_source(settings, endpoints(*ledgers), GENESIS, channel)
         async with asyncio.timeout(30), aclosing(source.feed.blocks_from(1)) as blocks:
             assert await anext(blocks) == chain.blocks[0]
+
+
+async def test_a_root_file_of_the_settings_is_what_a_beginning_believes(tmp_path: Path) -> None:
+    file = tmp_path / "root.json"
+    file.write_bytes(RootFile.of_genesis(GENESIS).to_bytes())
+    async with aio.insecure_channel("127.0.0.1:1") as channel:
+        for settings, root in (
+            (config(tmp_path, trust_root_file=file), RootFile.of_genesis(GENESIS)),
+            (config(tmp_path), None),
+        ):
+            source = await open_block_source(settings, endpoints("hospital-a"), GENESIS, channel)
+            assert source.root == root
+        file.write_bytes(RootFile.of_genesis(make_genesis(members=5)[0]).to_bytes())
+        with pytest.raises(TrustUnusable, match="another genesis"):
+            await open_block_source(
+                config(tmp_path, trust_root_file=file), endpoints("hospital-a"), GENESIS, channel
+            )

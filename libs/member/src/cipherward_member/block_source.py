@@ -13,6 +13,8 @@ from cipherward.chain.v1 import block_pb2 as pb
 from cipherward_chain.endpoints import Endpoints
 from cipherward_chain.feed import BlockFeed, GrpcBlockFeed
 from cipherward_chain.genesis import Genesis
+from cipherward_chain.root_file import RootFile
+from cipherward_member.beginning import read_trust_root
 from cipherward_member.config import KafkaConfig
 from cipherward_member.kafka_topic import topic_name
 
@@ -30,11 +32,13 @@ class BlockSource:
 
     channel: None where the feed itself has every block there is.
     watched_by: takes the follower's `stray`, for a feed that may hold other blocks than wanted.
+    root: what is believed instead of the genesis by who begins without a place of its own.
     """
 
     feed: BlockFeed
     channel: aio.Channel | None = None
     watched_by: Callable[[Stray], None] = _unwatched
+    root: RootFile | None = None
 
 
 async def open_block_source(
@@ -50,11 +54,15 @@ async def open_block_source(
 
     Raises:
         KafkaUnusable: a file that the settings name for Kafka cannot be used.
+        TrustUnusable: the trust root that they name cannot be used.
     """
+    root = None
+    if config.trust_root_file is not None:
+        root = await asyncio.to_thread(read_trust_root, config.trust_root_file, genesis)
     parameters = genesis.parameters
     stream = GrpcBlockFeed(channel, parameters.fresh_seconds)
     if config.feed == "grpc":
-        return BlockSource(stream, channel)
+        return BlockSource(stream, channel, root=root)
     # Only here: the library takes 5 MB and 0.1 s of every process that imports it.
     from cipherward_member.kafka_connection import KafkaConnection
     from cipherward_member.kafka_feed import KafkaBlockFeed
@@ -65,4 +73,4 @@ async def open_block_source(
     # A heartbeat more than the silence that ends rights.
     silence_seconds = parameters.fresh_seconds + parameters.heartbeat_seconds
     feed = KafkaBlockFeed(lambda: open_reader(connection, topic), stream, silence_seconds)
-    return BlockSource(feed, channel, feed.watched_by)
+    return BlockSource(feed, channel, feed.watched_by, root)

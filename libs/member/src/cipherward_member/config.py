@@ -50,6 +50,12 @@ class KafkaConfig(ServerConfig):
         description="How proven blocks travel inside the member: `grpc` (the ledger's StreamBlocks)"
         " or `kafka`, which the ledger publishes to and the other services read.",
     )
+    trust_root_file: Path | None = Field(
+        default=None,
+        description="What is believed instead of the genesis by whoever begins after the first "
+        "block: a root file that `cipherward chain witness --save-root` wrote; needed once the "
+        "genesis is older than 120 days.",
+    )
     kafka_bootstrap: Addresses | None = Field(
         default=None, description="Brokers to begin with, host:port,host:port; needed by `kafka`."
     )

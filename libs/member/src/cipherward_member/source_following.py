@@ -92,5 +92,6 @@ async def _begin(source: BlockSource, place: Place, progress: ChainProgress) -> 
         place.genesis,
         place.stored,
         source.channel,
+        root=source.root,
         clock=lambda: int(progress.local_seconds() * NANOS),
     )

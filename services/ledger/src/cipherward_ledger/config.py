@@ -76,12 +76,6 @@ class LedgerConfig(SigningServiceConfig, PublishingConfig):
         description="Address where the other members' nodes reach this one, host:port; needed by "
         "the engine cometbft.",
     )
-    trust_root_file: Path | None = Field(
-        default=None,
-        description="What a ledger that syncs a state believes instead of the genesis: a root file "
-        "that `cipherward chain witness --save-root` wrote; needed once the genesis is older than "
-        "120 days.",
-    )
     consensus_profile: Literal["latency", "throughput"] = Field(
         default="latency",
         description="What the node is tuned for; every member of an alliance takes the same.",
