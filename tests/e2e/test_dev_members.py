@@ -115,6 +115,7 @@ def test_one_hospital_alone_commits_and_goes_on_with_its_own_parts(tmp_path: Pat
         patient.stores_and_opens(tmp_path)
 
 
+@pytest.mark.soak
 def test_seven_hospitals_commit(tmp_path: Path) -> None:
     data = tmp_path / "alliance"
     with alliance(data, *nodes("--members", "7")) as ready:
@@ -123,6 +124,7 @@ def test_seven_hospitals_commit(tmp_path: Path) -> None:
         assert list(powers(data).values()) == [10] * 7
 
 
+@pytest.mark.soak
 def test_a_fifth_hospital_joins_a_running_alliance_and_leaves_it(tmp_path: Path) -> None:
     data = tmp_path / "alliance"
     with alliance(data, *nodes()):

@@ -142,7 +142,8 @@ class KafkaServer:
             done = subprocess.run(
                 [
                     *(*command, "kafka.tools.StorageTool", "format"),
-                    *("-t", cluster, "-c", settings, *scram),
+                    # one word: an id that begins with a dash is no option of its own
+                    *(f"--cluster-id={cluster}", "-c", settings, *scram),
                 ],
                 stdout=log,
                 stderr=log,

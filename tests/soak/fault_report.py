@@ -79,6 +79,8 @@ def table(lines: list[dict[str, Any]]) -> str:
     for line in newest.values():
         steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in line["seconds"].items())
         counts = ", ".join(f"{count} {what}" for what, count in line["counts"].items())
+        if line.get("repeated"):
+            counts = ", ".join(filter(None, (counts, f"{line['repeated']} acts repeated, refused")))
         what = ". ".join(part for part in (line["what"], counts) if part)
         rows.append(f"| {line['name']} | {what} | {steps} | {line['longest_gap']:.1f} |")
     return "\n".join(rows)

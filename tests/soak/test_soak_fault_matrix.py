@@ -256,7 +256,7 @@ async def test_a_full_disk(oracle: Oracle) -> None:
                 await asyncio.to_thread(fill, ballast)
                 await asyncio.sleep(POLL_SECONDS)
         found.seconds["its ledger refuses"] = time.monotonic() - began
-        await until(lambda: last_words(scene, D), RECOVERY_SECONDS, "it does not say why")
+        await until(lambda: scene.lost, RECOVERY_SECONDS, "it did not stop")
         words = last_words(scene, D)
         found.seconds["others commit still"] = await oracle.committed(B)
         ballast.unlink()

@@ -148,6 +148,11 @@ SENTENCES = {
     ),
     b'E[2026-11-22|10:00:00.000] CONSENSUS FAILURE!!!   module=consensus err="wrong app hash" '
     b'stack="goroutine 7"\n': ("wrong app hash", True),
+    b'E[2026-11-22|10:00:00.000] CONSENSUS FAILURE!!!   module=consensus err="write cs.wal/wal: '
+    b'no space left on device" stack="goroutine 7"\n': (
+        "write cs.wal/wal: no space left on device",
+        True,
+    ),
     b"ERROR: failed to create node: listen tcp: address already in use\n": (
         "failed to create node: listen tcp: address already in use",
         False,
@@ -162,8 +167,9 @@ def test_the_sentence_with_which_a_node_ends_is_found(tmp_path: Path, line: byte
     log.begin()
     log.write(line)
     assert (log.sentence, log.hopeless) == SENTENCES[line]
+    assert log.differs == (b"hash" in line.lower())
     log.begin()
-    assert (log.sentence, log.hopeless) == ("", False)
+    assert (log.sentence, log.hopeless, log.differs) == ("", False, False)
     log.close()
     assert (tmp_path / "node.log").read_bytes() == line
 

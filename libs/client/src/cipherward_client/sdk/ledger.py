@@ -1,7 +1,8 @@
 """Acts: signed, submitted, and believed only when their receipt verifies.
 
-The same bytes may be submitted any number of times: their id is in the chain at most once. So
-whatever happens on the way, a submission is simply repeated until its receipt is there.
+The same bytes may be submitted any number of times: they are applied at most once, and the
+receipt is of that one time. So whatever happens on the way, a submission is simply repeated until
+its receipt is there.
 """
 
 from __future__ import annotations

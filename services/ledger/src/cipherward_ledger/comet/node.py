@@ -43,6 +43,12 @@ SILENT_SECONDS = 60.0
 # How often the node is asked where it stands: before it answers, and after.
 ASK_SECONDS = (0.05, 1.0)
 
+STATE_DIFFERS = (
+    "its blocks and contract's state do not fit together: restore both from one backup, or empty "
+    "node, ledger and contract so that the member syncs anew"
+)
+MEND_AND_START = "mend what it names, then start the ledger again: it goes on from its store"
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
@@ -83,10 +89,9 @@ class Node:
                 await self._live()
                 soon = time.monotonic() - began < SOON_SECONDS
                 if self._log.hopeless:
+                    advice = STATE_DIFFERS if self._log.differs else MEND_AND_START
                     raise NodeRefused(
-                        f"the consensus node cannot go on: {self._log.sentence}; its blocks and "
-                        "contract's state do not fit together: restore both from one backup, or "
-                        "empty node, ledger and contract so that the member syncs anew"
+                        f"the consensus node cannot go on: {self._log.sentence}; {advice}"
                     )
                 if self._restart.is_set():
                     self._restart.clear()

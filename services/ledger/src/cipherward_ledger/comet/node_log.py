@@ -15,6 +15,7 @@ SENTENCE_CHARACTERS_MAX = 300
 DEAD = re.compile(r'CONSENSUS FAILURE!!!.*?\berr="?(?P<why>[^"]+)')
 # The state is not the chain's: no restart can help.
 DISAGREES = re.compile(r"(?P<why>state\.AppHash does not match AppHash after replay)")
+DIFFERS = re.compile(r"app ?hash|last ?results ?hash", re.IGNORECASE)
 FAILED = re.compile(r"^(?:panic|ERROR): (?P<why>.+)")
 
 
@@ -22,7 +23,8 @@ class NodeLog:
     """The output of one node, a process at a time.
 
     sentence: why the process that writes now ended or must end, "" while it has not said.
-    hopeless: whether it is certain that it cannot go on, now or after a restart.
+    hopeless: whether it is certain that this process cannot go on.
+    differs: whether it says that contract's state is not the chain's.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,11 +32,11 @@ class NodeLog:
         self._file: BinaryIO | None = None
         self._size = 0
         self.sentence = ""
-        self.hopeless = False
+        self.hopeless = self.differs = False
 
     def begin(self) -> None:
         """Forget what the process before said; the file goes on."""
-        self.sentence, self.hopeless = "", False
+        self.sentence, self.hopeless, self.differs = "", False, False
         if self._file is None:
             self._open()
 
@@ -71,6 +73,7 @@ class NodeLog:
             if found is not None:
                 self.hopeless = True
                 self.sentence = found["why"].strip()[:SENTENCE_CHARACTERS_MAX]
+                self.differs = bool(DIFFERS.search(self.sentence))
                 return
         found = FAILED.search(line)
         if found is not None and not self.sentence:
