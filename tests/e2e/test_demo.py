@@ -60,8 +60,10 @@ def test_the_demonstration_passes_every_check(tmp_path: Path) -> None:
     played(tmp_path)
 
 
+# Two minutes on the stand-in for MongoDB; `make test-servers` has the SDK suite over these parts.
 @pytest.mark.slow
 @pytest.mark.servers
+@pytest.mark.soak
 def test_the_demonstration_passes_every_check_on_production_parts(tmp_path: Path) -> None:
     with production_parts(tmp_path / "servers") as parts:
         document = played(tmp_path, *options(parts))

@@ -19,7 +19,8 @@ from tests.servers.need import need
 COMMAND = (sys.executable, "-m", "cipherward_client.cli")
 CONTENT = b'{"resourceType":"Bundle","type":"collection","entry":[]}'
 
-pytestmark = [pytest.mark.slow, pytest.mark.servers]
+# Whole alliances, made and left again: minutes that CI spends on the same acts in less.
+pytestmark = [pytest.mark.slow, pytest.mark.servers, pytest.mark.soak]
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +116,6 @@ def test_one_hospital_alone_commits_and_goes_on_with_its_own_parts(tmp_path: Pat
         patient.stores_and_opens(tmp_path)
 
 
-@pytest.mark.soak
 def test_seven_hospitals_commit(tmp_path: Path) -> None:
     data = tmp_path / "alliance"
     with alliance(data, *nodes("--members", "7")) as ready:
@@ -124,7 +124,6 @@ def test_seven_hospitals_commit(tmp_path: Path) -> None:
         assert list(powers(data).values()) == [10] * 7
 
 
-@pytest.mark.soak
 def test_a_fifth_hospital_joins_a_running_alliance_and_leaves_it(tmp_path: Path) -> None:
     data = tmp_path / "alliance"
     with alliance(data, *nodes()):

@@ -148,6 +148,7 @@ def transactions(request: pytest.FixtureRequest) -> bool:
     return request.param
 
 
+@pytest.mark.soak  # a cut at every command is half a minute; those of a block stay in CI
 async def test_an_upload_that_is_cut_anywhere_goes_on_and_leaves_nothing(
     proxy: CuttingProxy, mongo_server: MongoServer, transactions: bool
 ) -> None:
