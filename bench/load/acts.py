@@ -20,6 +20,7 @@ ACT_BYTES = 500  # with its share of the transaction around it
 # Most of the ten minutes that a transaction may wait for a block.
 EXPIRES_SECONDS = 540
 NAME_BYTES_MAX = 64  # of a template
+FIRST = "/1"  # a template is named with its version
 FRAME_BYTES = 2  # tag and length of a name in an anchor
 SUITE = 1
 
@@ -66,10 +67,10 @@ def _anchor(member: str, templates: Sequence[str]) -> chain_pb.Act:
 
 
 def _filling(octets: int) -> Iterator[str]:
-    """Yield sorted names that take so many bytes of an anchor, none or more."""
+    """Yield sorted names of templates that take so many bytes of an anchor, none or more."""
     letter = ord("a")
-    while octets > FRAME_BYTES:
+    while octets > FRAME_BYTES + len(FIRST):
         length = min(octets - FRAME_BYTES, NAME_BYTES_MAX)
-        yield chr(letter) * length
+        yield chr(letter) * (length - len(FIRST)) + FIRST
         octets -= length + FRAME_BYTES
         letter += 1

@@ -45,7 +45,7 @@ def test_a_genesis_says_what_the_alliance_is(raw: bytes) -> None:
     assert genesis.members["hospital-c"].name == "Hospital C"
     assert genesis.issuers == (ISSUER,)
     assert genesis.templates == (TEMPLATE,)
-    assert genesis.parameters == Parameters()
+    assert genesis.parameters == Parameters(minimum_suite=1)
     assert genesis.parameters.fresh_seconds == 30
     assert genesis.digest == hashlib.sha256(raw).digest()
 

@@ -92,7 +92,7 @@ def anchor(**changes: object) -> pb.RecordAnchor:
         "record_key_commitment": bytes(32),
         "author": "hospital-a",
         "custodian": "hospital-b",
-        "release_templates": ["consent", "emergency-access"],
+        "release_templates": ["consent/1", "emergency-access/1"],
     }
     return pb.RecordAnchor(**{**fields, **changes})  # pyright: ignore[reportArgumentType] - the form under test is what is changed
 
@@ -369,10 +369,10 @@ def _register(public_key: bytes, possession: bytes) -> pb.Act:
         anchor_record(anchor(custodian_part_commitment=b""), bytes(32)),
         anchor_record(anchor(author=""), bytes(32)),
         anchor_record(anchor(custodian="Hospital"), bytes(32)),
-        anchor_record(anchor(release_templates=["b", "a"]), bytes(32)),
-        anchor_record(anchor(release_templates=["a", "a"]), bytes(32)),
+        anchor_record(anchor(release_templates=["b/1", "a/1"]), bytes(32)),
+        anchor_record(anchor(release_templates=["a/1", "a/1"]), bytes(32)),
         anchor_record(anchor(release_templates=["A"]), bytes(32)),
-        anchor_record(anchor(release_templates=[f"t{n:02}" for n in range(17)]), bytes(32)),
+        anchor_record(anchor(release_templates=[f"t{n:02}/1" for n in range(17)]), bytes(32)),
         pb.Act(anchor_record=pb.AnchorRecord(anchor=b"junk", custodian_slot_digest=bytes(32))),
     ],
 )

@@ -62,7 +62,7 @@ def test_the_anchor_says_what_is_stored_and_who_may_release_it(opened: Opened) -
     assert anchor.ciphertext_digest == hashlib.sha256(opened.ciphertext).digest()
     assert anchor.ciphertext_bytes == len(opened.ciphertext) == opened.sealed.ciphertext_bytes
     assert (anchor.author, anchor.custodian) == ("hospital-a", "hospital-b")
-    assert list(anchor.release_templates) == ["consent"]
+    assert list(anchor.release_templates) == ["consent/1"]
     assert opened.sealed.slot_digest == hashlib.sha256(opened.sealed.slot).digest()
 
 

@@ -388,7 +388,7 @@ class World:
             record_key_commitment=secrets.token_bytes(32),
             author=MEMBER,
             custodian=MEMBER,
-            release_templates=["consent"],
+            release_templates=["consent/1"],
         )
         for name, value in changes.items():
             setattr(anchor, name, value)

@@ -94,7 +94,7 @@ def header_of(ciphertext: bytes) -> UploadHeader:
         record_key_commitment=os.urandom(32),
         author="hospital-a",
         custodian="hospital-a",
-        release_templates=["consent"],
+        release_templates=["consent/1"],
     )
     octets = anchor.SerializeToString(deterministic=True)
     return UploadHeader(str(uuid.uuid4()), Anchor.parse(octets), os.urandom(1168))

@@ -24,6 +24,11 @@ DOCUMENT_BYTES_MAX: Final = 16_384  # terms or arguments: a quarter of a transac
 TEMPLATES_MAX: Final = 16  # a record is released by a handful of templates
 MEMBER_ID: Final = re.compile(r"[a-z][a-z0-9-]{1,30}")  # also a DNS label and part of a SPIFFE id
 NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")  # a template or a transition
+TEMPLATE_VERSION: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}/[1-9][0-9]{0,9}")  # name/version
+TEMPLATE_BYTES_MAX: Final = 49_152  # leaves room in a transaction of 64 KiB
+CEREMONY_KINDS: Final = ("enrol", "deal", "complain", "answer", "extract", "rebuild", "ready")
+SUITE_CUSTODIAN_ONLY: Final = 1  # the custodian's part alone opens the record
+SUITE_SHARED: Final = 2  # it takes the custodian's part and the members' shares
 
 
 class ActMalformed(ChainError):
@@ -65,14 +70,18 @@ def parse_anchor(raw: bytes) -> pb.RecordAnchor:
         anchor.record_key_commitment,
     )
     _need(all(len(d) == DIGEST_BYTES for d in digests), "a digest of an anchor has 32 bytes")
-    _need(len(anchor.alliance_slot_digest) in (0, DIGEST_BYTES), "a slot digest has 32 bytes")
     _need(anchor.ciphertext_bytes and anchor.suite, "an anchor names a length and a suite")
+    shared = bool(anchor.key_epoch), len(anchor.alliance_slot_digest) == DIGEST_BYTES
+    _need(
+        shared == (True, True) if anchor.suite >= SUITE_SHARED else not anchor.alliance_slot_digest,
+        "an anchor names the members' slot and key, as its suite says",
+    )
     members = (anchor.author, anchor.custodian)
     _need(all(MEMBER_ID.fullmatch(m) for m in members), "an anchor names two members")
     templates = list(anchor.release_templates)
     _need(templates == sorted(set(templates)), "release templates are sorted, each once")
-    named = len(templates) <= TEMPLATES_MAX and all(NAME.fullmatch(t) for t in templates)
-    _need(named, "release templates are names, at most 16")
+    named = len(templates) <= TEMPLATES_MAX and all(map(TEMPLATE_VERSION.fullmatch, templates))
+    _need(named, "release templates are name/version, at most 16")
     return anchor
 
 
@@ -115,6 +124,32 @@ def _report(act: pb.Report) -> None:
     _need(len(act.digest) in (0, DIGEST_BYTES), "a digest has 32 bytes")
 
 
+def _propose_template(act: pb.ProposeTemplate) -> None:
+    _need(len(act.instance_id) == ID_BYTES, "an instance id has 16 bytes")
+    _need(0 < len(act.document) <= TEMPLATE_BYTES_MAX, "a template has 1 to 49,152 bytes")
+    _need(act.vote_seconds, "a vote takes some time")
+
+
+def _ceremony_message(act: pb.CeremonyMessage) -> None:
+    _need(len(act.instance_id) == ID_BYTES, "an instance id has 16 bytes")
+    _need(act.kind in CEREMONY_KINDS, "a ceremony has no message of that kind")
+
+
+def _bad_share(act: pb.BadShare) -> None:
+    _need(len(act.record_id) == ID_BYTES, "a record id has 16 bytes")
+    _need(act.part and act.alliance_slot, "evidence has a part and a slot")
+
+
+def _upgrade_instance(act: pb.UpgradeInstance) -> None:
+    _need(len(act.instance_id) == ID_BYTES, "an instance id has 16 bytes")
+    _need(act.version, "a template has a version")
+
+
+def _allow_template(act: pb.AllowTemplate) -> None:
+    _need(len(act.record_id) == ID_BYTES, "a record id has 16 bytes")
+    _need(TEMPLATE_VERSION.fullmatch(act.template), "a template is name/version")
+
+
 _CHECKS: Final[dict[str, Callable[[pb.Act], None]]] = {
     "register_pseudonym": lambda act: _register_pseudonym(act.register_pseudonym),
     "anchor_record": lambda act: _anchor_record(act.anchor_record),
@@ -123,6 +158,11 @@ _CHECKS: Final[dict[str, Callable[[pb.Act], None]]] = {
     "vote": lambda act: _vote(act.vote),
     "report": lambda act: _report(act.report),
     "tick": lambda _: None,
+    "propose_template": lambda act: _propose_template(act.propose_template),
+    "ceremony_message": lambda act: _ceremony_message(act.ceremony_message),
+    "bad_share": lambda act: _bad_share(act.bad_share),
+    "upgrade_instance": lambda act: _upgrade_instance(act.upgrade_instance),
+    "allow_template": lambda act: _allow_template(act.allow_template),
 }
 
 

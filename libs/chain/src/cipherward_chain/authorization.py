@@ -37,6 +37,8 @@ ATTRIBUTE_BYTES_MAX: Final = 256
 SCOPE_BYTES_MAX: Final = 256  # as the credential library bounds it
 PROOF_BYTES_MAX: Final = 16_384  # a batchable presentation is below 2 KiB
 PSEUDONYM_BYTES: Final = 48  # a compressed point of G1
+# None, or a key (a point) and the two points encrypted under it.
+OPENING_BYTES: Final = ((0, 0), (48, 96))
 
 
 class AuthorizationMalformed(ChainError):
@@ -159,6 +161,7 @@ def _presentation_in_form(presentation: pb.Presentation) -> bool:
         and 0 < len(presentation.scope.encode()) <= SCOPE_BYTES_MAX
         and 0 < len(presentation.proof) <= PROOF_BYTES_MAX
         and len(presentation.pseudonym) == PSEUDONYM_BYTES
+        and (len(presentation.opening_key), len(presentation.opening)) in OPENING_BYTES
     )
 
 

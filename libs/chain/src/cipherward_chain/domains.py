@@ -30,6 +30,16 @@ RECORD_KEY: Final = b"cipherward/record-key/v1\0"
 RECORD_KDF: Final = b"cipherward/record-kdf/v1\0"
 # Associated data of a record's chunk.
 RECORD_CHUNK: Final = b"cipherward/record-chunk/v1\0"
+# What a member signs when it hands out its part of a record's key.
+RELEASE_PART: Final = b"cipherward/release-part/v1\0"
+# Key under which a custodian keeps a slot at rest, and that slot's associated data.
+SLOT_AT_REST: Final = b"cipherward/slot-at-rest/v1\0"
+# Key under which a guardian keeps its seeds and shares at rest, and their associated data.
+GUARDIAN_AT_REST: Final = b"cipherward/guardian-at-rest/v1\0"
+# Id of a contract that another contract has begun.
+BEGUN_CONTRACT: Final = b"cipherward/begun-contract/v1\0"
+# Context of an opening share: the warrant that it is for.
+WARRANT: Final = b"cipherward/warrant/v1\0"
 # `info` of every value sealed by HPKE.
 SEALED: Final = b"cipherward/sealed/v1\0"
 # Seed that a key ceremony derives from the block that ordered it.
@@ -79,6 +89,11 @@ TAGS: Final = (
     RECORD_KEY,
     RECORD_KDF,
     RECORD_CHUNK,
+    RELEASE_PART,
+    SLOT_AT_REST,
+    GUARDIAN_AT_REST,
+    BEGUN_CONTRACT,
+    WARRANT,
     SEALED,
     CEREMONY_SEED,
     WALLET_KEY,
@@ -155,3 +170,28 @@ def ceremony_seed(chain_id: str, height: int, instance: bytes) -> bytes:
     """Return the public seed (32 bytes) of the ceremony that block `height` orders."""
     prefixed = length_prefixed(chain_id.encode()) + height.to_bytes(8, "big")
     return hashlib.sha256(CEREMONY_SEED + prefixed + instance).digest()
+
+
+def release_part_octets(
+    chain_id: str, signer: tuple[str, str], about: tuple[bytes, bytes], body: bytes
+) -> bytes:
+    """Return what a member signs under its part of a record's key.
+
+    Args:
+        signer: role and member id.
+        about: digests of the order and of the record's anchor.
+    """
+    texts = b"".join(length_prefixed(text.encode()) for text in (chain_id, *signer))
+    return RELEASE_PART + texts + b"".join(length_prefixed(octets) for octets in (*about, body))
+
+
+def begun_contract(parent: bytes, height: int, place: int) -> bytes:
+    """Return the id (16 bytes) of the contract that `parent` begins in block `height`."""
+    octets = parent + height.to_bytes(8, "big") + place.to_bytes(4, "big")
+    return hashlib.sha256(BEGUN_CONTRACT + octets).digest()[:16]
+
+
+def warrant_context(chain_id: str, warrant: bytes, recipient: str) -> bytes:
+    """Return what an opening share's proof is bound to: the warrant and who gets the share."""
+    octets = length_prefixed(chain_id.encode()) + length_prefixed(recipient.encode()) + warrant
+    return hashlib.sha256(WARRANT + octets).digest()

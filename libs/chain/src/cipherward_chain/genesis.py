@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from cipherward_chain.acts import NAME
+from cipherward_chain.acts import NAME, SUITE_SHARED
 from cipherward_chain.canonical import NotCanonical, decode_map
 from cipherward_chain.checkpoint import TrustRoot
 from cipherward_chain.comet import Validator, ValidatorSet, ValidatorsMalformed
@@ -52,6 +52,7 @@ CHAIN_ID: Final = re.compile(
 )  # CometBFT's 50 characters; fits a topic's name
 NODE_ID_BYTES: Final = 20  # CometBFT's node id: an address made from the node's key
 KEY_TYPE: Final = "tendermint/PubKeyEd25519"
+TEMPLATE_DELAY_SECONDS_MAX: Final = 2_592_000  # 30 days
 
 
 class GenesisMalformed(ChainError):
@@ -78,6 +79,8 @@ class Parameters:
     expiry_seconds_max: how far ahead a transaction may expire; ids are remembered that long.
     epoch_seconds: how long a credential lives without renewal: 30 days.
     transaction_bytes_max, block_bytes_max, acts_max: bounds on a block and its parts.
+    minimum_suite: records of an earlier suite are not anchored: no author is talked into a weaker one.
+    template_delay_seconds: between the vote on a template and its first instance: time to object.
     """
 
     heartbeat_seconds: int = 10
@@ -87,6 +90,8 @@ class Parameters:
     transaction_bytes_max: int = 65_536
     block_bytes_max: int = 2_097_152
     acts_max: int = 64
+    minimum_suite: int = SUITE_SHARED
+    template_delay_seconds: int = 86_400
 
     @property
     def fresh_seconds(self) -> int:
@@ -254,6 +259,10 @@ def _parameters(item: JsonFields) -> Parameters:
         ),
         block_bytes_max=item.integer("block_bytes_max", minimum=131_072, maximum=2_097_152),
         acts_max=item.integer("acts_max", minimum=1, maximum=64),
+        minimum_suite=item.integer("minimum_suite", minimum=1, maximum=SUITE_SHARED),
+        template_delay_seconds=item.integer(
+            "template_delay_seconds", minimum=0, maximum=TEMPLATE_DELAY_SECONDS_MAX
+        ),
     )
     item.end()
     return found

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from cipherward.chain.v1 import block_pb2 as pb
+from cipherward_chain.acts import SUITE_CUSTODIAN_ONLY
 from cipherward_chain.comet import Validator, address, results_hash
 from cipherward_chain.genesis import Genesis, Issuer, Member, Parameters, TemplateDocument
 from cipherward_chain.genesis_document import alliance_state, genesis_document
@@ -125,7 +126,8 @@ def make_genesis(
         )
         for index, member in enumerate(ids)
     ]
-    chosen = parameters or Parameters()
+    # Tests of other things anchor records of suite 1, which take no shared key.
+    chosen = parameters or Parameters(minimum_suite=SUITE_CUSTODIAN_ONLY)
     document = genesis_document(
         chain_id,
         time_ns,

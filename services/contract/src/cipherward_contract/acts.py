@@ -157,7 +157,7 @@ def object_of(template: Template, terms: Values, instance_id: bytes) -> bytes:
 def _check_record(record: Record, template: Template) -> None:
     if not record.owner:
         raise Refused(Reason.RECORD_UNCLAIMED, "nobody owns the record yet")
-    if template.name not in record.parsed().release_templates:
+    if f"{template.name}/{template.version}" not in record.parsed().release_templates:
         raise Refused(Reason.TEMPLATE_NOT_ALLOWED, "the record's anchor does not name the template")
 
 

@@ -241,7 +241,7 @@ class Story:
         *,
         author: str = "hospital-a",
         owned: bool = True,
-        templates: Sequence[str] = ("consent",),
+        templates: Sequence[str] = ("consent/1",),
     ) -> PseudonymSigner:
         """Anchor a record, and return the signer of its owner's key."""
         scope = f"record:{record.hex()}"
@@ -260,7 +260,7 @@ class Story:
 
 
 def record_anchor(
-    record: bytes, *, author: str = "hospital-a", templates: Sequence[str] = ("consent",)
+    record: bytes, *, author: str = "hospital-a", templates: Sequence[str] = ("consent/1",)
 ) -> pb.RecordAnchor:
     """Return the anchor of a record that its author stores itself."""
     return pb.RecordAnchor(

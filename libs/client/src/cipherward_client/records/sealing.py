@@ -27,7 +27,7 @@ from cipherward_client.records.keys import (
     record_key,
 )
 
-RELEASE_TEMPLATES = ("consent",)  # what may release a record, unless its author says otherwise
+RELEASE_TEMPLATES = ("consent/1",)  # what may release a record, unless its author says otherwise
 
 
 @dataclass(frozen=True, slots=True)
