@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cipherward_anoncred.credential import Credential, identity_base
-from cipherward_anoncred.curve import ORDER, Scalar, read_scalar
+from cipherward_anoncred.curve import ORDER, G1Point, Scalar, read_scalar
 from cipherward_anoncred.errors import (
     CredentialInvalid,
     GrantRejected,
@@ -32,7 +32,7 @@ from cipherward_anoncred.issuance import (
 )
 from cipherward_anoncred.octets import i2osp
 from cipherward_anoncred.request_proof import Binding, check_same_secret, prove_same_secret
-from cipherward_anoncred.schema import Schema, attribute, header_of
+from cipherward_anoncred.schema import Schema, attribute, header_of, parse_header
 from cipherward_anoncred.scheme import IssuerKey, generate_issuer_key
 
 if TYPE_CHECKING:  # the fixtures' type; pytest itself brings the fixtures
@@ -86,13 +86,21 @@ def test_two_first_requests_of_one_wallet_have_two_pseudonyms(
 def test_the_registry_holds_the_identity_of_the_whole_secret(north: Hospital) -> None:
     credential, record = north.enrol()
     assert record.identity == credential.identity()
-    expected = identity_base("north") * read_scalar(credential.secret)
+    expected = identity_base(parse_header(north.header())) * read_scalar(credential.secret)
     assert record.identity == expected.to_compressed_bytes()
 
 
 def test_identities_have_a_base_of_their_own_per_issuer() -> None:
-    bases = {identity_base(name).to_compressed_bytes() for name in ("north", "south", "nort", "h")}
-    assert len(bases) == 4
+    names = ("north", "south", "nort", "h")
+    headers = [parse_header(header_of("patient", name, 7)) for name in names]
+    assert len({identity_base(header).to_compressed_bytes() for header in headers}) == 4
+
+
+def test_staff_is_registered_under_the_key_that_an_opening_gives(clinic: Hospital) -> None:
+    credential, record = clinic.enrol()
+    expected = G1Point() * read_scalar(credential.secret)
+    assert record.identity == credential.identity() == expected.to_compressed_bytes()
+    assert clinic.enrol_same(credential)[1].identity == record.identity
 
 
 def test_the_issuer_adds_entropy_that_the_holder_cannot_choose(north: Hospital) -> None:

@@ -28,6 +28,7 @@ from cipherward_anoncred.curve import (
 )
 from cipherward_anoncred.errors import RequestRejected
 from cipherward_anoncred.octets import pack
+from cipherward_anoncred.schema import parse_header
 from cipherward_anoncred.scheme import read_signature
 
 if TYPE_CHECKING:  # the fixtures' type; pytest itself brings the fixtures
@@ -62,7 +63,7 @@ def request_of(
     abar = a * (r1 * r2)
     bbar = msm([d, abar], [r1, -e])
     q2, j1 = secret_generators()
-    base = identity_base(hospital.name)
+    base = identity_base(parse_header(hospital.header()))
     points = [abar, bbar, d, msm([q2, j1], [blind, committed]), base * identified]
     firsts = [
         msm([abar, d], [e_nonce, r1_nonce]),
@@ -94,7 +95,8 @@ def offer(credential: Credential, hospital: Hospital, request: bytes) -> bytes:
 def test_the_honest_choice_passes(patient: Credential, south: Hospital) -> None:
     k = read_scalar(patient.secret)
     request = request_of(patient, south, committed=k, identified=k, answered=k)
-    assert offer(patient, south, request) == (identity_base("south") * k).to_compressed_bytes()
+    expected = identity_base(parse_header(south.header())) * k
+    assert offer(patient, south, request) == expected.to_compressed_bytes()
 
 
 @pytest.mark.parametrize("lie", ["committed", "identified", "answered"])

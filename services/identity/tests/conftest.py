@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.chain.v1.block_pb2 import ProvenBlock
 from cipherward.identity.v1 import identity_service_pb2 as pb
 from cipherward.identity.v1.identity_service_pb2_grpc import (
     IdentityServiceStub,
     add_IdentityServiceServicer_to_server,
 )
+from cipherward.ledger.v1 import ledger_service_pb2 as ledger_pb
 from cipherward_anoncred.credential import Credential
 from cipherward_anoncred.issuance import (
     HolderSecret,
@@ -27,12 +29,16 @@ from cipherward_anoncred.issuance import (
     request_same_secret,
 )
 from cipherward_anoncred.scheme import generate_issuer_key
+from cipherward_chain.authorization import MemberSigner
 from cipherward_chain.genesis import Genesis, Issuer
+from cipherward_chain.orders import Order
+from cipherward_chain.results import TransactionResult
 from cipherward_chain.testing import TestChain, TestKeys, make_genesis, seed_of
+from cipherward_chain.transactions import build_transaction
 from cipherward_chain.wire import NANOS
 from cipherward_identity.config import IdentityConfig
 from cipherward_identity.service import DOMAIN
-from cipherward_identity.wiring import open_identity
+from cipherward_identity.wiring import Outside, open_identity
 from cipherward_kit.testing import (
     Served,
     TestAlliance,
@@ -164,6 +170,24 @@ class WatchedFeed:
                 height += 1
 
 
+class Ledger:
+    """Where what the hospitals tell the chain waits for a block."""
+
+    def __init__(self) -> None:
+        self.waiting: list[bytes] = []
+
+    async def submit(
+        self,
+        request: ledger_pb.SubmitBatchRequest,
+        /,
+        *,
+        timeout: float,  # noqa: ASYNC109 - grpc's
+    ) -> ledger_pb.SubmitBatchResponse:
+        self.waiting += request.transactions
+        verdicts = [ledger_pb.SubmitVerdict() for _ in request.transactions]
+        return ledger_pb.SubmitBatchResponse(verdicts=verdicts)
+
+
 @dataclass(slots=True)
 class World:
     """An alliance of two hospitals, its chain, and the clock on their walls."""
@@ -176,6 +200,7 @@ class World:
     keys: TestKeys
     materials: dict[str, bytes] = field(repr=False)
     feeds: list[WatchedFeed] = field(default_factory=list[WatchedFeed])
+    ledger: Ledger = field(default_factory=Ledger)
 
     async def beat(self, seconds: float = 0) -> None:
         """Let the chain, and the clock with it, move on by `seconds`, until all have seen it."""
@@ -183,6 +208,25 @@ class World:
         at = int(self.clock.seconds) * NANOS + self.chain.height * NANOS // 100
         self.chain.heartbeat(at)
         self.chain.heartbeat(at + NANOS // 1000)
+        for feed in self.feeds:
+            await eventually(functools.partial(self.is_up_to_date, feed))
+
+    async def block(
+        self,
+        orders: Sequence[Order] = (),
+        transactions: Sequence[bytes] = (),
+        results: Sequence[TransactionResult] = (),
+    ) -> None:
+        """Make a block of transactions, and a tick, with these orders, until all have seen it."""
+        at = int(self.clock.seconds) * NANOS + self.chain.height * NANOS // 100
+        tick = build_transaction(
+            [chain_pb.Act(tick=chain_pb.Tick())],
+            chain_id=self.genesis.chain_id,
+            expires_at=int(self.clock.seconds) + 60,
+            signer=MemberSigner(MEMBERS[0], self.keys.member_seeds[MEMBERS[0]]),
+        )
+        done = [*results, TransactionResult()]
+        self.chain.append([*transactions, tick], results=done, orders=orders, time_ns=at)
         for feed in self.feeds:
             await eventually(functools.partial(self.is_up_to_date, feed))
 
@@ -196,7 +240,14 @@ class World:
         given = self.alliance.settings(member, "identity")
         given |= {"data_dir": self.folder / member, "issuer_key_file": key_file}
         given |= {"endpoints_file": self.folder / "alliance.json"}
+        given |= {"member_key_file": self.member_key_file(member)}
         return IdentityConfig(**{**given, **settings})
+
+    def member_key_file(self, member: str) -> Path:
+        path = self.folder / f"{member}.member"
+        path.write_bytes(self.keys.member_seeds[member])
+        path.chmod(0o600)
+        return path
 
     @asynccontextmanager
     async def hospital(
@@ -207,7 +258,12 @@ class World:
         source = BlockSource(feed)
         registry = MemberRegistry(self.genesis, config.data_dir / REGISTRY_FILE)
         async with (
-            open_identity(config, self.genesis, registry, source, local=self.clock) as service,
+            open_identity(
+                config,
+                self.genesis,
+                Outside(registry, source, self.ledger.submit),
+                local=self.clock,
+            ) as service,
             serve_in_process(
                 lambda server: add_IdentityServiceServicer_to_server(service, server),
                 domain=DOMAIN,

@@ -16,7 +16,7 @@ from cipherward_chain.testing import make_genesis, seed_of
 from cipherward_identity import follow
 from cipherward_identity.follow import BLOCKS_REJECTED
 from cipherward_identity.issuer import IssuerKeyDiffers
-from cipherward_identity.wiring import open_identity
+from cipherward_identity.wiring import Outside, open_identity
 from cipherward_kit.errors import CannotStart, reason_of
 from cipherward_kit.testing import eventually
 from cipherward_member.alliance_files import read_endpoints, read_genesis
@@ -113,8 +113,9 @@ async def cannot_start(world: World, **settings: Any) -> CannotStart:
     async with AsyncExitStack() as stack:
         source = BlockSource(world.chain)
         registry = MemberRegistry(world.genesis, config.data_dir / REGISTRY_FILE)
+        outside = Outside(registry, source, world.ledger.submit)
         with pytest.raises(CannotStart) as caught:
-            await stack.enter_async_context(open_identity(config, world.genesis, registry, source))
+            await stack.enter_async_context(open_identity(config, world.genesis, outside))
     return caught.value
 
 
@@ -148,6 +149,12 @@ async def test_an_unusable_key_file_is_refused(
         path.write_bytes(content)
         path.chmod(0o600)
     assert isinstance(await cannot_start(world, issuer_key_file=path), KeyUnusable)
+    assert isinstance(await cannot_start(world, member_key_file=path), KeyUnusable)
+
+
+async def test_another_members_signing_key_is_refused(world: World) -> None:
+    other = world.member_key_file("hospital-b")
+    assert isinstance(await cannot_start(world, member_key_file=other), KeyUnusable)
 
 
 def test_unusable_genesis_and_endpoints_files_are_refused(tmp_path: Path) -> None:

@@ -150,8 +150,9 @@ async def test_a_killed_process_answers_the_same_grant_again_and_drains_on_sigte
         member="hospital-a",
     ) as ledger:
         (tmp_path / "genesis.json").write_bytes(keys.document)
-        (tmp_path / "issuer.key").write_bytes(material)
-        (tmp_path / "issuer.key").chmod(0o600)
+        for name, key in (("issuer.key", material), ("member.key", keys.member_seeds[MEMBER])):
+            (tmp_path / name).write_bytes(key)
+            (tmp_path / name).chmod(0o600)
         endpoints = {"hospital-a": {"ledger": {"listen": f"127.0.0.1:{ledger.ports.listen}"}}}
         (tmp_path / "alliance.json").write_text(
             json.dumps(
@@ -167,6 +168,7 @@ async def test_a_killed_process_answers_the_same_grant_again_and_drains_on_sigte
             "genesis_file": tmp_path / "genesis.json",
             "endpoints_file": tmp_path / "alliance.json",
             "issuer_key_file": tmp_path / "issuer.key",
+            "member_key_file": tmp_path / "member.key",
             "ready_file": tmp_path / "ready.json",
             "parent_pid": os.getpid(),
             "workers": 1,

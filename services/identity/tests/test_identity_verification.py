@@ -1,4 +1,4 @@
-"""VerifyPresentations: a pure function for the own ledger, whatever else the service is doing."""
+"""VerifyPresentations: a pure function for the own services, whatever else the service is doing."""
 
 from __future__ import annotations
 
@@ -172,9 +172,11 @@ async def test_it_answers_before_a_block_was_seen_and_on_a_standing_chain(world:
 
 @pytest.mark.parametrize(
     ("member", "service"),
-    [("hospital-b", "ledger"), ("hospital-a", "storage"), ("hospital-a", "client")],
+    [("hospital-b", "ledger"), ("hospital-b", "compute")],
 )
-async def test_only_the_own_ledger_may_ask(world: World, member: str, service: str) -> None:
+async def test_only_the_own_members_services_may_ask(
+    world: World, member: str, service: str
+) -> None:
     async with world.hospital("hospital-a") as hospital:
         stub = hospital.stub(member, service)
         with pytest.raises(aio.AioRpcError) as caught:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from cipherward_anoncred import domains
 from cipherward_anoncred.blind import blind_generators
 from cipherward_anoncred.curve import (
+    GENERATOR,
     PUBLIC_KEY_OCTETS,
     G1Point,
     Scalar,
@@ -24,7 +25,7 @@ from cipherward_anoncred.errors import (
 from cipherward_anoncred.layout import Layout, layout
 from cipherward_anoncred.nym import combined_header, nym_base
 from cipherward_anoncred.octets import pack, unpack, unpack_tagged
-from cipherward_anoncred.schema import ATTRIBUTES_MAX, parse_header
+from cipherward_anoncred.schema import ATTRIBUTES_MAX, HeaderFields, parse_header
 from cipherward_anoncred.scheme import SIGNATURE_OCTETS, read_signature, verify_scalars
 
 SCOPE_OCTETS_MAX = 256  # `record:<id>` is the longest kind in use, far below
@@ -46,12 +47,15 @@ def signed_header(header: bytes) -> bytes:
     return combined_header(header, NYM_SECRETS)
 
 
-def identity_base(issuer: str) -> G1Point:
-    """The point whose multiple by the holder's secret is the holder's identity at one issuer.
+def identity_base(fields: HeaderFields) -> G1Point:
+    """The point whose multiple by the holder's secret is the holder's identity at an issuer.
 
-    Every issuer has its own, so the registries of two issuers cannot be joined.
+    For patients every issuer has its own, so the registries of two issuers cannot be joined.  For
+    staff it is the generator: their identity key is what an opening gives.
     """
-    return hash_to_point(issuer.encode(), domains.IDENTITY_BASE)
+    if fields.accountable:
+        return GENERATOR
+    return hash_to_point(fields.issuer.encode(), domains.IDENTITY_BASE)
 
 
 def scope_base(scope: bytes) -> G1Point:
@@ -112,7 +116,7 @@ class Credential:
 
     def identity(self) -> bytes:
         """The holder's name in the issuer's registry, 48 octets."""
-        base = identity_base(parse_header(self.header).issuer)
+        base = identity_base(parse_header(self.header))
         return (base * read_scalar(self.secret)).to_compressed_bytes()
 
     def check(self) -> None:

@@ -47,6 +47,7 @@ NEGATED_BP2 = -BP2
 IDENTITY = G1Point.identity()
 _IDENTITY2 = G2Point.identity()
 ONE = Scalar(1)
+GENERATOR = G1Point()  # the curve's own, which staff's identity keys are multiples of
 
 
 def expand_message(message: bytes, dst: bytes, size: int) -> bytes:

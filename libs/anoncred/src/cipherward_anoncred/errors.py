@@ -44,6 +44,10 @@ class SchemaMismatch(AnoncredError):
     """Attributes are not those that the schema fixes."""
 
 
+class OpeningInvalid(AnoncredError):
+    """An opening is asked of a credential that has none, or to octets that are no key."""
+
+
 class HeaderMismatch(AnoncredError):
     """A header names another issuer or another schema than the one at hand."""
 

@@ -3,8 +3,8 @@
 One secret per patient.  The first issuer adds entropy to the secret that the wallet drew
 (`request_first`); every later issuer takes the same secret, proven equal to that of an earlier
 credential (`request_same_secret`), and adds none, so pseudonyms are the same whichever credential
-is shown.  An issuer knows a holder by `secret * B(issuer)`, on a base of its own: two registries
-cannot be joined.
+is shown.  An issuer knows a patient by `secret * B(issuer)`, on a base of its own: two registries
+cannot be joined.  Staff it knows by `secret * G`: the key that an opening by the members gives.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def grant_first(
     )
     # k = k0 + entropy, in the commitment (on the secret's generator) and in the identity alike
     commitment = proven.commitment + credential_layout(len(attributes)).messages[-1] * entropy
-    identity = proven.identity + identity_base(issuer) * entropy
+    identity = proven.identity + identity_base(parse_header(header)) * entropy
     signature, record = _sign(key, header, attributes, commitment, identity)
     return Grant(signature + entropy.to_be_bytes(), record)
 

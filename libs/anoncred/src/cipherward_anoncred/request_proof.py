@@ -1,9 +1,9 @@
 """What a holder proves to an issuer before it signs blindly.
 
-First credential: the commitment `com = blind * Q2 + k * J1` and the identity `k * B(issuer)` hold
-one k.  Later ones: the same, and that k is the secret of a credential that another issuer signed.
-Each proof is bound to the issuer's id, to the header it will sign, and to the session's nonce, so
-it is of no use to relay.
+First credential: the commitment `com = blind * Q2 + k * J1` and the identity `k * B` hold one k; B
+is `credential.identity_base` of the header.  Later ones: the same, and that k is the secret of a
+credential that another issuer signed.  Each proof is bound to the issuer's id, to the header it
+will sign, and to the session's nonce, so it is of no use to relay.
 
 Octets: `01` com, identity, blind^, k^, c, or
         `02` Abar, Bbar, D, com, identity, e^, r1^, r3^, hidden messages^ (k^ last), blind^, c.
@@ -76,6 +76,9 @@ class Binding:
     def octets(self) -> bytes:
         return pack(self.issuer.encode(), self.header, self.session)
 
+    def identity_base(self) -> G1Point:
+        return identity_base(parse_header(self.header))
+
 
 @dataclass(frozen=True, slots=True)
 class Proven:
@@ -96,7 +99,7 @@ class Requested:
 def prove_first(k: Scalar, binding: Binding, rng: Rng) -> Requested:
     """A request for a holder's first credential."""
     q2, j1 = secret_generators()
-    base = identity_base(binding.issuer)
+    base = binding.identity_base()
     blind, blind_nonce, k_nonce = hedged_scalars(
         3,
         tag=domains.NONCES_REQUEST_FIRST,
@@ -123,7 +126,7 @@ def check_first(octets: bytes, binding: Binding) -> Proven:
     except Malformed:
         raise RequestRejected from None
     blind_hat, k_hat, c = scalars
-    firsts = _secret_firsts(points, binding.issuer, blind_hat, k_hat, c)
+    firsts = _secret_firsts(points, binding, blind_hat, k_hat, c)
     if _challenge(domains.REQUEST_FIRST, binding, b"", points, firsts) != c:
         raise RequestRejected
     return Proven(commitment=points[0], identity=points[1])
@@ -133,7 +136,7 @@ def prove_same_secret(credential: Credential, binding: Binding, rng: Rng) -> Req
     """A request for a further credential on the secret of `credential`; shows its issuer and
     header."""
     q2, j1 = secret_generators()
-    base = identity_base(binding.issuer)
+    base = binding.identity_base()
     statement = _all_hidden(credential.public_key, credential.header, len(credential.attributes))
     scalars = credential.scalars()
     k = scalars[-1]
@@ -178,7 +181,7 @@ def check_same_secret(
         k_hat = proof.hidden_responses[-1]
         firsts = [
             *(msm(*equation) for equation in proof.firsts),
-            *_secret_firsts(points[3:], binding.issuer, blind_hat, k_hat, c),
+            *_secret_firsts(points[3:], binding, blind_hat, k_hat, c),
         ]
         earlier = statement.domain.to_be_bytes()
         proven = _challenge(domains.REQUEST_SAME_SECRET, binding, earlier, points, firsts) == c
@@ -201,14 +204,14 @@ def _all_hidden(public_key: bytes, header: bytes, attributes: int) -> Statement:
 
 
 def _secret_firsts(
-    points: list[G1Point], issuer: str, blind_hat: Scalar, k_hat: Scalar, c: Scalar
+    points: list[G1Point], binding: Binding, blind_hat: Scalar, k_hat: Scalar, c: Scalar
 ) -> list[G1Point]:
     """First messages of commitment and identity, rebuilt: one k^ serves both."""
     commitment, identity = points
     q2, j1 = secret_generators()
     return [
         msm([q2, j1, commitment], [blind_hat, k_hat, -c]),
-        msm([identity_base(issuer), identity], [k_hat, -c]),
+        msm([binding.identity_base(), identity], [k_hat, -c]),
     ]
 
 

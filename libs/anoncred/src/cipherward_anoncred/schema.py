@@ -110,6 +110,9 @@ class Schema:
 
 PATIENT = Schema("patient", ("role",))
 STAFF = Schema("staff", ("member", "role"))
+# Whose presentations may carry an opening, and whose identity key an opening gives.  Patients'
+# never: the ciphertext would lie on the chain until a quantum computer reads it.
+ACCOUNTABLE_SCHEMAS = frozenset((STAFF.name,))
 SHIPPED_SCHEMAS: Mapping[str, Schema] = MappingProxyType({s.name: s for s in (PATIENT, STAFF)})
 
 
@@ -120,6 +123,11 @@ class HeaderFields:
     schema: str
     issuer: str
     epoch: int
+
+    @property
+    def accountable(self) -> bool:
+        """Whether presentations under it may carry an opening."""
+        return self.schema in ACCOUNTABLE_SCHEMAS
 
 
 def header_of(schema: str, issuer: str, epoch: int) -> bytes:

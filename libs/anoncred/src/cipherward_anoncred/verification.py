@@ -38,13 +38,16 @@ from cipherward_anoncred.errors import (
     Malformed,
     PresentationRejected,
 )
+from cipherward_anoncred.opening import equations as opening_equations
+from cipherward_anoncred.opening import read_opening_key
 from cipherward_anoncred.presentation import (
-    FIRSTS_END,
+    PLAIN,
     POINTS_END,
     VERSION,
+    WITH_OPENING,
+    Form,
     challenge,
     check_disclosed,
-    octets_expected,
     read_responses,
     statement_octets,
 )
@@ -69,7 +72,8 @@ class Claim:
 
     `issuer_public_key` 96 octets; `header` as signed; `attribute_count` from the header's schema,
     never from a message; `disclosed` (index, attribute octets), ascending; `scope` 1 to 256 octets;
-    `context` what the presentation is bound to.
+    `context` what the presentation is bound to; `opening_key` 48 octets and `opening` 96, of staff,
+    or both empty.  Whether there must be an opening is for the contract to say.
     """
 
     issuer_public_key: bytes
@@ -78,6 +82,13 @@ class Claim:
     disclosed: tuple[tuple[int, bytes], ...]
     scope: bytes
     context: bytes
+    opening_key: bytes = b""
+    opening: bytes = b""
+
+    @property
+    def form(self) -> Form:
+        """Of the presentation that would prove it."""
+        return WITH_OPENING if self.opening_key or self.opening else PLAIN
 
     @staticmethod
     def under_schema(
@@ -137,26 +148,45 @@ def _parse(claim: Claim, octets: bytes) -> _Parsed:
     statement = _statement(
         claim.issuer_public_key, claim.header, claim.attribute_count, claim.disclosed
     )
-    base = scope_base(claim.scope)
-    if octets[:1] != VERSION or len(octets) != octets_expected(len(statement.hidden)):
+    form, base = claim.form, scope_base(claim.scope)
+    if octets[:1] != form.version or len(octets) != form.octets_expected(len(statement.hidden)):
         raise Malformed("presentation: another version or length")
     points = octets[len(VERSION) : POINTS_END]
-    firsts = octets[POINTS_END:FIRSTS_END]
+    firsts = octets[POINTS_END : form.firsts_end]
     *bbs_points, nym = (
         read_point(points[at : at + POINT_OCTETS]) for at in range(0, len(points), POINT_OCTETS)
     )
-    responses = read_responses(octets[FIRSTS_END:])
-    c = challenge(statement_octets(statement, claim.scope), points, firsts, claim.context)
+    public = statement_octets(statement, claim.scope, claim.opening_key)
+    c = challenge(public, points + claim.opening, firsts, claim.context, form)
+    responses = read_responses(octets[form.firsts_end :])
+    rho_hats = [responses.pop()] if form is WITH_OPENING else []
     proof = ProofEquations.make(statement, bbs_points, responses, c)
-    nym_equation: Equation = ([base, nym], [proof.hidden_responses[-1], -c])
+    secret_hat = proof.hidden_responses[-1]
+    equations: list[Equation] = [*proof.firsts, ([base, nym], [secret_hat, -c])]
+    for rho_hat in rho_hats:
+        equations += _opened(claim, rho_hat, secret_hat, c)
     return _Parsed(
         pseudonym=points[-POINT_OCTETS:],
         firsts=tuple(
             read_xy_on_curve(firsts[at : at + XY_OCTETS]) for at in range(0, len(firsts), XY_OCTETS)
         ),
-        equations=(*proof.firsts, nym_equation),
+        equations=tuple(equations),
         pairing=(claim.issuer_public_key, bbs_points[0], bbs_points[1]),
     )
+
+
+def _opened(
+    claim: Claim, rho_hat: Scalar, secret_hat: Scalar, challenge: Scalar
+) -> tuple[Equation, Equation]:
+    """The opening's equations.
+
+    Raises:
+        Malformed: of this schema nobody is opened, or key or opening is not one.
+    """
+    if not parse_header(claim.header).accountable:
+        raise Malformed("presentation: an opening that this schema has not")
+    key = read_opening_key(claim.opening_key)
+    return opening_equations(key, claim.opening, rho_hat, secret_hat, challenge)
 
 
 def _equations_hold(items: Sequence[_Parsed]) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from cipherward.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
+from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward_identity.config import IdentityConfig
 from cipherward_identity.service import DOMAIN
-from cipherward_identity.wiring import open_identity
+from cipherward_identity.wiring import Outside, open_identity
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve
@@ -28,7 +29,8 @@ async def serve_identity(config: IdentityConfig) -> None:
     readiness = Readiness("store")
     async with open_ledger(config, endpoints, members.trust) as ledger:
         source = await open_block_source(config, endpoints, genesis, ledger)
-        async with open_identity(config, genesis, members, source) as service:
+        submit = LedgerServiceStub(ledger).SubmitBatch
+        async with open_identity(config, genesis, Outside(members, source, submit)) as service:
             readiness.set("store", True)
             await serve(
                 config,

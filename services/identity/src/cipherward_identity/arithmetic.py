@@ -34,6 +34,8 @@ class Shown:
     context: bytes
     proof: bytes
     pseudonym: bytes
+    opening_key: bytes = b""
+    opening: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ def claim_of(shown: Shown) -> Claim:
         disclosed=shown.disclosed,
         scope=shown.scope,
         context=shown.context,
+        opening_key=shown.opening_key,
+        opening=shown.opening,
     )
 
 

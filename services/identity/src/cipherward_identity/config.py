@@ -6,15 +6,15 @@ from pathlib import Path
 
 from pydantic import Field
 
-from cipherward_member.config import KafkaConfig, MemberServiceConfig
+from cipherward_member.config import KafkaConfig, SigningServiceConfig
 
 
-class IdentityConfig(MemberServiceConfig, KafkaConfig):
+class IdentityConfig(SigningServiceConfig, KafkaConfig):
     """Every knob of the identity service; `docs/configuration.md` is generated from it."""
 
     issuer_key_file: Path = Field(
         description="Key material of this issuer, 32 raw random bytes, mode 0600; the registry "
-        "has its key."
+        "has its key. Shares of the members' opening key are kept under a key derived from it."
     )
     jobs_waiting_max: int = Field(
         # A job is 1 ms (a renewal) to 0.3 s (a full batch): what waits longer has lost its caller.

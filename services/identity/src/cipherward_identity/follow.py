@@ -1,8 +1,7 @@
-"""Following the chain for its time: the epoch, whether the chain is alive, how late it is.
+"""Following the chain: its orders, and its time: the epoch, whether it is alive, how late it is.
 
-Identity carries out no orders yet: of a block it needs the time only. Block time decides; the local
-clock may only refuse. It can make the chain look stale, or a code expired, too early; set back, it
-lengthens nothing.
+Block time decides; the local clock may only refuse. It can make the chain look stale, or a code
+expired, too early; set back, it lengthens nothing.
 """
 
 from __future__ import annotations
@@ -14,9 +13,10 @@ from prometheus_client import Gauge
 
 from cipherward_chain.light import VerifiedBlock
 from cipherward_chain.wire import NANOS
+from cipherward_identity.orders import BlockHandler
 from cipherward_identity.store import IdentityStore
 from cipherward_member.block_source import BlockSource
-from cipherward_member.following import ChainProgress, light_client, nanoseconds
+from cipherward_member.following import ChainProgress, light_client
 from cipherward_member.source_following import Place, follow_source
 
 UnixClock = Callable[[], float]  # seconds
@@ -42,8 +42,8 @@ class ChainClock:
         place: Place,
         source: BlockSource,
         store: IdentityStore,
-        *,
-        local: UnixClock = time.time,
+        progress: ChainProgress,
+        handler: BlockHandler,
     ) -> None:
         """Describe the clock; `run` makes it go.
 
@@ -51,7 +51,8 @@ class ChainClock:
             place: where the service stands; the genesis has the length of epochs.
             source: of blocks, untrusted.
             store: keeps the progress.
-            local: Unix seconds now.
+            progress: fresh; its clocks decide what "now" is.
+            handler: takes what blocks order.
 
         Raises:
             CheckpointUnusable: the checkpoint is of another chain.
@@ -62,8 +63,8 @@ class ChainClock:
         self._store = store
         self._before = light_client(place.genesis, place.stored).checkpoint
         self._saved_at = float("-inf")
-        fresh_seconds = place.genesis.parameters.fresh_seconds
-        self._progress = ChainProgress(fresh_seconds, nanoseconds(local))
+        self._handler = handler
+        self._progress = progress
         self._progress.goes_on_from(self._before)
         self._progress.show(PROVEN_TIME)
 
@@ -92,13 +93,16 @@ class ChainClock:
         self._progress.require_fresh()
 
     async def _take(self, block: VerifiedBlock) -> None:
-        """Take the time of a block, and now and then keep the progress.
+        """Take the orders and the time of a block, and now and then keep the progress.
 
         What is kept is one block behind: after a restart a block comes at once, so that the service
         need not wait for the next heartbeat to know that the chain is alive.
         """
-        if self._before is not None and time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS:
+        if await self._handler.apply(block, self._before or block.checkpoint):
+            self._saved_at = time.monotonic()
+        elif self._before is not None and time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS:
             await self._store.save_checkpoint(self._before)
             self._saved_at = time.monotonic()
         self._before = block.checkpoint
         self._progress.saw(block.height, block.next_time_ns)
+        self._handler.wake()

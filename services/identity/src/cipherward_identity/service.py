@@ -1,4 +1,4 @@
-"""IdentityService: the gRPC face of admission, issuance, renewal, verification and registry."""
+"""IdentityService: the gRPC face of admission, issuance, renewal, verification and opening."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from cipherward_chain.wire import timestamp_of
 from cipherward_identity.admissions import Admissions
 from cipherward_identity.arithmetic import Shown
 from cipherward_identity.issuance import HolderRequest, Issuance
+from cipherward_identity.openings import Openings
 from cipherward_identity.registry import Registry
 from cipherward_identity.renewal import Renewal
 from cipherward_identity.verification import verdicts_of
+from cipherward_kit.access import current_caller
 from cipherward_kit.jobs import WorkerPool
 
 DOMAIN = "identity.cipherward"
@@ -30,12 +32,14 @@ class IdentityService(pb_grpc.IdentityServiceServicer):
         renewal: Renewal,
         registry: Registry,
         verifiers: WorkerPool,
+        openings: Openings,
     ) -> None:
         self._admissions = admissions
         self._issuance = issuance
         self._renewal = renewal
         self._registry = registry
         self._verifiers = verifiers
+        self._openings = openings
 
     async def AdmitHolder(
         self, request: pb.AdmitHolderRequest, context: aio.ServicerContext[Any, Any]
@@ -87,6 +91,18 @@ class IdentityService(pb_grpc.IdentityServiceServicer):
         batch = [_shown(item) for item in request.presentations]
         return pb.VerifyPresentationsResponse(valid=await verdicts_of(self._verifiers, batch))
 
+    async def GetOpeningShare(
+        self, request: pb.GetOpeningShareRequest, context: aio.ServicerContext[Any, Any]
+    ) -> pb.GetOpeningShareResponse:
+        sealed = await self._openings.share(request.warrant_id, _caller())
+        return pb.GetOpeningShareResponse(sealed_share=sealed)
+
+    async def FindHolder(
+        self, request: pb.FindHolderRequest, context: aio.ServicerContext[Any, Any]
+    ) -> pb.FindHolderResponse:
+        admission = await self._openings.holder(request.warrant_id, request.identity_key)
+        return pb.FindHolderResponse(admission_id=admission)
+
     async def ListIssuers(
         self, request: pb.ListIssuersRequest, context: aio.ServicerContext[Any, Any]
     ) -> pb.ListIssuersResponse:
@@ -116,6 +132,13 @@ class IdentityService(pb_grpc.IdentityServiceServicer):
         return response
 
 
+def _caller() -> str:
+    """Return the member whose service calls; the boundary lets nobody else pass."""
+    caller = current_caller()
+    assert caller is not None
+    return caller.member
+
+
 def _shown(item: pb.PresentationToVerify) -> Shown:
     shown = item.presentation
     return Shown(
@@ -126,4 +149,6 @@ def _shown(item: pb.PresentationToVerify) -> Shown:
         context=item.context,
         proof=shown.proof,
         pseudonym=shown.pseudonym,
+        opening_key=shown.opening_key,
+        opening=shown.opening,
     )

@@ -10,12 +10,12 @@ import sqlite3
 from dataclasses import dataclass
 
 from cipherward_anoncred.octets import pack, unpack
+from cipherward_anoncred.schema import STAFF
 from cipherward_chain.checkpoint import Checkpoint
 from cipherward_kit.database import Database
-from cipherward_member.chain_rows import POSITION_TABLE, advance, stored_checkpoint
+from cipherward_member.chain_rows import advance, stored_checkpoint
 
-SCHEMA = (
-    """
+ADMISSION_TABLES = """
     CREATE TABLE admission (
         request_id BLOB PRIMARY KEY,
         salt BLOB NOT NULL,
@@ -30,14 +30,13 @@ SCHEMA = (
         CHECK ((identity IS NULL) = (answer IS NULL))
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX admission_open ON admission (expires_at) WHERE identity IS NULL;
+    CREATE INDEX admission_used ON admission (identity) WHERE identity IS NOT NULL;
     CREATE TABLE holder (
         identity BLOB PRIMARY KEY,
         record BLOB NOT NULL,
         ended INTEGER NOT NULL CHECK (ended IN (0, 1))
     ) STRICT, WITHOUT ROWID;
-    """
-    + POSITION_TABLE,
-)
+"""
 
 
 class AdmissionConflict(ValueError):
@@ -190,6 +189,22 @@ class IdentityStore:
         def work(connection: sqlite3.Connection) -> bytes | None:
             row = connection.execute(
                 "SELECT record FROM holder WHERE identity = ? AND ended = 0", (identity,)
+            ).fetchone()
+            return None if row is None else row[0]
+
+        return await self._database.read(work)
+
+    async def admission_of_staff(self, identity: bytes) -> bytes | None:
+        """Return the newest admission that a staff credential of that key came from, or None.
+
+        Patients are not found, whatever their key: nobody opens them.
+        """
+
+        def work(connection: sqlite3.Connection) -> bytes | None:
+            row = connection.execute(
+                "SELECT request_id FROM admission WHERE identity = ? AND schema = ?"
+                " ORDER BY expires_at DESC LIMIT 1",
+                (identity, STAFF.name),
             ).fetchone()
             return None if row is None else row[0]
 
