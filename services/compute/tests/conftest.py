@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import numpy as np
@@ -29,10 +29,19 @@ from cipherward.compute.v1.compute_service_pb2_grpc import (
     ComputeServiceStub,
     add_ComputeServiceServicer_to_server,
 )
+from cipherward.identity.v1 import identity_service_pb2 as identity_pb
 from cipherward.ledger.v1 import ledger_service_pb2 as ledger_pb
+from cipherward_anoncred.credential import Credential
+from cipherward_anoncred.issuance import HolderSecret, grant_first, request_first
+from cipherward_anoncred.presentation import present, pseudonym_of
+from cipherward_anoncred.schema import attribute, header_of, schema_of
+from cipherward_anoncred.scheme import IssuerKey, generate_issuer_key
+from cipherward_anoncred.verification import Claim, verify_batch
 from cipherward_chain.authorization import MemberSigner, PseudonymSigner
 from cipherward_chain.canonical import Value, encode
-from cipherward_chain.domains import ceremony_seed
+from cipherward_chain.domains import ceremony_seed, presentation_authorizer
+from cipherward_chain.genesis import Issuer
+from cipherward_chain.opt_outs import care_scope
 from cipherward_chain.orders import Order
 from cipherward_chain.reads import build_read
 from cipherward_chain.results import TransactionResult
@@ -42,7 +51,7 @@ from cipherward_chain.transactions import (
     check_authorization,
     parse_transaction,
 )
-from cipherward_chain.wire import NANOS
+from cipherward_chain.wire import NANOS, exact_bytes
 from cipherward_compute.config import ComputeConfig
 from cipherward_compute.service import DOMAIN, GET_RESULT, GET_STUDY, WATCH_STUDY
 from cipherward_compute.spec import StudySpec, spec_bytes
@@ -100,6 +109,84 @@ def patients(count: int, seed: int) -> Rows:
     return np.column_stack([x, y.round(0)])
 
 
+@dataclass(frozen=True, slots=True)
+class TestIssuer:
+    """Who vouches for a hospital's patients."""
+
+    __test__ = False
+    name: str
+    key: IssuerKey
+
+    def credential(
+        self,
+        epoch: int = 1,
+        schema: str = "patient",
+        role: str = "patient",
+        secret: HolderSecret | None = None,
+    ) -> Credential:
+        session, header = secrets.token_bytes(16), header_of(schema, self.name, epoch)
+        request, pending = request_first(
+            secret or HolderSecret.generate(), issuer=self.name, header=header, session=session
+        )
+        shown = [("role", role)] if schema == "patient" else [("member", self.name), ("role", role)]
+        attributes = tuple(attribute(name, "text", value) for name, value in shown)
+        grant = grant_first(
+            self.key,
+            request,
+            issuer=self.name,
+            header=header,
+            session=session,
+            attributes=attributes,
+        )
+        return pending.accept(grant.octets, self.key.public, attributes)
+
+
+ISSUERS = [TestIssuer(member, generate_issuer_key(seed_of(f"{member}/bbs"))) for member in MEMBERS]
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """Authorises by presenting a credential in a scope, as a patient's wallet does."""
+
+    credential: Credential
+    scope: str
+
+    @property
+    def pseudonym(self) -> bytes:
+        return self.credential.pseudonym(self.scope.encode())
+
+    @property
+    def authorizer(self) -> bytes:
+        return presentation_authorizer(self.pseudonym)
+
+    def authorize(self, context: bytes) -> bytes:
+        credential = self.credential
+        proof = present(credential, disclosed=(), scope=self.scope.encode(), context=context)
+        shown = chain_pb.Presentation(
+            issuer_public_key=credential.public_key,
+            header=credential.header,
+            scope=self.scope,
+            proof=proof,
+            pseudonym=self.pseudonym,
+        )
+        return exact_bytes(chain_pb.Authorization(presentation=shown))
+
+
+class MakeWallet(Protocol):
+    """Makes a patient's wallet, known to `member`; `named` as `TestIssuer.credential`."""
+
+    def __call__(self, member: str = ..., *, issuer: str = ..., **named: Any) -> Wallet: ...
+
+
+@pytest.fixture
+def a_wallet() -> MakeWallet:
+    def make(member: str = "hospital-a", *, issuer: str = "hospital-a", **named: Any) -> Wallet:
+        found = next(one for one in ISSUERS if one.name == issuer)
+        return Wallet(found.credential(**named), care_scope(member))
+
+    return make
+
+
 class Clock:
     """The local clock of every hospital, in Unix seconds; it stands still until it is set."""
 
@@ -147,6 +234,43 @@ class ReportLedger:
         return ledger_pb.SubmitVerdict(transaction_id=parsed.id, reason=self.verdict)
 
 
+class VerifyingIdentity:
+    """Every hospital's identity service: it verifies presentations with the credential library."""
+
+    def __init__(self) -> None:
+        self.away = False
+
+    async def verify(
+        self,
+        request: identity_pb.VerifyPresentationsRequest,
+        /,
+        *,
+        timeout: float,  # noqa: ASYNC109 - grpc's
+    ) -> identity_pb.VerifyPresentationsResponse:
+        if self.away:
+            raise aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, aio.Metadata(), aio.Metadata())
+        jobs = [(_claim(asked), asked.presentation.proof) for asked in request.presentations]
+        verdicts = zip(request.presentations, verify_batch(jobs), strict=True)
+        return identity_pb.VerifyPresentationsResponse(
+            valid=[
+                valid and pseudonym_of(asked.presentation.proof) == asked.presentation.pseudonym
+                for asked, valid in verdicts
+            ]
+        )
+
+
+def _claim(asked: identity_pb.PresentationToVerify) -> Claim:
+    shown = asked.presentation
+    return Claim(
+        issuer_public_key=shown.issuer_public_key,
+        header=shown.header,
+        attribute_count=len(schema_of(shown.header).attributes),
+        disclosed=tuple((one.index, one.value) for one in shown.disclosed),
+        scope=shown.scope.encode(),
+        context=asked.context,
+    )
+
+
 @dataclass(slots=True)
 class Hospital:
     """A member's running compute service, which can be stopped and started again."""
@@ -165,7 +289,8 @@ class Hospital:
         chain = self.world.chain
         source, submit = BlockSource(chain), self.world.ledger.submit
         registry = MemberRegistry(chain.genesis, self.config.data_dir / REGISTRY_FILE)
-        outside = Outside(registry, source, submit, self._open_peer, self.world.clock)
+        verify = self.world.identity.verify
+        outside = Outside(registry, source, submit, verify, self._open_peer, self.world.clock)
         service = await self._stack.enter_async_context(
             open_compute(self.config, chain.genesis, outside, self.readiness, drain)
         )
@@ -196,7 +321,9 @@ class Hospital:
         assert self.served is not None
         return ComputeServiceStub(self.served.holder_channel())
 
-    async def contribute(self, rows: Rows, names: Sequence[str] = NAMES) -> str:
+    async def contribute(
+        self, rows: Rows, names: Sequence[str] = NAMES, references: Sequence[bytes] = ()
+    ) -> str:
         request_id = str(uuid.uuid4())
         await self.stub().Contribute(
             pb.ContributeRequest(
@@ -204,6 +331,7 @@ class Hospital:
                 data_set="cohort-1",
                 variables=names,
                 values=rows.ravel().tolist(),
+                references=b"".join(references),
             )
         )
         return request_id
@@ -227,6 +355,7 @@ class World:
     member_seeds: Mapping[str, bytes]
     clock: Clock
     ledger: ReportLedger
+    identity: VerifyingIdentity
     hospitals: dict[str, Hospital] = field(default_factory=dict[str, Hospital])
 
     def append(self, *acts: chain_pb.Act, orders: Sequence[Order] = (), signer: Any = None) -> None:
@@ -274,6 +403,7 @@ class StudyRun:
     commitments: dict[str, bytes] = field(default_factory=dict[str, bytes])
     reveals: dict[str, bytes] = field(default_factory=dict[str, bytes])
     release: OrderKey | None = None
+    started: OrderKey | None = None  # the newest start order
 
     async def put_spec(self) -> bytes:
         for hospital in self.world.hospitals.values():
@@ -324,6 +454,9 @@ class StudyRun:
             reveals=self.reveals,
         )
 
+    def retire(self, cause: str = "released") -> OrderKey:
+        return self.order("retire_key", cause=cause)
+
     async def ceremony(self) -> None:
         self.commitments = await self.done(self.ceremony_order("commit"))
         self.reveals = await self.done(self.ceremony_order("reveal"))
@@ -338,11 +471,14 @@ class StudyRun:
             "threshold": self.threshold,
             "minimum": self.spec.minimum,
             "spec_digest": hashlib.sha256(spec_bytes(self.spec)).digest(),
+            "data_set": self.spec.data_set,
+            "outputs": list(self.spec.plan.statistics),
             "requester_key_digest": self.spec.requester_key_digest,
             "key_digest": self.key_digest,
             "commitments": dict(commitments or {}),
         }
-        return self.order("start_study", **{**arguments, **other})
+        self.started = self.order("start_study", **{**arguments, **other})
+        return self.started
 
     async def summed(self, stage: str) -> bytes:
         """Let all encrypt and add; return the digest of the sum's c1."""
@@ -436,10 +572,13 @@ def rows() -> dict[str, Rows]:
 @asynccontextmanager
 async def a_world(folder: Path) -> AsyncGenerator[World]:
     """Four hospitals, none of them running."""
-    genesis, keys = make_genesis(4)
+    issuers = [Issuer(one.name, one.key.public, ("patient", "staff")) for one in ISSUERS]
+    genesis, keys = make_genesis(4, issuers=issuers)
     chain = TestChain(genesis, keys)
     alliance = TestAlliance(folder, MEMBERS)
-    world = World(alliance, chain, keys.member_seeds, Clock(), ReportLedger(chain))
+    world = World(
+        alliance, chain, keys.member_seeds, Clock(), ReportLedger(chain), VerifyingIdentity()
+    )
     (folder / "genesis.json").write_bytes(keys.document)
     for member in MEMBERS:
         settings = alliance.settings(member, "compute")

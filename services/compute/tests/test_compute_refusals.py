@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
+from cipherward_compute.commitments import Contributed
 from cipherward_compute.spec import StudySpec
 from cipherward_compute.vault import Vault
 from cipherward_kit.testing import eventually
@@ -107,6 +107,8 @@ async def test_a_member_that_never_got_the_text_says_so(study: StudyRun) -> None
         ({"minimum": 21}, "another minimum"),
         ({"requester_key_digest": bytes(32)}, "another requester's key"),
         ({"key_digest": bytes(32)}, "another key"),
+        ({"data_set": "cohort-2"}, "another data set"),
+        ({"outputs": ["count", "mean"]}, "statistics that the order does not name"),
     ],
 )
 async def test_a_text_that_the_chain_describes_otherwise_is_refused(
@@ -228,10 +230,11 @@ async def test_bytes_that_are_no_ciphertext_name_their_sender(
     await study.ceremony()
     commitments = await study.done(study.start_order("counts", "commit"))
     tampered(world, "hospital-b", lambda c: c.execute("UPDATE ciphertexts SET own = x'00'"))
-    commitments["hospital-b"] = hashlib.sha256(b"\0").digest()
+    height = study.started.height if study.started else 0
+    commitments["hospital-b"] = Contributed(b"\0", height).commitment
     found = await outcomes(study, study.start_order("counts", "verify", commitments))
     assert set(found.values()) == {FAILED}
-    assert (await failure_at(study, "hospital-a")).startswith("hospital-b: ")
+    assert (await failure_at(study, "hospital-a")).startswith("hospital-b: the message")
 
 
 async def test_an_order_that_names_another_sum_gets_no_share(world: World, study: StudyRun) -> None:
@@ -345,7 +348,7 @@ async def test_an_order_out_of_form_fails_and_nothing_stops(study: StudyRun) -> 
 
 async def test_an_order_after_the_end_finds_no_key(study: StudyRun) -> None:
     await study.to_counts()
-    await study.done(study.order("retire_key"))
+    await study.done(study.retire())
     order = study.start_order("values", "commit")
     assert set((await outcomes(study, order)).values()) == {FAILED}
 

@@ -132,7 +132,7 @@ async def test_a_study_that_ended_meanwhile_gets_no_share(world: World, study: S
     hospital = world.hospitals["hospital-a"]
     await hospital.stop()
     study.release_order("release_counts", counts, study.members[:3])
-    retire = study.order("retire_key")
+    retire = study.retire()
     world.clock.seconds += 60  # what it has missed is older than what counts as recent
     world.chain.heartbeat(time_ns=int(world.clock.seconds * 1e9))
     world.chain.heartbeat()
@@ -148,7 +148,7 @@ async def test_the_end_of_a_study_cancels_what_waits_for_a_peer(
     study.commitments = await study.done(study.ceremony_order("commit"))
     await world.hospitals["hospital-d"].stop()
     study.ceremony_order("reveal")
-    retire = study.order("retire_key")
+    retire = study.retire()
     await study.done(retire, study.members[:3])
     assert (await study.seen_at("hospital-a")).ended
 
@@ -165,7 +165,7 @@ async def test_own_secret_and_deals_are_gone_once_the_key_share_is_made(
 
 async def test_a_retired_study_leaves_no_key_and_no_input(world: World, study: StudyRun) -> None:
     await study.to_result()
-    await study.done(study.order("retire_key"))
+    await study.done(study.retire())
     for hospital in world.hospitals.values():
         assert rows_of(hospital, "SELECT count(*) FROM ceremonies") == [(0,)]
         assert rows_of(hospital, "SELECT stage, length(own) FROM ciphertexts") == [("values", 0)]

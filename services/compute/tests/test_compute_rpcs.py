@@ -69,6 +69,8 @@ async def test_rows_are_stored_once_for_a_request_id(lone: World) -> None:
         {"values": []},
         {"values": [1.0, 2.0, 3.0]},
         {"values": [1.0, math.inf]},
+        {"references": b"r" * 16},
+        {"references": b"r" * 33},
     ],
 )
 async def test_a_data_set_out_of_form_is_refused(lone: World, changed: dict[str, object]) -> None:
@@ -259,7 +261,7 @@ async def test_a_result_of_a_study_that_failed_is_not_released(study: StudyRun) 
     online = study.members[:3]
     study.release = study.release_order("release_result", digest, online)
     await study.done(study.release, online[:2])
-    await study.done(study.order("retire_key"), ("hospital-a", "hospital-b", "hospital-d"))
+    await study.done(study.retire("failed"), ("hospital-a", "hospital-b", "hospital-d"))
     assert (await study.seen_at("hospital-a")).stage == "failed"
     assert await refused(study.result_of("hospital-a")) == "NOT_RELEASED"
 

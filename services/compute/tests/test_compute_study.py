@@ -10,8 +10,10 @@ import pytest
 from grpc import aio
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
-from cipherward_chain.orders import Order
+from cipherward.compute.v1 import compute_service_pb2 as pb
+from cipherward_kit.errors import reason_of
 from cipherward_kit.testing import eventually
+from cipherward_member.reports import OrderKey
 from cipherward_threshold.parameters import profile
 from cipherward_threshold.study import Rows
 
@@ -60,7 +62,7 @@ async def test_the_result_is_exactly_the_sum_of_all_patients(
 async def test_a_released_study_ends_and_its_result_stays(study: StudyRun) -> None:
     digest = await study.to_result()
     before = await study.totals(digest)
-    await study.done(study.order("retire_key"))
+    await study.done(study.retire())
     seen = await study.seen_at("hospital-b")
     assert (seen.stage, seen.ended, seen.failure) == ("released", True, "")
     assert seen.steps_done == seen.steps_total == 9
@@ -73,7 +75,7 @@ async def test_a_watcher_sees_the_stages_in_order_until_the_end(study: StudyRun)
     seen = [(await watch.read()).study]
     assert seen[0].stage == "proposed"
     await study.to_result()
-    await study.done(study.order("retire_key"))
+    await study.done(study.retire())
     while (response := await watch.read()) is not aio.EOF:
         seen.append(response.study)
     stages = [one.stage for one in seen]
@@ -101,16 +103,70 @@ async def test_any_three_members_may_be_the_set(study: StudyRun, rows: Mapping[s
     assert await study.totals(digest, online) == expected_totals(study, rows)
 
 
-async def test_a_withdrawn_study_ends_and_its_keys_are_gone(study: StudyRun) -> None:
+@pytest.mark.parametrize(
+    ("cause", "stage", "failure"),
+    [
+        ("withdrawn", "withdrawn", ""),
+        ("permit-ended", "ended", "its data permit has ended"),
+        ("failed", "failed", "it ended while counts_ready: another member failed, or its time ran"),
+    ],
+)
+async def test_a_study_that_is_cut_ends_with_its_reason_and_its_keys_are_gone(
+    study: StudyRun, cause: str, stage: str, failure: str
+) -> None:
     await study.to_counts()
-    act = chain_pb.Transition(instance_id=study.study, transition="withdraw", arguments=b"\xa0")
-    height = study.world.chain.next_height()
-    named = {"study": study.study, "members": list(study.members)}
-    order = Order(height, 0, study.study, "study", "retire_key", named)
-    study.world.append(chain_pb.Act(transition=act), orders=[order])
-    await eventually(lambda: _ended(study))
-    assert (await study.seen_at("hospital-a")).stage == "withdrawn"
+    watch = study.watch("hospital-a")
+    await watch.read()
+    await study.done(study.retire(cause))
+    seen = await study.seen_at("hospital-a")
+    assert (seen.stage, seen.ended) == (stage, True)
+    assert seen.failure.startswith(failure)
+    last = None
+    while (response := await watch.read()) is not aio.EOF:
+        last = response.study
+    assert last is not None
+    assert (last.stage, last.failure) == (seen.stage, seen.failure)
 
 
-async def _ended(study: StudyRun) -> bool:
-    return (await study.seen_at("hospital-a")).ended
+@pytest.mark.parametrize("steps", range(5))
+async def test_a_study_that_is_cut_gives_its_peers_nothing_more(
+    study: StudyRun, steps: int
+) -> None:
+    """It is cut after as many steps; whatever it has made by then stays with its member."""
+    await _advance(study, steps)
+    await study.done(study.retire("permit-ended"))
+    peer = study.world.hospitals["hospital-a"].stub("hospital-b", "compute")
+    share, deal = pb.CEREMONY_MESSAGE_KIND_PUBLIC_KEY_SHARE, pb.CEREMONY_MESSAGE_KIND_DEAL
+    counts, values = pb.CONTRIBUTION_STAGE_COUNTS, pb.CONTRIBUTION_STAGE_VALUES
+    release = study.release or OrderKey(1, 0)
+    named = chain_pb.OrderRef(height=release.height, index=release.index)
+    study_id = study.study
+    for call in (
+        peer.GetCeremonyMessage(pb.GetCeremonyMessageRequest(study_id=study_id, kind=share)),
+        peer.GetCeremonyMessage(pb.GetCeremonyMessageRequest(study_id=study_id, kind=deal)),
+        peer.GetContribution(pb.GetContributionRequest(study_id=study_id, stage=counts)),
+        peer.GetContribution(pb.GetContributionRequest(study_id=study_id, stage=values)),
+        peer.GetDecryptionShare(pb.GetDecryptionShareRequest(study_id=study_id, order=named)),
+    ):
+        with pytest.raises(aio.AioRpcError) as refusal:
+            await call
+        assert reason_of(refusal.value) == "STUDY_ENDED"
+
+
+async def _advance(study: StudyRun, steps: int) -> None:
+    """Take the study to: its first order, a key, encrypted counts, opened counts, values."""
+    await study.put_spec()
+    study.commitments = await study.done(study.ceremony_order("commit"))
+    if steps == 0:
+        return
+    study.reveals = await study.done(study.ceremony_order("reveal"))
+    (study.key_digest,) = set((await study.done(study.ceremony_order("confirm"))).values())
+    if steps == 1:
+        return
+    counts = await study.summed("counts")
+    if steps == 2:
+        return
+    study.release = study.release_order("release_counts", counts, study.members[:3])
+    await study.done(study.release)
+    if steps == 4:
+        await study.summed("values")

@@ -6,9 +6,10 @@ import asyncio
 from functools import partial
 
 from cipherward.compute.v1.compute_service_pb2_grpc import add_ComputeServiceServicer_to_server
+from cipherward.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward_compute.config import ComputeConfig
-from cipherward_compute.peer_channels import open_peer
+from cipherward_compute.peer_channels import open_identity, open_peer
 from cipherward_compute.service import DOMAIN
 from cipherward_compute.wiring import Outside, open_compute
 from cipherward_kit.drain import Drain
@@ -28,11 +29,15 @@ async def serve_compute(config: ComputeConfig) -> None:
     path = config.data_dir / REGISTRY_FILE
     members = await asyncio.to_thread(MemberRegistry, genesis, path)
     readiness, drain = Readiness("store", "chain"), Drain()
-    async with open_ledger(config, endpoints, members.trust) as ledger:
+    async with (
+        open_ledger(config, endpoints, members.trust) as ledger,
+        open_identity(config, endpoints, members.trust) as identity,
+    ):
         outside = Outside(
             members,
             await open_block_source(config, endpoints, genesis, ledger),
             LedgerServiceStub(ledger).SubmitBatch,
+            IdentityServiceStub(identity).VerifyPresentations,
             partial(open_peer, config, members.trust, genesis.chain_id),
         )
         async with open_compute(config, genesis, outside, readiness, drain) as service:

@@ -6,7 +6,6 @@ its ring (`warm`). A message of a peer that is not what it should be is `PeerWro
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 from cipherward_threshold.decryption import combine, partial_decryption
@@ -104,19 +103,15 @@ def encrypted(profile_name: str, public_key: bytes, slots: Sequence[int]) -> byt
     return encrypt(profile_name, public_key, slots)
 
 
-def total_of(
-    profile_name: str, contributions: Mapping[str, bytes], commitments: Mapping[str, bytes]
-) -> tuple[bytes, bytes]:
+def total_of(profile_name: str, contributions: Mapping[str, bytes]) -> tuple[bytes, bytes]:
     """Return the sum of the contributions and the digest of its key and c1; about 8 ms for four.
 
     Raises:
-        PeerWrong: a contribution is not the one that its member committed to, or no ciphertext.
+        PeerWrong: a contribution is no ciphertext.
         ThresholdError: together they are no sum.
     """
     parameters = profile(profile_name)
     for member, ciphertext in contributions.items():
-        if hashlib.sha256(ciphertext).digest() != commitments[member]:
-            raise PeerWrong(member, "its contribution is not the one that it committed to")
         try:
             parsed_ciphertext(parameters, ciphertext)
         except ThresholdError as error:

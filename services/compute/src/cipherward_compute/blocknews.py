@@ -15,9 +15,6 @@ from cipherward_member.block_transactions import (
     OwnTransactions,
     transactions_of,
 )
-from cipherward_member.reports import OrderKey
-
-WITHDRAW = "withdraw"
 
 
 @dataclass(slots=True)
@@ -29,8 +26,6 @@ class BlockNews:
 
     own: OwnTransactions
     proposed: list[Proposed] = field(default_factory=list[Proposed])
-    withdrawn: list[bytes] = field(default_factory=list[bytes])
-    delivered: list[tuple[OrderKey, str]] = field(default_factory=list[tuple[OrderKey, str]])
 
 
 def news_of(block: VerifiedBlock, member: str) -> BlockNews:
@@ -53,11 +48,6 @@ def _read_acts(news: BlockNews, transaction: BlockTransaction, member: str, now:
                 found = _proposed(act.instantiate, key, now)
                 if found is not None and member in found.members:
                     news.proposed.append(found)
-            case "transition" if act.transition.transition == WITHDRAW:
-                news.withdrawn.append(act.transition.instance_id)
-            case "report" if act.report.outcome == chain_pb.OUTCOME_DONE:
-                order = OrderKey(act.report.order.height, act.report.order.index)
-                news.delivered.append((order, transaction.member))
             case _:
                 pass
 

@@ -3,12 +3,15 @@
 Commit before fetch: a member's ciphertext is served only when all digests stand on the chain, so
 that nobody chooses its own after it has seen another's. Two members with one digest are refused:
 the second has copied the first's, to have it counted twice.
+
+A commitment is to the ciphertext and to the block before which opt-outs count: the one that ordered
+the study's counts. A contribution that names another block is refused by everybody who adds.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+from collections.abc import Mapping
 
 from cipherward_compute import arithmetic
 from cipherward_compute.ceremony import PROFILE
@@ -19,6 +22,7 @@ from cipherward_compute.ciphertexts import (
     contributed,
     counted,
 )
+from cipherward_compute.commitments import Contributed
 from cipherward_compute.datasets import DataSet, DataSets
 from cipherward_compute.errors import StepFailed, StudySpecMalformed
 from cipherward_compute.instructions import StartStudy
@@ -28,7 +32,7 @@ from cipherward_compute.peers import Peers, from_all
 from cipherward_compute.spec import StudySpec, parse_spec
 from cipherward_compute.specs import Specs
 from cipherward_compute.steps import Done
-from cipherward_compute.studies import Studies
+from cipherward_compute.studies import Studies, Study
 from cipherward_threshold.errors import ThresholdError
 from cipherward_threshold.keys import public_key_digest
 from cipherward_threshold.parameters import profile
@@ -77,17 +81,18 @@ class ContributionSteps:
         if octets is None:
             raise StepFailed("the text of the study was not handed to this member")
         spec = await self._checked(octets, order)
-        data_set, rows = await self._rows(spec)
+        study = await self._studies.known(order.shared.study)
+        data_set, rows = await self._rows(spec, study)
         slots = await asyncio.to_thread(spec.plan.counts, rows)
         made = await self._encrypted(ceremony, slots, slots[0])
         write = counted(order.shared.study, made, octets, spec.digest, data_set.version)
-        return Done(hashlib.sha256(made.own).digest(), write)
+        return Done(_commitment(study, made.own), write)
 
     async def _encrypt_values(self, order: StartStudy, ceremony: Ceremony) -> Done:
         study = await self._studies.known(order.shared.study)
         spec = await self._checked(study.spec, order)
         counts = await self._ciphertexts.contributed(study.id, "counts")
-        data_set, rows = await self._rows(spec)
+        data_set, rows = await self._rows(spec, study)
         if data_set.version != study.version:
             raise StepFailed("this member's rows have changed since they were counted")
         try:
@@ -101,32 +106,32 @@ class ContributionSteps:
             raise StepFailed(f"this member's sums do not fit: {error}") from None
         made = await self._encrypted(ceremony, slots, counts.own_patients)
         write = contributed(study.id, "values", made)
-        return Done(hashlib.sha256(made.own).digest(), write)
+        return Done(_commitment(study, made.own), write)
 
     async def _add(self, order: StartStudy) -> Done:
-        study, members = order.shared.study, order.shared.members
-        own = (await self._ciphertexts.contributed(study, order.stage)).own
+        members = order.shared.members
+        study = await self._studies.known(order.shared.study)
+        own = (await self._ciphertexts.contributed(study.id, order.stage)).own
         commitments = order.commitments
         if sorted(commitments) != list(members):
             raise StepFailed("the order does not have a commitment of every member")
         if len(set(commitments.values())) != len(members):
             raise StepFailed("two members committed to the same ciphertext")
-        if hashlib.sha256(own).digest() != commitments[self._member.id]:
+        if _commitment(study, own) != commitments[self._member.id]:
             raise StepFailed("this member committed to another ciphertext: an old backup?")
         fetched = await from_all(
             self._member.others(members),
-            lambda name: self._peers.contribution(name, study, order.stage),
+            lambda name: self._peers.contribution(name, study.id, order.stage),
         )
+        await asyncio.to_thread(_check_fetched, study, fetched, commitments)
+        added_up = {name: found.ciphertext for name, found in fetched.items()}
         try:
             total, digest = await self._member.pool.run(
-                arithmetic.total_of,
-                PROFILE,
-                {**fetched, self._member.id: own},
-                dict(commitments),
+                arithmetic.total_of, PROFILE, {**added_up, self._member.id: own}
             )
         except ThresholdError as error:
             raise StepFailed(f"the contributions do not add up: {error}") from None
-        return Done(digest, added(study, order.stage, total, digest))
+        return Done(digest, added(study.id, order.stage, total, digest))
 
     async def _checked(self, octets: bytes, order: StartStudy) -> StudySpec:
         """Return the study's text, compared with what the chain says about it."""
@@ -142,10 +147,15 @@ class ContributionSteps:
             raise StepFailed(f"the text asks for other parameters than {PROFILE}")
         if spec.minimum != order.minimum:
             raise StepFailed("the text has another minimum than the order")
+        if spec.data_set != order.data_set:
+            raise StepFailed("the text has another data set than the order")
+        if not set(spec.plan.statistics) <= set(order.outputs):
+            raise StepFailed("the text asks for statistics that the order does not name")
         return spec
 
-    async def _rows(self, spec: StudySpec) -> tuple[DataSet, Rows]:
-        data_set = await self._data_sets.find(spec.data_set)
+    async def _rows(self, spec: StudySpec, study: Study) -> tuple[DataSet, Rows]:
+        """Return the rows of all patients who take part: those who are out were never there."""
+        data_set = await self._data_sets.taking_part(spec.data_set, study.opt_outs_height)
         if data_set is None:
             raise StepFailed(f"this member has no data set {spec.data_set}")
         try:
@@ -156,3 +166,18 @@ class ContributionSteps:
     async def _encrypted(self, ceremony: Ceremony, slots: list[int], patients: int) -> Contribution:
         own = await self._member.pool.run(arithmetic.encrypted, PROFILE, ceremony.public_key, slots)
         return Contribution(own, patients)
+
+
+def _commitment(study: Study, ciphertext: bytes) -> bytes:
+    return Contributed(ciphertext, study.opt_outs_height).commitment
+
+
+def _check_fetched(
+    study: Study, fetched: Mapping[str, Contributed], commitments: Mapping[str, bytes]
+) -> None:
+    """Return if each is what its member committed to, with the opt-outs that must be in it."""
+    for name, found in fetched.items():
+        if found.commitment != commitments[name]:
+            raise arithmetic.PeerWrong(name, "its contribution is not the one that it committed to")
+        if found.opt_outs_height != study.opt_outs_height:
+            raise arithmetic.PeerWrong(name, "its contribution has opt-outs up to another block")

@@ -31,6 +31,20 @@ class RequestIdReused(ServiceError):
     reason = "REQUEST_ID_REUSED"
 
 
+class OptOutMalformed(ServiceError):
+    """A patient's choice or its subject is out of form."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "OPT_OUT_MALFORMED"
+
+
+class IdentityAway(ServiceError):
+    """Our own identity service does not verify presentations now; nothing was taken."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "IDENTITY_AWAY"
+
+
 class StudySpecMalformed(ServiceError):
     """The text of a study is out of form, or it asks for what cannot be computed."""
 
@@ -78,6 +92,13 @@ class NotYetMade(ServiceError):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "NOT_YET_MADE"
+
+
+class StudyEnded(ServiceError):
+    """The study is over: its peers get nothing of it any more."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "STUDY_ENDED"
 
 
 class StepFailed(ValueError):

@@ -1,6 +1,7 @@
 """What peers and the requester may fetch here: stored bytes, once the chain lets them.
 
-A peer's bytes are shown when all members' commitments stand on the chain.
+A peer's bytes are shown when all members' commitments stand on the chain, and no more once the
+study has ended, however it did.
 
 A caller that is a little ahead waits here for its block or step, instead of asking again and again.
 """
@@ -12,7 +13,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from cipherward_compute.ciphertexts import Ciphertexts
-from cipherward_compute.errors import NotReleased, NotYetMade, StudyUnknown
+from cipherward_compute.commitments import Contributed
+from cipherward_compute.errors import NotReleased, NotYetMade, StudyEnded, StudyUnknown
 from cipherward_compute.instructions import Stage
 from cipherward_compute.keyring import Keyring
 from cipherward_compute.shares import ShareLog
@@ -55,6 +57,7 @@ class Exchange:
             ChainStale: the chain is silent.
             StudyUnknown: the caller is no member of such a study.
             NotYetMade: not all members have committed, as far as this one knows.
+            StudyEnded: it is over.
         """
 
         async def find() -> bytes:
@@ -76,13 +79,14 @@ class Exchange:
 
         return await self._when_there(study, caller, find)
 
-    async def contribution(self, study: bytes, stage: Stage, caller: str) -> bytes:
+    async def contribution(self, study: bytes, stage: Stage, caller: str) -> Contributed:
         """Return this member's ciphertext of a stage, as `ceremony_message`."""
 
-        async def find() -> bytes:
+        async def find() -> Contributed:
             await self._studies.require_opened(study, stage)
             found = await self._ciphertexts.find(study, stage)
-            return _made(found.own if found else b"")
+            height = (await self._studies.known(study)).opt_outs_height
+            return Contributed(_made(found.own if found else b""), height)
 
         return await self._when_there(study, caller, find)
 
@@ -126,7 +130,8 @@ class Exchange:
             with self._studies.news.listening(study) as event:  # before looking: none is missed
                 try:
                     self._require_fresh()
-                    await self._studies.of_member(study, caller)
+                    if (await self._studies.of_member(study, caller)).ended:
+                        raise StudyEnded("the study has ended")
                     return await find()
                 except (NotYetMade, StudyUnknown):
                     if not await happens(event, ends - loop.time()):

@@ -17,6 +17,8 @@ from cipherward_chain.orders import Order
 from cipherward_member.reports import OrderKey
 
 TEMPLATE = "study"
+# Why a study ends: its result is out, a step failed, somebody withdrew it, or its permit is over.
+CAUSES = ("released", "failed", "withdrawn", "permit-ended")
 
 Stage: TypeAlias = Literal["counts", "values"]
 
@@ -44,16 +46,26 @@ class KeyCeremony:
 
 @dataclass(frozen=True, slots=True)
 class StartStudy:
-    """Encrypt (commit), or add what all have encrypted (verify)."""
+    """Encrypt (commit), or add what all have encrypted (verify).
+
+    data_set, outputs: what the study's permit allows of the text.
+    """
 
     shared: Shared
     stage: Stage
     step: Literal["commit", "verify"]
     minimum: int
     spec_digest: bytes
+    data_set: str
+    outputs: tuple[str, ...]
     requester_key_digest: bytes
     key_digest: bytes
     commitments: Mapping[str, bytes]
+
+    @property
+    def starts(self) -> bool:
+        """Whether it is the first of its study: opt-outs that came before its block count."""
+        return (self.stage, self.step) == ("counts", "commit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +92,10 @@ class ReleaseResult:
 
 @dataclass(frozen=True, slots=True)
 class RetireKey:
-    """The study is over: its key is destroyed."""
+    """The study is over: its key is destroyed. `cause` is why, one of CAUSES."""
 
     shared: Shared
+    cause: str
 
 
 Instruction: TypeAlias = KeyCeremony | StartStudy | ReleaseCounts | ReleaseResult | RetireKey
@@ -173,6 +186,8 @@ def _start_study(shared: Shared, fields: Fields) -> StartStudy:
         cast("Literal['commit', 'verify']", _one_of(fields, "step", "commit", "verify")),
         fields.integer("minimum", minimum=1),
         fields.octets("spec_digest", length=DIGEST_BYTES),
+        fields.text("data_set"),
+        fields.texts("outputs"),
         fields.octets("requester_key_digest", length=DIGEST_BYTES),
         fields.octets("key_digest", length=DIGEST_BYTES),
         _digests(fields, "commitments"),
@@ -201,8 +216,8 @@ def _release_result(shared: Shared, fields: Fields) -> ReleaseResult:
     )
 
 
-def _retire_key(shared: Shared, _fields: Fields) -> RetireKey:
-    return RetireKey(shared)
+def _retire_key(shared: Shared, fields: Fields) -> RetireKey:
+    return RetireKey(shared, _one_of(fields, "cause", *CAUSES))
 
 
 _READERS: Mapping[str, Callable[[Shared, Fields], Instruction]] = {

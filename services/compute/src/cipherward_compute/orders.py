@@ -61,8 +61,6 @@ class BlockHandler:
                 block.checkpoint.to_bytes(),
                 block.time_seconds,
                 tuple(news.proposed),
-                tuple(news.withdrawn),
-                tuple(news.delivered),
                 tuple(taken),
                 tuple(reports),
                 tuple(news.own.settled),

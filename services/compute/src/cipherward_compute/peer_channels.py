@@ -1,4 +1,4 @@
-"""Channels to the other members' compute services, wherever they are now."""
+"""Channels to our own identity and to the other members' compute services."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 from grpc import aio
 
-from cipherward_chain.endpoints import EndpointUnknown
+from cipherward_chain.endpoints import Endpoints, EndpointUnknown
 from cipherward_compute.config import ComputeConfig
 from cipherward_compute.peers import PeerUnknown
 from cipherward_kit.channels import open_channel
@@ -14,6 +14,17 @@ from cipherward_kit.server import own_identity
 from cipherward_kit.tls import PeerNotTrusted, TrustRegistry
 from cipherward_member.alliance_files import read_endpoints
 from cipherward_member.errors import EndpointsUnusable
+
+
+def open_identity(config: ComputeConfig, endpoints: Endpoints, trust: TrustRegistry) -> aio.Channel:
+    """Return a channel to this member's own identity service; the caller closes it."""
+    return open_channel(
+        endpoints.of(config.member, "identity").listen,
+        identity=own_identity(config),
+        registry=trust,
+        peer_member=config.member,
+        peer_service="identity",
+    )
 
 
 async def open_peer(

@@ -19,6 +19,7 @@ from grpc import aio
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as pb
 from cipherward.compute.v1.compute_service_pb2_grpc import ComputeServiceStub
+from cipherward_compute.commitments import Contributed
 from cipherward_compute.errors import StepFailed
 from cipherward_compute.instructions import Stage
 from cipherward_member.reports import OrderKey
@@ -39,7 +40,7 @@ PASSING = frozenset(
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,
         grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.FAILED_PRECONDITION,  # NOT_YET_MADE, CHAIN_STALE
+        grpc.StatusCode.FAILED_PRECONDITION,  # NOT_YET_MADE, STUDY_ENDED, CHAIN_STALE
         grpc.StatusCode.NOT_FOUND,  # STUDY_UNKNOWN: it has not seen the block
         grpc.StatusCode.UNAUTHENTICATED,  # a certificate that is being renewed
         grpc.StatusCode.INTERNAL,
@@ -88,14 +89,15 @@ class Peers:
         """Return a member's deal to this one."""
         return await self._message(member, study, pb.CEREMONY_MESSAGE_KIND_DEAL)
 
-    async def contribution(self, member: str, study: bytes, stage: Stage) -> bytes:
-        """Return a member's ciphertext."""
+    async def contribution(self, member: str, study: bytes, stage: Stage) -> Contributed:
+        """Return a member's ciphertext, and up to which block it says that opt-outs are in it."""
         request = pb.GetContributionRequest(study_id=study, stage=STAGES[stage])
 
         async def ask() -> pb.GetContributionResponse:
             return await (await self._stub(member)).GetContribution(request, timeout=CALL_SECONDS)
 
-        return (await _until_there(member, ask)).ciphertext
+        found = await _until_there(member, ask)
+        return Contributed(found.ciphertext, found.opt_outs_height)
 
     async def decryption_share(self, member: str, study: bytes, order: OrderKey) -> bytes:
         """Return a member's share of the counts."""

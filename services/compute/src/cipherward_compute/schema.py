@@ -11,7 +11,7 @@ SCHEMA: tuple[str, ...] = (
         version     BLOB NOT NULL,                 -- another one with every change
         variables   BLOB NOT NULL,                 -- canonical array of texts
         patients    INTEGER NOT NULL,
-        sealed      BLOB NOT NULL                  -- the values, little-endian doubles
+        sealed      BLOB NOT NULL                  -- the values, little-endian doubles; references
     ) WITHOUT ROWID;
     CREATE TABLE contribute_requests (
         number      INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -19,6 +19,21 @@ SCHEMA: tuple[str, ...] = (
         name        BLOB NOT NULL,                 -- of the content, keyed
         patients    INTEGER NOT NULL
     );
+
+    CREATE TABLE opt_outs (                        -- who keeps rows out of studies
+        kind        TEXT NOT NULL,                 -- pseudonym or reference
+        subject     BLOB NOT NULL,                 -- its name, keyed
+        since       INTEGER NOT NULL,              -- newest block when the choice came
+        until       INTEGER,                       -- the same when it was taken back
+        PRIMARY KEY (kind, subject, since)
+    ) WITHOUT ROWID;
+    CREATE TABLE links (                           -- which rows are a pseudonym's
+        pseudonym   BLOB NOT NULL,
+        reference   BLOB NOT NULL,
+        since       INTEGER NOT NULL,
+        until       INTEGER,
+        PRIMARY KEY (pseudonym, reference, since)
+    ) WITHOUT ROWID;
 
     CREATE TABLE specs (                           -- that wait for a start order
         digest      BLOB PRIMARY KEY,
@@ -40,17 +55,13 @@ SCHEMA: tuple[str, ...] = (
         release_number INTEGER NOT NULL DEFAULT 0,
         release_set BLOB NOT NULL DEFAULT x'80',   -- canonical array of texts, at first empty
         spec        BLOB NOT NULL DEFAULT x'',
-        version     BLOB NOT NULL DEFAULT x''      -- of the data set that was counted
+        version     BLOB NOT NULL DEFAULT x'',     -- of the data set that was counted
+        opt_outs_height INTEGER NOT NULL DEFAULT 0 -- the block that ordered the counts
     );
     CREATE TABLE opened (                          -- what peers may fetch: all have committed
         study       BLOB NOT NULL,
         what        TEXT NOT NULL,
         PRIMARY KEY (study, what)
-    ) WITHOUT ROWID;
-    CREATE TABLE delivered (                       -- who has reported its part of the result
-        study       BLOB NOT NULL,
-        member      TEXT NOT NULL,
-        PRIMARY KEY (study, member)
     ) WITHOUT ROWID;
 
     CREATE TABLE ceremonies (

@@ -13,8 +13,10 @@ import numpy as np
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as pb
 from cipherward.compute.v1 import compute_service_pb2_grpc as pb_grpc
+from cipherward_chain.opt_outs import Choice
+from cipherward_compute.choices import Choices, Patients, Receipt
 from cipherward_compute.datasets import DataSets, table_of
-from cipherward_compute.errors import MessageKindUnknown
+from cipherward_compute.errors import MessageKindUnknown, OptOutMalformed
 from cipherward_compute.exchange import Exchange
 from cipherward_compute.instructions import Stage
 from cipherward_compute.readers import StudyReads
@@ -29,6 +31,7 @@ SERVICE = "/cipherward.compute.v1.ComputeService"
 GET_STUDY = f"{SERVICE}/GetStudy"
 WATCH_STUDY = f"{SERVICE}/WatchStudy"
 GET_RESULT = f"{SERVICE}/GetResult"
+OPT_OUT = f"{SERVICE}/OptOut"
 
 # A watcher gets the study again at least this often, so that a dead one is noticed.
 WATCH_SECONDS = 30.0
@@ -36,6 +39,7 @@ STAGES: dict[int, Stage] = {
     pb.CONTRIBUTION_STAGE_COUNTS: "counts",
     pb.CONTRIBUTION_STAGE_VALUES: "values",
 }
+CHOICES: dict[int, Choice] = {pb.OPT_OUT_CHOICE_OUT: "out", pb.OPT_OUT_CHOICE_IN: "in"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class Jobs:
     """What the service does for its callers."""
 
     data_sets: DataSets
+    patients: Patients
+    choices: Choices
     specs: Specs
     studies: Studies
     reads: StudyReads
@@ -61,9 +67,44 @@ class ComputeService(pb_grpc.ComputeServiceServicer):
     ) -> pb.ContributeResponse:
         """Take the rows of a data set."""
         values = await asyncio.to_thread(np.array, request.values, np.float64)
-        table = table_of(request.data_set, tuple(request.variables), values)
+        variables = tuple(request.variables)
+        table = table_of(request.data_set, variables, values, request.references)
         rows = await self._jobs.data_sets.contribute(request.request_id, table)
         return pb.ContributeResponse(rows=rows)
+
+    async def OptOut(self, request: pb.OptOutRequest, context: Any) -> pb.OptOutResponse:
+        """Take a patient's choice, shown by a wallet."""
+        pseudonym, choice = await self._jobs.patients.choice_of(request.read, OPT_OUT)
+        receipt = await self._jobs.choices.take("pseudonym", pseudonym, choice)
+        linked = await self._jobs.choices.is_linked(pseudonym)
+        return pb.OptOutResponse(receipt=_receipt(receipt), linked=linked)
+
+    async def PutOptOut(self, request: pb.PutOptOutRequest, context: Any) -> pb.PutOptOutResponse:
+        """Take a patient's choice, made at the hospital."""
+        choice = CHOICES.get(request.choice)
+        if choice is None:
+            raise OptOutMalformed("a patient is out, or in")
+        receipt = await self._jobs.choices.take("reference", request.reference, choice)
+        return pb.PutOptOutResponse(receipt=_receipt(receipt))
+
+    async def LinkReferences(
+        self, request: pb.LinkReferencesRequest, context: Any
+    ) -> pb.LinkReferencesResponse:
+        """Keep which rows are those of a pseudonym."""
+        await self._jobs.choices.link(request.pseudonym, request.references)
+        return pb.LinkReferencesResponse()
+
+    async def CountOptOuts(
+        self, request: pb.CountOptOutsRequest, context: Any
+    ) -> pb.CountOptOutsResponse:
+        """Answer how many are out."""
+        found = await self._jobs.choices.counts()
+        return pb.CountOptOutsResponse(
+            pseudonyms=found.pseudonyms,
+            pseudonyms_unlinked=found.pseudonyms_unlinked,
+            references=found.references,
+            height=found.height,
+        )
 
     async def PutStudySpec(
         self, request: pb.PutStudySpecRequest, context: Any
@@ -111,8 +152,10 @@ class ComputeService(pb_grpc.ComputeServiceServicer):
         stage = STAGES.get(request.stage)
         if stage is None:
             raise MessageKindUnknown("a study has counts and values")
-        ciphertext = await self._jobs.exchange.contribution(request.study_id, stage, _caller())
-        return pb.GetContributionResponse(ciphertext=ciphertext)
+        found = await self._jobs.exchange.contribution(request.study_id, stage, _caller())
+        return pb.GetContributionResponse(
+            ciphertext=found.ciphertext, opt_outs_height=found.opt_outs_height
+        )
 
     async def GetDecryptionShare(
         self, request: pb.GetDecryptionShareRequest, context: Any
@@ -140,6 +183,10 @@ def _caller() -> str:
     caller = current_caller()
     assert caller is not None
     return caller.member
+
+
+def _receipt(receipt: Receipt) -> pb.OptOutReceipt:
+    return pb.OptOutReceipt(statement=receipt.statement, authorization=receipt.authorization)
 
 
 def _study(study: Study) -> pb.Study:

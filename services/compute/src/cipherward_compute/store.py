@@ -16,6 +16,7 @@ from cipherward_compute.instructions import (
     Instruction,
     ReleaseResult,
     RetireKey,
+    StartStudy,
     opens,
     stage_of,
 )
@@ -55,8 +56,7 @@ class Taken:
 class BlockEffects:
     """What one block means here.
 
-    time: of the block, Unix seconds. withdrawn: studies.
-    delivered: members that have reported a release order as done.
+    time: of the block, Unix seconds.
     reports: of orders that cannot even be read. settled: ids of transactions in the block.
     rebuilt: ids of those that it refused for their time, whose reports are to be sent anew.
     """
@@ -65,8 +65,6 @@ class BlockEffects:
     checkpoint: bytes
     time: int
     proposed: tuple[Proposed, ...] = ()
-    withdrawn: tuple[bytes, ...] = ()
-    delivered: tuple[tuple[OrderKey, str], ...] = ()
     taken: tuple[Taken, ...] = ()
     reports: tuple[Report, ...] = ()
     settled: tuple[bytes, ...] = ()
@@ -157,19 +155,14 @@ def _apply(connection: sqlite3.Connection, effects: BlockEffects) -> list[bytes]
         " VALUES (?, ?, ?, ?, ?)",
         [(p.study, p.requester, names_of(p.members), p.lapses, PROPOSED) for p in effects.proposed],
     )
-    connection.executemany(
-        "INSERT OR IGNORE INTO delivered SELECT study, ? FROM studies"
-        " WHERE release_height = ? AND release_number = ? AND release_height > 0",
-        [(member, order.height, order.index) for order, member in effects.delivered],
-    )
     for taken in effects.taken:
-        _take(connection, taken, effects.withdrawn)
+        _take(connection, taken)
     add_reports(connection, effects.reports)
     settle_reports(connection, effects.settled, effects.rebuilt)
     return lapse_studies(connection, effects.time)
 
 
-def _take(connection: sqlite3.Connection, taken: Taken, withdrawn: tuple[bytes, ...]) -> None:
+def _take(connection: sqlite3.Connection, taken: Taken) -> None:
     instruction = taken.instruction
     shared = instruction.shared
     connection.execute(  # a study of which this member saw no beginning has no requester here
@@ -179,11 +172,16 @@ def _take(connection: sqlite3.Connection, taken: Taken, withdrawn: tuple[bytes, 
     )
     if isinstance(instruction, RetireKey):
         connection.execute("DELETE FROM orders WHERE study = ?", (shared.study,))
-        end_study(connection, shared.study, withdrawn=shared.study in withdrawn)
+        end_study(connection, shared.study, instruction.cause)
     else:
         connection.execute(
             "UPDATE studies SET stage = ?, members = ? WHERE study = ? AND NOT ended",
             (stage_of(instruction), names_of(shared.members), shared.study),
+        )
+    if isinstance(instruction, StartStudy) and instruction.starts:
+        connection.execute(
+            "UPDATE studies SET opt_outs_height = ? WHERE study = ? AND NOT opt_outs_height",
+            (shared.key.height, shared.study),
         )
     if isinstance(instruction, ReleaseResult):
         connection.execute(

@@ -14,6 +14,7 @@ from cipherward_kit.database import Database
 from cipherward_member.reports import OrderKey
 
 PROPOSED, RELEASED, FAILED, WITHDRAWN = "proposed", "released", "failed", "withdrawn"
+ENDED = "ended"  # with its permit
 STEPS_TOTAL = 9  # three of the ceremony, three of the counts, three of the values
 
 
@@ -27,6 +28,7 @@ class Study:
         online: the members that switch it.
         spec: its text, from the start order on.
         version: of the rows that were counted.
+        opt_outs_height: the block that ordered the counts, before which opt-outs count; 0: none.
     """
 
     id: bytes
@@ -40,6 +42,7 @@ class Study:
     online: tuple[str, ...]
     spec: bytes
     version: bytes
+    opt_outs_height: int
 
 
 class News:
@@ -139,12 +142,14 @@ def find_study(connection: sqlite3.Connection, study: bytes) -> Study | None:
     """Return the study as it stands in this transaction, or None."""
     row = connection.execute(
         "SELECT requester, members, lapses, stage, steps_done, ended, failure, release_height,"
-        " release_number, release_set, spec, version FROM studies WHERE study = ?",
+        " release_number, release_set, spec, version, opt_outs_height FROM studies"
+        " WHERE study = ?",
         (study,),
     ).fetchone()
     if row is None:
         return None
-    requester, members, _, stage, done, ended, failure, height, number, online, spec, version = row
+    requester, members, _, stage, done, ended, failure, height, number, online, *rest = row
+    spec, version, opt_outs_height = rest
     return Study(
         id=study,
         requester=requester,
@@ -157,27 +162,27 @@ def find_study(connection: sqlite3.Connection, study: bytes) -> Study | None:
         online=_names(online),
         spec=spec,
         version=version,
+        opt_outs_height=opt_outs_height,
     )
 
 
-def end_study(connection: sqlite3.Connection, study: bytes, *, withdrawn: bool) -> None:
-    """Say how a study ended that a block has ordered to retire."""
+def end_study(connection: sqlite3.Connection, study: bytes, cause: str) -> None:
+    """Say how a study ended that a block has ordered to retire, for one of `CAUSES`."""
     found = find_study(connection, study)
     if found is None or found.ended:
         return
-    rows = connection.execute("SELECT member FROM delivered WHERE study = ?", (study,))
-    delivered = {member for (member,) in rows}
-    stage, failure = FAILED, found.failure
-    if withdrawn:
-        stage = WITHDRAWN
-    elif found.release is not None and set(found.online) <= delivered:
-        stage = RELEASED
-    elif not failure:
+    stage, failure = _ENDS[cause], found.failure
+    if stage == ENDED:
+        failure = "its data permit has ended"
+    elif stage == FAILED and not failure:
         failure = f"it ended while {found.stage}: another member failed, or its time ran out"
     connection.execute(
         "UPDATE studies SET stage = ?, failure = ?, ended = 1 WHERE study = ?",
         (stage, failure, study),
     )
+
+
+_ENDS = {"released": RELEASED, "failed": FAILED, "withdrawn": WITHDRAWN, "permit-ended": ENDED}
 
 
 def lapse_studies(connection: sqlite3.Connection, block_seconds: int) -> list[bytes]:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cipherward_chain.domains import (
     COMPUTE_AT_REST,
     COMPUTE_ROWS,
+    OPT_OUT_SUBJECT,
     STUDY_NOISE_SEED,
     STUDY_SECRET_SEED,
 )
@@ -48,6 +49,10 @@ class Vault:
     def name(self, content: bytes) -> bytes:
         """Return 32 bytes that name a content and tell nothing about it without the key."""
         return keyed(self._key, COMPUTE_ROWS, content)
+
+    def subject(self, kind: str, subject: bytes) -> bytes:
+        """Return 32 bytes that name a patient's pseudonym or reference, as `name`."""
+        return keyed(self._key, OPT_OUT_SUBJECT, kind.encode(), subject)
 
 
 @dataclass(frozen=True, slots=True)

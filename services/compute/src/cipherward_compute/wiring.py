@@ -14,6 +14,7 @@ from cipherward_chain.genesis import Genesis
 from cipherward_chain.reads import ReadGate
 from cipherward_compute import arithmetic, metrics
 from cipherward_compute.ceremony import PROFILE, CeremonySteps
+from cipherward_compute.choices import Choices, Epochs, Patients, VerifyPresentations
 from cipherward_compute.ciphertexts import Ciphertexts
 from cipherward_compute.config import ComputeConfig
 from cipherward_compute.contributions import ContributionSteps
@@ -22,6 +23,7 @@ from cipherward_compute.exchange import Exchange
 from cipherward_compute.guardian import Guardian
 from cipherward_compute.keyring import Keyring
 from cipherward_compute.member import Member
+from cipherward_compute.opt_outs import OptOuts
 from cipherward_compute.orders import BlockHandler, Consequences
 from cipherward_compute.peers import OpenPeer, Peers
 from cipherward_compute.readers import StudyReads
@@ -52,16 +54,18 @@ DATABASE_NAME = "compute.db"
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What the service needs of others: blocks, the ledger, its peers, and the time.
+    """What the service needs of others: blocks, ledger, identity, its peers, and the time.
 
     registry: the alliance's members; it follows the blocks.
-    source: of proven blocks, untrusted. submit: the ledger's SubmitBatch. open_peer: opens a
-    channel to a member's compute service. clock: Unix seconds now.
+    source: of proven blocks, untrusted. submit: the ledger's SubmitBatch. verify: our identity's
+    VerifyPresentations. open_peer: opens a channel to a member's compute service. clock: Unix
+    seconds now.
     """
 
     registry: MemberRegistry
     source: BlockSource
     submit: SubmitBatch
+    verify: VerifyPresentations
     open_peer: OpenPeer
     clock: Callable[[], float] = time.time
 
@@ -90,6 +94,7 @@ class Stores:
 
     chain: ChainStore
     studies: Studies
+    opt_outs: OptOuts
     data_sets: DataSets
     specs: Specs
     keyring: Keyring
@@ -101,10 +106,12 @@ class Stores:
         cls, database: Database, vault: Vault, config: ComputeConfig, clock: Callable[[], float]
     ) -> Stores:
         """Return the stores of a database."""
-        data_sets = DataSets(database, vault)
+        opt_outs = OptOuts(database, vault)
+        data_sets = DataSets(database, vault, opt_outs)
         return cls(
             ChainStore(database),
             Studies(database, News()),
+            opt_outs,
             data_sets,
             Specs(database, data_sets, config.specs_waiting_max, clock),
             Keyring(database, vault),
@@ -156,6 +163,7 @@ async def open_compute(
         place = Place(genesis, outside.registry, folder.path, stored)
         await asyncio.to_thread(place.check)
         gate = ReadGate(genesis.chain_id, outside.clock)
+        epochs = Epochs(lambda: genesis.epoch_at(progress.block_seconds()), progress.require_fresh)
         async with running(
             follow_source(outside.source, place, handler.handle, progress),
             tasks.run(),
@@ -165,6 +173,8 @@ async def open_compute(
             yield ComputeService(
                 Jobs(
                     stores.data_sets,
+                    Patients(gate, member, outside.verify, epochs),
+                    Choices(member, keys.signer, stores.opt_outs),
                     stores.specs,
                     stores.studies,
                     StudyReads(gate, outside.registry, stores.studies),
