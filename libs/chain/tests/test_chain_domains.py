@@ -52,3 +52,22 @@ def test_commitments_are_as_documented() -> None:
     key = hashlib.sha256(b"cipherward/record-key/v1\0" + bytes(16) + b"k").digest()
     assert domains.record_key_commitment(bytes(16), b"k") == key
     assert domains.ceremony_seed("c", 1, b"i") != domains.ceremony_seed("c", 2, b"i")
+
+
+def test_a_contract_that_was_begun_has_an_id_of_its_own() -> None:
+    octets = bytes(16) + (7).to_bytes(8, "big") + (1).to_bytes(4, "big")
+    made = hashlib.sha256(b"cipherward/begun-contract/v1\0" + octets).digest()[:16]
+    assert domains.begun_contract(bytes(16), 7, 1) == made
+    ids = {
+        domains.begun_contract(bytes(16), height, place) for height in (7, 8) for place in (0, 1)
+    }
+    assert len(ids) == 4
+
+
+def test_a_warrant_is_for_one_chain_and_one_recipient() -> None:
+    octets = b"\0\0\0\1c" + b"\0\0\0\1r" + bytes(16)
+    made = hashlib.sha256(b"cipherward/warrant/v1\0" + octets).digest()
+    assert domains.warrant_context("c", bytes(16), "r") == made
+    assert domains.warrant_context("cr", bytes(16), "") != domains.warrant_context(
+        "c", bytes(16), "r"
+    )

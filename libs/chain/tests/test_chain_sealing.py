@@ -17,7 +17,9 @@ from cipherward_chain.sealing import (
     SealingKey,
     SealingKeyRefused,
     check_sealing_key,
+    release_place,
     seal,
+    share_place,
 )
 
 INFO = SealInfo("test-chain", bytes(16), "custodian", b"hospital-b")
@@ -111,3 +113,20 @@ def test_keys_that_are_none_are_refused(key: SealingKey) -> None:
 
 def test_a_private_key_does_not_print_itself(key: SealingKey) -> None:
     assert repr(key) == "SealingKey()"
+
+
+def test_a_share_opens_in_the_place_of_its_guardian_and_order_only(key: SealingKey) -> None:
+    record, reader = bytes(16), b"k" * 32
+    place = share_place("test-chain", record, (7, 1), "hospital-b", reader)
+    assert place == SealInfo("test-chain", record, "share/7/1/hospital-b", reader)
+    sealed = seal(b"share", key.public_key, place)
+    assert key.open(sealed, place) == b"share"
+    for other in (
+        share_place("test-chain", record, (7, 1), "hospital-c", reader),
+        share_place("test-chain", record, (8, 1), "hospital-b", reader),
+        share_place("test-chain", b"r" * 16, (7, 1), "hospital-b", reader),
+        share_place("test-chain", record, (7, 1), "hospital-b", b"l" * 32),
+        release_place("test-chain", record, (7, 1), reader),
+    ):
+        with pytest.raises(OpeningRejected):
+            key.open(sealed, other)

@@ -149,7 +149,7 @@ def test_every_kind_of_act_has_a_form() -> None:
     document = encode({"reader": b"k", "ends": 5})
     acts = [
         anchoring(anchor()),
-        anchor_record(anchor(alliance_slot_digest=bytes(32)), bytes(32)),
+        anchor_record(anchor(suite=2, alliance_slot_digest=bytes(32), key_epoch=1), bytes(32)),
         pb.Act(
             instantiate=pb.Instantiate(
                 template="consent", version=1, instance_id=bytes(16), terms=document
@@ -162,11 +162,18 @@ def test_every_kind_of_act_has_a_form() -> None:
         pb.Act(
             report=pb.Report(order=pb.OrderRef(height=7), outcome=pb.OUTCOME_DONE, digest=bytes(32))
         ),
+        _propose(),
+        _ceremony_message(),
+        _bad_share(),
+        _upgrade(),
+        _allow(),
         TICK,
     ]
     parsed = parse_transaction(transaction(*acts))
     assert list(parsed.body.acts) == acts
     assert check_authorization(parsed, CHAIN) is None
+    kinds = {act.WhichOneof("act") for act in acts} | {"register_pseudonym"}  # by presentation
+    assert kinds == {field.name for field in pb.Act.DESCRIPTOR.fields}
 
 
 def test_equal_wishes_are_two_transactions() -> None:
@@ -326,6 +333,35 @@ def _report(**changes: object) -> pb.Act:
     return pb.Act(report=pb.Report(**{**fields, **changes}))  # pyright: ignore[reportArgumentType] - the form under test is what is changed
 
 
+def _propose(**changes: object) -> pb.Act:
+    fields: dict[str, object] = {
+        "document": b"d",
+        "instance_id": bytes(16),
+        "vote_seconds": 3_600,
+    }
+    return pb.Act(propose_template=pb.ProposeTemplate(**{**fields, **changes}))  # pyright: ignore[reportArgumentType] - the form under test is what is changed
+
+
+def _ceremony_message(**changes: object) -> pb.Act:
+    fields: dict[str, object] = {"instance_id": bytes(16), "kind": "complain", "body": b""}
+    return pb.Act(ceremony_message=pb.CeremonyMessage(**{**fields, **changes}))  # pyright: ignore[reportArgumentType] - the form under test is what is changed
+
+
+def _bad_share(**changes: object) -> pb.Act:
+    fields: dict[str, object] = {"record_id": bytes(16), "part": b"p", "alliance_slot": b"s"}
+    return pb.Act(bad_share=pb.BadShare(**{**fields, **changes}))  # pyright: ignore[reportArgumentType] - the form under test is what is changed
+
+
+def _upgrade(**changes: object) -> pb.Act:
+    fields: dict[str, object] = {"instance_id": bytes(16), "version": 2}
+    return pb.Act(upgrade_instance=pb.UpgradeInstance(**{**fields, **changes}))  # pyright: ignore[reportArgumentType] - the form under test is what is changed
+
+
+def _allow(**changes: object) -> pb.Act:
+    fields: dict[str, object] = {"record_id": bytes(16), "template": "consent/2"}
+    return pb.Act(allow_template=pb.AllowTemplate(**{**fields, **changes}))  # pyright: ignore[reportArgumentType] - the form under test is what is changed
+
+
 def _register(public_key: bytes, possession: bytes) -> pb.Act:
     return pb.Act(
         register_pseudonym=pb.RegisterPseudonym(public_key=public_key, possession=possession)
@@ -374,6 +410,27 @@ def _register(public_key: bytes, possession: bytes) -> pb.Act:
         anchor_record(anchor(release_templates=["A"]), bytes(32)),
         anchor_record(anchor(release_templates=[f"t{n:02}/1" for n in range(17)]), bytes(32)),
         pb.Act(anchor_record=pb.AnchorRecord(anchor=b"junk", custodian_slot_digest=bytes(32))),
+        anchor_record(anchor(release_templates=["consent"]), bytes(32)),
+        anchor_record(anchor(release_templates=["consent/0"]), bytes(32)),
+        anchor_record(anchor(suite=2), bytes(32)),
+        anchor_record(anchor(suite=2, alliance_slot_digest=bytes(32)), bytes(32)),
+        anchor_record(anchor(suite=2, key_epoch=1), bytes(32)),
+        anchor_record(anchor(alliance_slot_digest=bytes(32)), bytes(32)),
+        anchor_record(anchor(key_epoch=1), bytes(32)),
+        _propose(document=b""),
+        _propose(document=bytes(49_153)),
+        _propose(instance_id=b""),
+        _propose(vote_seconds=0),
+        _ceremony_message(instance_id=bytes(15)),
+        _ceremony_message(kind="commit"),
+        _bad_share(record_id=b""),
+        _bad_share(part=b""),
+        _bad_share(alliance_slot=b""),
+        _upgrade(instance_id=b""),
+        _upgrade(version=0),
+        _allow(record_id=b""),
+        _allow(template="consent"),
+        _allow(template="consent/01"),
     ],
 )
 def test_an_act_out_of_form_is_refused(act: pb.Act) -> None:

@@ -84,6 +84,20 @@ async def test_a_tick_whose_block_is_older_than_the_timer_is_followed_by_another
     assert len(world.contract.applied) == 2
 
 
+async def test_one_tick_closes_a_window_whose_height_is_reached(still_world: Any) -> None:
+    world, manual = still_world
+    world.contract.next_deadline = 5
+    async with world.ledger() as ledger:
+        await ledger.ready()
+        await ledger.receipt(await ledger.submit(world.transaction()))
+        while (height := world.contract.committed) < world.contract.next_deadline:
+            assert len(world.contract.applied) == 1
+            manual.advance(10)  # a heartbeat
+            await eventually(lambda height=height: world.contract.committed > height)
+        await eventually(lambda: world.contract.next_deadline == 0)
+    assert len(world.contract.applied) == 2  # what was submitted, and the tick
+
+
 class Counter(Admission):
     """Admits nothing, and keeps what was submitted."""
 
@@ -153,6 +167,24 @@ async def test_a_ticker_follows_its_place_and_stands_still_while_it_has_none() -
         clock.advance(1.1)
         await settled()
         assert sent(counters) == [1]
+
+
+async def test_a_window_is_closed_by_one_ledger_in_its_turn_and_not_before_its_height() -> None:
+    clock, height = ManualClock(0), 6
+    tip = Tip(Position(height - 1, 0, b"", 60 * NANOSECONDS, height))
+    async with tickers(clock, tip, [Validators(index, 4) for index in range(4)]) as counters:
+        clock.advance(9)
+        await settled()
+        assert sent(counters) == [0] * 4
+        tip.move(Position(height, 9 * NANOSECONDS, b"", 60 * NANOSECONDS, height))
+        await settled()
+        clock.advance(0.15)
+        await settled()
+        assert sent(counters) == [0, 0, 1, 0]  # the rank of 2 at height 6 is 0
+        tip.move(Position(height + 1, 9 * NANOSECONDS, b"", 60 * NANOSECONDS, height + 8))
+        clock.advance(9)
+        await settled()
+        assert sent(counters) == [0, 0, 1, 0]
 
 
 def test_ranks_are_a_turn_of_all_validators_at_every_height() -> None:

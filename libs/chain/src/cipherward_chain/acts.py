@@ -71,9 +71,9 @@ def parse_anchor(raw: bytes) -> pb.RecordAnchor:
     )
     _need(all(len(d) == DIGEST_BYTES for d in digests), "a digest of an anchor has 32 bytes")
     _need(anchor.ciphertext_bytes and anchor.suite, "an anchor names a length and a suite")
-    shared = bool(anchor.key_epoch), len(anchor.alliance_slot_digest) == DIGEST_BYTES
+    shared = bool(anchor.key_epoch), len(anchor.alliance_slot_digest)
     _need(
-        shared == (True, True) if anchor.suite >= SUITE_SHARED else not anchor.alliance_slot_digest,
+        shared == ((True, DIGEST_BYTES) if anchor.suite >= SUITE_SHARED else (False, 0)),
         "an anchor names the members' slot and key, as its suite says",
     )
     members = (anchor.author, anchor.custodian)

@@ -36,6 +36,8 @@ RELEASE_PART: Final = b"cipherward/release-part/v1\0"
 SLOT_AT_REST: Final = b"cipherward/slot-at-rest/v1\0"
 # Key under which a guardian keeps its seeds and shares at rest, and their associated data.
 GUARDIAN_AT_REST: Final = b"cipherward/guardian-at-rest/v1\0"
+# A member's statement that it has erased a record.
+ERASED: Final = b"cipherward/erased/v1\0"
 # Id of a contract that another contract has begun.
 BEGUN_CONTRACT: Final = b"cipherward/begun-contract/v1\0"
 # Context of an opening share: the warrant that it is for.
@@ -44,6 +46,8 @@ WARRANT: Final = b"cipherward/warrant/v1\0"
 SEALED: Final = b"cipherward/sealed/v1\0"
 # Seed that a key ceremony derives from the block that ordered it.
 CEREMONY_SEED: Final = b"cipherward/ceremony-seed/v1\0"
+# Running hash over the messages of a ceremony that shares a key.
+CEREMONY_LOG: Final = b"cipherward/ceremony-log/v1\0"
 # Keys that a wallet derives from its root secret.
 WALLET_KEY: Final = b"cipherward/wallet-key/v1\0"
 # Associated data of a wallet's backup file.
@@ -78,6 +82,12 @@ STUDY_WITHOUT_KEY: Final = b"cipherward/study-without-key/v1\0"
 COMPUTE_AT_REST: Final = b"cipherward/compute-at-rest/v1\0"
 # Name under which a contribution of rows is compared with an earlier one.
 COMPUTE_ROWS: Final = b"cipherward/compute-rows/v1\0"
+# Commitment to a contribution and to the block before which opt-outs count.
+STUDY_CONTRIBUTION: Final = b"cipherward/study-contribution/v1\0"
+# Name under which a patient who is out stands in the store, keyed.
+OPT_OUT_SUBJECT: Final = b"cipherward/opt-out-subject/v1\0"
+# What a member signs when it has taken a patient's choice.
+OPT_OUT_RECEIPT: Final = b"cipherward/opt-out-receipt/v1\0"
 
 TAGS: Final = (
     TRANSACTION,
@@ -92,10 +102,12 @@ TAGS: Final = (
     RELEASE_PART,
     SLOT_AT_REST,
     GUARDIAN_AT_REST,
+    ERASED,
     BEGUN_CONTRACT,
     WARRANT,
     SEALED,
     CEREMONY_SEED,
+    CEREMONY_LOG,
     WALLET_KEY,
     WALLET_BACKUP,
     IDENTITY_DESK_KEY,
@@ -112,6 +124,9 @@ TAGS: Final = (
     STUDY_WITHOUT_KEY,
     COMPUTE_AT_REST,
     COMPUTE_ROWS,
+    STUDY_CONTRIBUTION,
+    OPT_OUT_SUBJECT,
+    OPT_OUT_RECEIPT,
 )
 
 

@@ -33,9 +33,7 @@ class ReleasePartRejected(ChainError):
     reason = "RELEASE_PART_REJECTED"
 
 
-def sign_part(
-    chain_id: str, part: pb.ReleasePart, key: SigningKey
-) -> bytes:
+def sign_part(chain_id: str, part: pb.ReleasePart, key: SigningKey) -> bytes:
     """Return the serialised part with the member's signature; `part.signature` is overwritten."""
     signed = pb.ReleasePart()
     signed.CopyFrom(part)

@@ -77,6 +77,20 @@ def release_place(
     return SealInfo(chain_id, record_id, f"release/{height}/{index}", reader)
 
 
+def share_place(
+    chain_id: str, record_id: bytes, order: tuple[int, int], member: str, reader: bytes
+) -> SealInfo:
+    """Return the place of a guardian's share of a record's key.
+
+    Args:
+        order: (height, index) of the order that it was made for.
+        member: id of the guardian.
+        reader: the Ed25519 key that the order names.
+    """
+    height, index = order
+    return SealInfo(chain_id, record_id, f"share/{height}/{index}/{member}", reader)
+
+
 def _public(octets: bytes) -> hpke.MLKEM768X25519PublicKey:
     if len(octets) != PUBLIC_KEY_BYTES:
         raise SealingKeyRefused(f"a public key has {PUBLIC_KEY_BYTES} bytes")

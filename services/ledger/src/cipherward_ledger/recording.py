@@ -170,7 +170,13 @@ class Recorder:
         block, executed = last.block, last.executed
         HEIGHT.set(block.height)
         self._proven.tip.move(
-            Position(block.height, block.time_ns, executed.app_hash, next_timer(executed))
+            Position(
+                block.height,
+                block.time_ns,
+                executed.app_hash,
+                next_timer(executed),
+                executed.next_deadline,
+            )
         )
 
 

@@ -203,7 +203,13 @@ class SoloEngine:
         # A clock that was set back must not silence the chain until it has caught up.
         self._beat_due_ns = min(block.time_ns, self._clock.now_ns()) + beat_ns
         self._tip.move(
-            Position(block.height, block.time_ns, executed.app_hash, next_timer(executed))
+            Position(
+                block.height,
+                block.time_ns,
+                executed.app_hash,
+                next_timer(executed),
+                executed.next_deadline,
+            )
         )
 
 

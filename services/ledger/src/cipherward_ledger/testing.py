@@ -63,6 +63,7 @@ class SmallContract(ContractServiceServicer):
         self.pending: tuple[int, dict[bytes, bytes]] | None = None
         self.applied: list[bytes] = []  # ids, in order
         self.next_timer_ns: int | None = None
+        self.next_deadline = 0  # closed by the first block with transactions after that height
         self.timers_left = 0  # due as well, and fired by later blocks
         self.votes_age_ns = 0  # how much older block time is than the engine says, as votes are
         self.machine_version = 1  # of the block after the one that is executed
@@ -110,6 +111,8 @@ class SmallContract(ContractServiceServicer):
         if request.transactions and due:  # it fires
             self.timers_left -= 1
             self.next_timer_ns = self.next_timer_ns if self.timers_left >= 0 else None
+        if request.transactions and request.height > self.next_deadline:
+            self.next_deadline = 0
         writes: dict[bytes, bytes] = {}
         if request.transactions:
             writes = {b"tx/" + id_of(raw): b"" for raw in request.transactions}
@@ -142,6 +145,7 @@ class SmallContract(ContractServiceServicer):
         return contract_pb.GetExecutedResponse(executed=self.outcomes[request.height])
 
     def _set_timer(self, answer: Any) -> None:
+        answer.next_deadline = self.next_deadline
         if self.next_timer_ns is not None:
             answer.next_timer.FromNanoseconds(self.next_timer_ns)
 

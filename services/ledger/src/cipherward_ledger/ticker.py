@@ -1,5 +1,6 @@
-"""Ticks: when a timer of a contract falls due on an idle chain, a transaction that lets a block be
-made in which it fires. A tick grants nothing, so it needs no thought who sends it."""
+"""Ticks: when a timer of a contract falls due on an idle chain, or the height that a ceremony's
+window lasts to is reached, a transaction that lets a block be made in which it fires or closes. A
+tick grants nothing, so it needs no thought who sends it."""
 
 from __future__ import annotations
 
@@ -38,13 +39,32 @@ class Validators:
     count: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What waits for a block.
+
+    timer_ns: block time of the next timer; None for a window.
+    deadline: the height that a window has lasted to; 0 for a timer.
+    """
+
+    timer_ns: int | None
+    deadline: int
+
+
+def due_at(position: Position) -> Due | None:
+    """Return what the block after a position is wanted for: a window that is over, or a timer."""
+    if 0 < position.next_deadline <= position.height:
+        return Due(None, position.next_deadline)
+    return None if position.next_timer_ns is None else Due(position.next_timer_ns, 0)
+
+
 def rank(index: int, height: int, validators: int) -> int:
     """Return how many other validators tick before this one; solo has one validator: always 0."""
     return (index - height) % validators
 
 
 class Ticker:
-    """Watches the chain's next timer and ticks when it is due. One per ledger."""
+    """Watches the chain's next timer and window, and ticks when one is due. One per ledger."""
 
     def __init__(
         self,
@@ -63,25 +83,27 @@ class Ticker:
         self._validators = validators
 
     async def run(self) -> None:
-        """Tick whenever a timer falls due, for ever."""
-        ticked_ns, again_ns = 0, 0  # the timer last ticked for, and when that may be done again
+        """Tick whenever a timer falls due or a window is over, for ever."""
+        noticed: Due | None = None
+        begin_ns = 0  # when the first of the validators may tick for what was noticed
         while True:
             position = self._tip.position
-            due_ns = position.next_timer_ns
-            if due_ns is None:
+            due = due_at(position)
+            if due is None:
                 await self._tip.moved_from(position)
                 continue
-            begin_ns = again_ns if due_ns == ticked_ns else due_ns
+            if due != noticed:
+                begin_ns = self._clock.now_ns() if due.timer_ns is None else due.timer_ns
+                noticed = due
             turn_ns = begin_ns + self._wait_ns(position.height)
-            await first_of(self._clock.sleep_until(turn_ns), self._timer_changes(position))
-            if self._tip.position.next_timer_ns != due_ns or self._clock.now_ns() < turn_ns:
+            await first_of(self._clock.sleep_until(turn_ns), self._changes(due))
+            if due_at(self._tip.position) != due or self._clock.now_ns() < turn_ns:
                 continue
             # The block that this tick is in may be older than the clock, by a heartbeat where
             # block time is that of votes, and not fire the timer; then the next one's does.
             if self._validators.index is not None:
                 await self._tick()
-            ticked_ns = due_ns
-            again_ns = self._clock.now_ns() + round(AGAIN_SECONDS * NANOSECONDS)
+            begin_ns = self._clock.now_ns() + round(AGAIN_SECONDS * NANOSECONDS)
 
     def _wait_ns(self, height: int) -> int:
         """Return how long the others, whose turn is before this one's, have to tick."""
@@ -90,10 +112,9 @@ class Ticker:
         turns = rank(self._validators.index, height, self._validators.count)
         return round(turns * RANK_SECONDS * NANOSECONDS)
 
-    async def _timer_changes(self, position: Position) -> None:
-        """Return when the next timer is another than that of `position`."""
-        due_ns = position.next_timer_ns
-        while self._tip.position.next_timer_ns == due_ns:
+    async def _changes(self, due: Due) -> None:
+        """Return when something else is due, or nothing."""
+        while due_at(self._tip.position) == due:
             await self._tip.moved_from(self._tip.position)
 
     async def _tick(self) -> None:

@@ -14,12 +14,15 @@ class Position:
     time_ns: the block's time; the genesis time before the first block.
     app_hash: the state's root after the newest executed block.
     next_timer_ns: block time at which the next timer falls due, as of the newest executed block.
+    next_deadline: the height after which a ceremony's next window is closed, as of the newest
+        executed block; 0 while none is open, and while the newest block is being executed.
     """
 
     height: int
     time_ns: int
     app_hash: bytes
     next_timer_ns: int | None
+    next_deadline: int = 0
 
     @property
     def proven_height(self) -> int:
