@@ -24,7 +24,13 @@ from bench.results import Row, Spread, Target
 from bench.stage import Stage, some_services
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.ledger.v1 import ledger_service_pb2 as pb
-from cipherward_chain.acts import ID_BYTES, anchor_record, countersign, parse_anchor
+from cipherward_chain.acts import (
+    DIGEST_BYTES,
+    ID_BYTES,
+    SUITE_CUSTODIAN_ONLY,
+    anchor_record,
+    countersign,
+)
 from cipherward_chain.authorization import PseudonymSigner
 from cipherward_chain.canonical import encode
 from cipherward_chain.feed import GrpcBlockFeed
@@ -32,7 +38,7 @@ from cipherward_chain.light import LightClient
 from cipherward_chain.results import TransactionResult
 from cipherward_chain.sealing import SealingKey
 from cipherward_chain.transactions import build_transaction
-from cipherward_client.records.sealing import Custody, seal_record
+from cipherward_chain.wire import exact_bytes
 from cipherward_client.sdk.consents import TEMPLATE, VERSION, ConsentTerms
 from cipherward_client.sdk.credentials import register_duty, register_pseudonym
 from cipherward_client.sdk.ledger import Submitter
@@ -156,19 +162,35 @@ async def _signers(stage: Stage) -> Signers:
 async def _owner(stage: Stage) -> Owner:
     """Return the owner of a fresh record, with key, anchor and consent; nothing is stored."""
     wallet, hospital = await stage.person(MEMBER), stage.hospitals[MEMBER]
-    public_key = stage.alliance.genesis.members[MEMBER].custodian_public_key
-    custody = Custody(stage.alliance.chain_id, MEMBER, MEMBER, public_key)
-    record = await asyncio.to_thread(seal_record, custody, b"a record of the benchmark")
-    scope = record_scope(record.record_id)
+    anchor = _anchor()
+    scope = record_scope(anchor.record_id)
     await register_pseudonym(stage.alliance, wallet, scope)
-    signature = countersign(stage.alliance.chain_id, record.anchor, wallet.pseudonym_seed(scope))
-    anchor = parse_anchor(record.anchor)
-    act = anchor_record(anchor, record.slot_digest, wallet.public_key(scope), signature)
+    chain_id, seed = stage.alliance.chain_id, wallet.pseudonym_seed(scope)
+    signature = countersign(chain_id, exact_bytes(anchor), seed)
+    act = anchor_record(
+        anchor, secrets.token_bytes(DIGEST_BYTES), wallet.public_key(scope), signature
+    )
     await Submitter(hospital.alliance).submit([act], hospital.signer)
-    owner = Owner(record.record_id, wallet.signer(scope), secrets.token_bytes(ID_BYTES))
+    owner = Owner(anchor.record_id, wallet.signer(scope), secrets.token_bytes(ID_BYTES))
     given = _consent(owner, owner.grant_id, int(time.time()) + 86_400, b"")
     await Submitter(stage.alliance).submit([given], owner.signer)
     return owner
+
+
+def _anchor() -> chain_pb.RecordAnchor:
+    """Return the anchor of a record that nobody has: there is no storage here to keep one."""
+    digests = [secrets.token_bytes(DIGEST_BYTES) for _ in range(3)]
+    return chain_pb.RecordAnchor(
+        record_id=secrets.token_bytes(ID_BYTES),
+        ciphertext_digest=digests[0],
+        ciphertext_bytes=1_000,
+        suite=SUITE_CUSTODIAN_ONLY,
+        custodian_part_commitment=digests[1],
+        record_key_commitment=digests[2],
+        author=MEMBER,
+        custodian=MEMBER,
+        release_templates=["consent/1"],
+    )
 
 
 def _load(signers: Signers) -> list[bytes]:

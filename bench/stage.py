@@ -8,6 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cipherward_chain.acts import SUITE_CUSTODIAN_ONLY
+from cipherward_chain.genesis import Parameters
 from cipherward_client.alliance.create import AlliancePlan
 from cipherward_client.alliance.layout import AllianceFolder
 from cipherward_client.alliance.parts import ALL_EMBEDDED, Parts
@@ -66,10 +68,15 @@ async def some_services(
     members: int | None = None,
     settings: Settings | None = None,
 ) -> AsyncGenerator[Stage]:
-    """Run only these (member, service) of an alliance, by default of four hospitals."""
+    """Run only these (member, service) of an alliance, by default of four hospitals.
+
+    Its members cannot make a shared key, so records of the first suite may be anchored.
+    """
     with tempfile.TemporaryDirectory(prefix="cipherward-bench-") as made:
         folder = AllianceFolder(Path(made) / "alliance")
-        genesis, _ = open_folder(folder, new_plan(parts, members))
+        parameters = Parameters(minimum_suite=SUITE_CUSTODIAN_ONLY)
+        plan = replace(new_plan(parts, members), parameters=parameters)
+        genesis, _ = open_folder(folder, plan)
         services = services_of(tuple(genesis.members), genesis.engine)
         endpoints = assign_endpoints(services, genesis.engine, None)
         document = endpoints_document(genesis.chain_id, endpoints, folder)

@@ -42,7 +42,10 @@ from cipherward_contract.entries import (
 )
 from cipherward_contract.genesis_state import initial_pairs
 from cipherward_contract.store import SCHEMA, Head, all_pairs, save_head, save_writes
-from cipherward_contract.testing import record_anchor, shipped_documents
+from cipherward_contract.testing import (
+    shipped_documents,
+)
+from cipherward_contract.testing_anchors import record_anchor
 from cipherward_contract.tree import StateTree
 from cipherward_kit.database import Database
 from cipherward_kit.testing import MEMBERS, TestAlliance
@@ -79,7 +82,8 @@ def pairs_of_people(count: int) -> Iterator[tuple[bytes, bytes]]:
             "record": record,
             "grantee_member": "hospital-b",
             "grantee_key": b"",
-            "purpose": "TREAT",
+            "representative_key": b"",
+            "purposes": ["TREAT"],
             "expires": 1_900_000_000,
             "visits_max": 10,
             "visit_seconds": 600,

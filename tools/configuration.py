@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cipherward_client.canaries.config import CanaryConfig
 from cipherward_compute.config import ComputeConfig
 from cipherward_contract.config import ContractConfig
 from cipherward_identity.config import IdentityConfig
@@ -18,6 +19,7 @@ CONFIGS: tuple[tuple[str, type[ServerConfig]], ...] = (
     ("contract", ContractConfig),
     ("compute", ComputeConfig),
     ("storage", StorageConfig),
+    ("canary", CanaryConfig),
 )
 HEAD = """# Configuration
 

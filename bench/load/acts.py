@@ -12,7 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
-from cipherward_chain.acts import DIGEST_BYTES, ID_BYTES, anchor_record
+from cipherward_chain.acts import (
+    DIGEST_BYTES,
+    ID_BYTES,
+    SUITE_CUSTODIAN_ONLY,
+    anchor_record,
+)
 from cipherward_chain.authorization import MemberSigner
 from cipherward_chain.transactions import build_transaction
 
@@ -22,7 +27,6 @@ EXPIRES_SECONDS = 540
 NAME_BYTES_MAX = 64  # of a template
 FIRST = "/1"  # a template is named with its version
 FRAME_BYTES = 2  # tag and length of a name in an anchor
-SUITE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ def _anchor(member: str, templates: Sequence[str]) -> chain_pb.Act:
         record_id=secrets.token_bytes(ID_BYTES),
         ciphertext_digest=digests[:32],
         ciphertext_bytes=1_000_000,
-        suite=SUITE,
+        suite=SUITE_CUSTODIAN_ONLY,
         custodian_part_commitment=digests[32:64],
         record_key_commitment=digests[64:96],
         author=member,

@@ -293,6 +293,46 @@ def test_a_study_of_too_few_patients_ends_without_a_result(alliance: Path, tmp_p
     assert reason == "STUDY_ENDED"
 
 
+def test_a_permit_is_granted_used_and_ended_by_hand(alliance: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "study.yaml"
+    spec.write_text(
+        "data_set: cohort-9\nvariables:\n  - {name: size, low: 0, high: 100}\n"
+        "statistics: [count, mean]\n"
+    )
+    for hospital in HOSPITALS:
+        table = tmp_path / f"{hospital}.csv"
+        named = "".join(f"{place:032x},{10 * place}\n" for place in range(8))
+        table.write_text(f"reference,size\n{named}")
+        place = ["--hospital", hospital, "--data-set", "cohort-9", "--alliance", str(alliance)]
+        assert cli("study", "contribute", str(table), *place)["rows"] == 8
+    researcher = Person(alliance, tmp_path, "researcher")
+    researcher.enroll("hospital-d", "researcher")
+    assert researcher.refused("study", "run", str(spec)) == "PERMIT_MISSING"
+    wanted = ["--data-set", "cohort-9", "--output", "count", "--output", "mean"]
+    permit = researcher.run("study", "permit", "apply", *wanted)["permit"]
+    for member in HOSPITALS[:3]:
+        assert cli("study", "permit", "approve", permit, *acting(alliance, member))["approve"]
+    assert researcher.run("study", "permit", "show", permit)["state"] == "granted"
+    out = cli("study", "opt-out", "put", f"{7:032x}", *acting(alliance, "hospital-a"))
+    assert (out["choice"], out["reference"]) == ("out", f"{7:032x}")
+    patient = Person(alliance, tmp_path)
+    patient.enroll()
+    mine = patient.run("study", "opt-out", "set", "--member", "hospital-b")
+    assert (mine["choice"], mine["linked"]) == ("out", False)
+    linked = ["--reference", f"{0:032x}", *acting(alliance, "hospital-b")]
+    assert cli("study", "opt-out", "link", mine["pseudonym"], *linked)["references"] == 1
+    counted = cli("study", "opt-out", "count", *acting(alliance, "hospital-b"))
+    assert (counted["pseudonyms"], counted["references"]) == (1, 1)
+    done = researcher.run("study", "run", str(spec), "--permit", permit, "--approve-as-all-members")
+    assert done["statistics"]["count"] == 4 * 8 - 2
+    cli("study", "permit", "revoke", permit, *acting(alliance, "hospital-c"))
+    assert researcher.run("study", "permit", "show", permit)["state"] == "revoked"
+    again = researcher.refused(
+        "study", "run", str(spec), "--permit", permit, "--approve-as-all-members"
+    )
+    assert again == "TERMS_MALFORMED"
+
+
 def acting(alliance: Path, member: str) -> list[str]:
     """Return the options of a command that a member carries out."""
     return ["--member", member, "--alliance", str(alliance)]

@@ -11,7 +11,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from cipherward_client.alliance.running import RunningAlliance, running_alliance
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.credentials import admit_holder, obtain_credential
 from cipherward_client.sdk.hospital import Hospital, open_hospital
+from cipherward_client.sdk.permits import PermitRequest, apply_for_permit, vote_permit
 from cipherward_client.sdk.studies import (
     StudyProgress,
     StudyRequest,
@@ -59,10 +60,11 @@ class Town:
     hospitals: dict[str, Hospital]
     rows: dict[str, Rows]
     researcher: Wallet
+    permit: bytes
 
     async def approved(self) -> bytes:
         """Propose a study and have it approved; return its id."""
-        study = await propose_study(self.alliance, self.researcher, REQUEST)
+        study = await propose_study(self.alliance, self.researcher, REQUEST, self.permit)
         for member in MEMBERS[:3]:
             await vote(self.hospitals[member], study.study_id)
         return study.study_id
@@ -110,7 +112,11 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Town]
         wallet = Wallet.create(alliance.chain_id)
         code = await admit_holder(hospitals["hospital-b"], "staff", role="researcher")
         await obtain_credential(alliance, wallet, "hospital-b", code)
-        yield Town(running, alliance, hospitals, rows, wallet)
+        wanted = replace(PermitRequest.for_study(REQUEST), releases_max=100)  # for every test
+        permit = (await apply_for_permit(alliance, wallet, wanted)).permit_id
+        for member in MEMBERS[:3]:
+            await vote_permit(hospitals[member], permit)
+        yield Town(running, alliance, hospitals, rows, wallet, permit)
 
 
 async def test_thirty_six_sums_of_four_hospitals_are_exact(town: Town) -> None:
@@ -124,7 +130,7 @@ async def test_thirty_six_sums_of_four_hospitals_are_exact(town: Town) -> None:
 
 
 async def test_a_member_withdraws_and_every_member_ends(town: Town) -> None:
-    study = await propose_study(town.alliance, town.researcher, REQUEST)
+    study = await propose_study(town.alliance, town.researcher, REQUEST, town.permit)
     for member in MEMBERS[:3]:
         await vote(town.hospitals[member], study.study_id)
     await withdraw_study(town.alliance, town.hospitals["hospital-d"], study.study_id)

@@ -170,7 +170,7 @@ class Oracle:
         alliance = self.hospitals[kept.member].alliance
         key = kept.owner.public_key(record_scope(kept.record_id))
         expires = int(time.time()) + OWN_SECONDS
-        terms = ConsentTerms(kept.record_id, "", expires, grantee_key=key, purpose="PATRQT")
+        terms = ConsentTerms(kept.record_id, "", expires, grantee_key=key, purposes=("PATRQT",))
         grant = await grant_consent(alliance, kept.owner, terms)
         opened = await get_record(alliance, kept.owner, kept.record_id, grant.grant_id)
         return hashlib.sha256(opened.content).digest() == kept.digest

@@ -19,6 +19,7 @@ from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.consents import ConsentTerms, grant_consent
 from cipherward_client.sdk.credentials import admit_holder, obtain_credential
 from cipherward_client.sdk.hospital import Hospital, open_hospital
+from cipherward_client.sdk.permits import PermitRequest, apply_for_permit, vote_permit
 from cipherward_client.sdk.records import WalletOwner, put_record
 from cipherward_client.sdk.studies import (
     StudyRequest,
@@ -119,7 +120,11 @@ async def release_study(scene: Scene) -> None:
     )
     researcher = await person(scene.alliance, scene.hospitals["hospital-d"], "staff", "researcher")
     request = StudyRequest("cohort-1", variables, ("count", "sum", "mean"))
-    proposed = await propose_study(scene.alliance, researcher, request)
+    permit = PermitRequest.for_study(request)
+    applied = await apply_for_permit(scene.alliance, researcher, permit)
+    for hospital in list(scene.hospitals.values())[:3]:
+        await vote_permit(hospital, applied.permit_id)
+    proposed = await propose_study(scene.alliance, researcher, request, applied.permit_id)
     async with asyncio.TaskGroup() as group:
         looking = group.create_task(look_for_key_shares(scene))
         for hospital in list(scene.hospitals.values())[:3]:

@@ -84,7 +84,9 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 2
     shown = capsys.readouterr()
-    for command in ("dev", "demo", "wallet", "record", "consent", "study", "audit", "receipt"):
+    for command in ("dev", "demo", "wallet", "record", "consent", "emergency", "notices", "key"):
+        assert command in shown.out
+    for command in ("contract", "study", "audit", "receipt"):
         assert command in shown.out
 
 
@@ -210,6 +212,18 @@ def test_a_missing_passphrase_file_is_named(
         (["wallet", "enroll", "--hospital", "hospital-z"], "MEMBER_NOT_HERE"),
         (["wallet", "enroll", "--hospital", ".."], "MEMBER_NOT_HERE"),
         (["wallet", "enroll", "--hospital", "hospital-a", "--role", "king"], "ROLE_UNKNOWN"),
+        (
+            ["consent", "grant", SOME_ID, "--to", "b", "--representative", "12"],
+            "GRANTEE_MALFORMED",
+        ),
+        (["emergency", "open", "00ff", "--reason", "unconscious"], "ID_MALFORMED"),
+        (["emergency", "open", SOME_ID, "--reason", "unconscious"], "CREDENTIAL_MISSING"),
+        (["emergency", "close", SOME_ID], "CREDENTIAL_MISSING"),
+        (["record", "erase", SOME_ID], "ENTRY_UNKNOWN"),
+        (["record", "allow", SOME_ID, "consent/2"], "ENTRY_UNKNOWN"),
+        (["notices", "--record", SOME_ID], "ENTRY_UNKNOWN"),
+        (["notices"], "LISTENER_MISSING"),
+        (["contract", "upgrade", SOME_ID, "2"], "ENTRY_UNKNOWN"),
         (["audit", SOME_ID], "ENTRY_UNKNOWN"),
         (["study", "show", SOME_ID], "ENTRY_UNKNOWN"),
     ],

@@ -106,7 +106,18 @@ def test_an_empty_field_of_a_table_is_missing(tmp_path: Path) -> None:
     assert math.isnan(table.rows[1][1])
 
 
-@pytest.mark.parametrize("text", ["", "age\n", "age,bmi\n59\n", "age\nold\n", "age\n\xff\n"])
+def test_a_first_column_of_references_names_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"reference,age\n{'0a' * 16},59\n{'0b' * 16},\n")
+    table = read_table(path)
+    assert (table.names, len(table.rows)) == (["age"], 2)
+    assert table.references == [b"\x0a" * 16, b"\x0b" * 16]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "age\n", "age,bmi\n59\n", "age\nold\n", "age\n\xff\n", "reference,age\nzz,59\n"],
+)
 def test_what_is_no_table_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(text.encode("latin-1"))

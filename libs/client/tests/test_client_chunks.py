@@ -26,7 +26,7 @@ from cipherward_client.records.keys import (
 )
 
 CONTEXT = RecordContext("test-chain", bytes(range(16)))
-KEY = record_key(CONTEXT, bytes(32))
+KEY = record_key(CONTEXT, bytes(32), bytes(32))
 
 
 def seal(content: bytes, context: RecordContext = CONTEXT, key: bytes = KEY) -> bytes:
@@ -111,8 +111,16 @@ def test_a_record_of_another_place_does_not_open(other: RecordContext) -> None:
 def test_the_key_depends_on_its_part_and_its_place() -> None:
     part = new_custodian_part()
     elsewhere = RecordContext("test-chain", bytes(16))
-    keys = {record_key(CONTEXT, part), record_key(elsewhere, part), record_key(CONTEXT, bytes(32))}
-    assert len(keys) == 3
+    other = new_custodian_part()
+    keys = {
+        record_key(CONTEXT, part, other),
+        record_key(elsewhere, part, other),
+        record_key(CONTEXT, other, part),
+        record_key(CONTEXT, bytes(32), other),
+    }
+    assert len(keys) == 4
+    with pytest.raises(ValueError, match="32 bytes"):
+        record_key(CONTEXT, part, b"")
 
 
 def test_a_key_that_the_anchor_does_not_commit_to_is_named_wrong() -> None:
@@ -130,6 +138,7 @@ def test_a_length_that_no_record_has_is_refused_before_memory_is_taken() -> None
             chunks.ChunkOpener(CONTEXT, KEY, ciphertext_bytes=length)
 
 
-def test_an_unknown_suite_is_refused() -> None:
+@pytest.mark.parametrize("suite", [0, 1, 3])
+def test_an_unknown_suite_is_refused(suite: int) -> None:
     with pytest.raises(RecordSuiteUnknown):
-        RecordContext("test-chain", bytes(16), suite=2)
+        RecordContext("test-chain", bytes(16), suite=suite)

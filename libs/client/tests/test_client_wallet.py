@@ -12,6 +12,7 @@ from cipherward_anoncred.credential import Credential
 from cipherward_anoncred.issuance import HolderSecret, grant_first, request_first
 from cipherward_anoncred.schema import attribute, header_of
 from cipherward_anoncred.scheme import generate_issuer_key
+from cipherward_chain.opt_outs import care_scope
 from cipherward_client.wallet import file as wallet_file
 from cipherward_client.wallet.entries import (
     GivenGrant,
@@ -192,7 +193,13 @@ def test_a_scope_is_served_by_the_newest_credential_of_its_kind_and_issuer() -> 
 
 def test_what_is_no_scope_is_refused() -> None:
     with pytest.raises(ValueError, match="a scope is"):
-        issue_of("care:hospital-a")
+        issue_of("salon:hospital-a")
+
+
+def test_any_patients_credential_serves_towards_a_member() -> None:
+    wallet = full_wallet()
+    patient = wallet.credential_for(study_scope(STUDY))
+    assert wallet.credential_for(care_scope("hospital-z")) is patient
 
 
 def test_a_wallet_of_another_chain_and_unknown_entries_are_named() -> None:

@@ -16,18 +16,22 @@ from cipherward_chain.authorization import Signer
 from cipherward_chain.reads import ReadGate, build_read
 from cipherward_chain.wire import NANOS
 from cipherward_contract.config import MESSAGE_BYTES_MAX
+from cipherward_contract.drafting import WORKER_MODULE, Drafts
 from cipherward_contract.machine_versions import NEWEST_VERSION
+from cipherward_contract.proven_reading import ProvenReading
 from cipherward_contract.reading import Reading
 from cipherward_contract.restoring import Restoring
-from cipherward_contract.service import METHOD, ContractService, StateSync
+from cipherward_contract.service import METHOD, ContractService, Questions, StateSync
 from cipherward_contract.snapshots import Snapshots
 from cipherward_contract.standing import MACHINE_VERSION, Standing, Trust
 from cipherward_contract.store import SCHEMA
 from cipherward_contract.testing import Story, contract_genesis, open_story
 from cipherward_kit.database import Database
+from cipherward_kit.jobs import WorkerPool
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.testing import Served, TestAlliance, promises_last, serve_in_process
 from cipherward_kit.tls import TrustRegistry
+from cipherward_member.canaries import CANARIES, CanaryReports
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -77,6 +81,13 @@ async def serving(tmp_path: Path) -> AsyncGenerator[ServedStory]:
 
 
 @pytest.fixture
+async def serving_by_a_process(tmp_path: Path) -> AsyncGenerator[ServedStory]:
+    """The service of hospital-a, whose drafts a process of its own looks at."""
+    async with serve(tmp_path, begin=True, draft_workers=1) as served:
+        yield served
+
+
+@pytest.fixture
 async def serving_nothing_yet(tmp_path: Path) -> AsyncGenerator[ServedStory]:
     """The service of hospital-a before InitChain."""
     folder = tmp_path / "nothing"
@@ -94,19 +105,20 @@ async def serving_held_back(tmp_path: Path) -> AsyncGenerator[ServedStory]:
 
 @asynccontextmanager
 async def serve(
-    tmp_path: Path, *, begin: bool, version_max: int = NEWEST_VERSION
+    tmp_path: Path, *, begin: bool, version_max: int = NEWEST_VERSION, draft_workers: int = 0
 ) -> AsyncGenerator[ServedStory]:
     genesis, keys = contract_genesis()
     async with (
         open_story(tmp_path, genesis, keys, begin=begin, version_max=version_max) as opened,
         Database(tmp_path / "state.db", SCHEMA) as reads,
         Snapshots(tmp_path / "snapshots", tmp_path / "state.db", every=2) as snapshots,
+        WorkerPool(draft_workers, 0, WORKER_MODULE) as pool,
     ):
 
         def clock() -> float:
             return float(opened.now)
 
-        readiness = Readiness(MACHINE_VERSION)
+        readiness = Readiness(MACHINE_VERSION, CANARIES)
         alliance = TestAlliance(tmp_path / "alliance")
         own = alliance.authorities["hospital-a"].certificate_pem
         trust = Trust(TrustRegistry({}), {"hospital-a": own})
@@ -115,10 +127,11 @@ async def serve(
         restoring = Restoring(opened.chain, opened.database, genesis.digest)
         service = ContractService(
             opened.chain,
-            Reading(reads, clock),
+            Questions(Reading(reads, clock), ProvenReading(opened.chain, clock), Drafts(pool)),
             ReadGate(genesis.chain_id, clock),
             StateSync(snapshots, restoring),
             standing,
+            CanaryReports(readiness),
         )
         async with serve_in_process(
             lambda server: add_ContractServiceServicer_to_server(service, server),

@@ -27,7 +27,12 @@ from cipherward_chain.transactions import (
 )
 from cipherward_chain.wire import exact_bytes
 from cipherward_contract.entries import KEY, RECORD, TRANSACTION, Record, Registration
-from cipherward_contract.testing import TICK, Presented, Story, record_anchor
+from cipherward_contract.testing import (
+    TICK,
+    Presented,
+    Story,
+)
+from cipherward_contract.testing_anchors import record_anchor
 
 RECORD_ID = b"r" * 16
 SCOPE = f"record:{RECORD_ID.hex()}"

@@ -36,10 +36,11 @@ from cipherward_contract.testing import (
     contract_genesis,
     instantiate,
     open_story,
-    record_anchor,
     transition,
 )
+from cipherward_contract.testing_anchors import record_anchor
 from cipherward_contract.testing_registry import Newcomer, joined
+from cipherward_contract.testing_studies import permit_terms
 
 RECORD, CONSENT = b"r" * 16, b"c" * 16
 
@@ -53,7 +54,8 @@ async def play(story: Story) -> list[bytes]:
         "record": RECORD,
         "grantee_member": "hospital-b",
         "grantee_key": b"",
-        "purpose": "TREAT",
+        "representative_key": b"",
+        "purposes": ["TREAT"],
         "expires": story.now + 30,
         "visits_max": 2,
         "visit_seconds": 60,
@@ -307,17 +309,9 @@ async def test_orders_are_proven_by_the_state(story: Story) -> None:
 
 async def test_the_next_timer_is_told_and_gone_when_it_has_fired(story: Story) -> None:
     researcher = await story.staff("hospital-a", "researcher", "researcher")
-    terms = {
-        "spec_digest": bytes(32),
-        "members": ["hospital-a", "hospital-b", "hospital-c"],
-        "threshold": 3,
-        "approvals": 3,
-        "minimum": 10,
-        "requester_key_digest": bytes(32),
-        "step_seconds": 30,
-    }
-    due = story.now + 30
-    decided = await story.applied(researcher, instantiate("study", b"s" * 16, terms))
+    terms = permit_terms(story, user_member="hospital-a", vote_seconds=60)
+    due = story.now + 60
+    decided = await story.applied(researcher, instantiate("data-permit", b"p" * 16, terms))
     message = pb.ExecuteBlockResponse.FromString(decided.answer)
     assert message.next_timer.seconds == due
     head = await story.chain.committed()

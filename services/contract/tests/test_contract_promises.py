@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from cipherward_contract import errors, metrics
 from cipherward_contract.refusals import Reason
+from cipherward_kit.jobs import WorkerLost, WorkersBusy
 from cipherward_kit.testing import assert_promises_kept
+from cipherward_member.canaries import CanaryReportMalformed
 from cipherward_member.errors import ReadMalformed, ReadRejected
 
 
@@ -13,7 +15,7 @@ def test_every_promise_is_kept() -> None:
         "contract.cipherward",
         [errors],
         ["cipherward.contract.v1"],
-        also=[ReadMalformed, ReadRejected],
+        also=[CanaryReportMalformed, ReadMalformed, ReadRejected, WorkerLost, WorkersBusy],
     )
     # Refusals of acts are results on the chain: each of them was provoked too.
     refused = {

@@ -30,10 +30,10 @@ from cipherward_contract.testing import (
     instantiate,
     issuer_key,
     open_story,
-    record_anchor,
     transition,
     vote,
 )
+from cipherward_contract.testing_anchors import record_anchor
 from cipherward_contract.testing_registry import Newcomer, admitted, joined, removed, voted
 
 NEW = Newcomer("hospital-e")
@@ -348,7 +348,8 @@ async def test_keys_of_a_removed_issuer_only_give_up_rights(nodes: Story) -> Non
         "record": RECORD,
         "grantee_member": MEMBERS[1],
         "grantee_key": b"",
-        "purpose": "TREAT",
+        "representative_key": b"",
+        "purposes": ["TREAT"],
         "expires": nodes.now + 10_000,
         "visits_max": 2,
         "visit_seconds": 60,

@@ -28,6 +28,7 @@ from cipherward_contract.testing import (
     report,
     transition,
 )
+from cipherward_contract.testing_studies import granted, study_terms
 from cipherward_kit.errors import reason_of
 
 RECORD, CONSENT = b"r" * 16, b"c" * 16
@@ -71,7 +72,8 @@ def consent_terms(story: Story, **changed: Value) -> dict[str, Value]:
         "record": RECORD,
         "grantee_member": "hospital-b",
         "grantee_key": b"",
-        "purpose": "TREAT",
+        "representative_key": b"",
+        "purposes": ["TREAT"],
         "expires": story.now + 1000,
         "visits_max": 2,
         "visit_seconds": 60,
@@ -238,7 +240,7 @@ async def test_parties_and_members_read_a_contract_and_nobody_else(
         answer = await stub.GetContract(pb.GetContractRequest(read=read), timeout=SECONDS)
         contract = answer.contract
         assert (contract.template, contract.version, contract.state) == ("consent", 1, "active")
-        assert decode_map(contract.terms)["purpose"] == "TREAT"
+        assert decode_map(contract.terms)["purposes"] == ["TREAT"]
         assert contract.created_height == contract.changed_height == story.height
     for stranger in (people.other, PseudonymSigner(seed_of("unregistered"))):
         read = serving.read(stranger, "GetContract", CONSENT)
@@ -307,16 +309,8 @@ async def test_contracts_about_a_record_are_listed_in_pages(
 async def test_a_study_is_listed_under_its_own_id(serving: Serving) -> None:
     story, study = serving.story, b"s" * 16
     researcher = await story.staff("hospital-b", "researcher", "researcher")
-    terms: dict[str, Value] = {
-        "spec_digest": bytes(32),
-        "members": ["hospital-a", "hospital-b", "hospital-c"],
-        "threshold": 3,
-        "approvals": 3,
-        "minimum": 10,
-        "requester_key_digest": bytes(32),
-        "step_seconds": 60,
-    }
-    await story.applied(researcher, instantiate("study", study, terms))
+    await granted(story)
+    await story.applied(researcher, instantiate("study", study, study_terms()))
     for signer in (researcher, story.member("hospital-d")):
         read = serving.read(signer, "ListContracts", study)
         answer = await serving.holder().ListContracts(

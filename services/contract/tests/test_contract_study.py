@@ -2,133 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-
 import pytest
 
-from cipherward_chain.authorization import PseudonymSigner
 from cipherward_chain.canonical import Value
 from cipherward_chain.domains import ceremony_seed
-from cipherward_chain.orders import Order
-from cipherward_chain.results import TransactionResult
-from cipherward_contract.entries import DIGEST, INSTANCE, Instance
+from cipherward_contract.entries import DIGEST
 from cipherward_contract.testing import (
     MEMBERS,
     TICK,
-    Decided,
     Story,
     instantiate,
     report,
     transition,
     vote,
 )
-
-STUDY = b"s" * 16
-STEPS = (
-    "keying_commit",
-    "keying_reveal",
-    "keying_confirm",
-    "counting",
-    "counts_ready",
-    "checking",
-    "valuing",
-    "values_ready",
-    "releasing",
+from cipherward_contract.testing_studies import (
+    OUTPUTS,
+    STEPS,
+    STUDY,
+    StudyScene,
+    digest,
+    granted,
+    propose,
+    study_terms,
 )
 
 
-def digest(*parts: str) -> bytes:
-    return hashlib.sha256("/".join(parts).encode()).digest()
-
-
-def terms(**changed: Value) -> dict[str, Value]:
-    return {
-        "spec_digest": digest("spec"),
-        "members": list(MEMBERS),
-        "threshold": 3,
-        "approvals": 3,
-        "minimum": 10,
-        "requester_key_digest": digest("requester"),
-        "step_seconds": 60,
-        **changed,
-    }
-
-
-@dataclass(slots=True)
-class Scene:
-    """A study of four members, proposed by a researcher of hospital-b."""
-
-    story: Story
-    researcher: PseudonymSigner
-    study: bytes = STUDY
-    order: Order | None = None  # the newest
-
-    def noted(self, decided: Decided) -> Decided:
-        self.order = decided.orders[-1] if decided.orders else self.order
-        return decided
-
-    async def instance(self) -> Instance:
-        raw = await self.story.state(INSTANCE + self.study)
-        assert raw is not None
-        return Instance.from_bytes(self.study, raw)
-
-    async def at(self) -> str:
-        return (await self.instance()).position.state
-
-    async def failure(self) -> Value:
-        instance = await self.instance()
-        assert instance.position.state == "failed"
-        return instance.variables["failure"]
-
-    async def report(
-        self, member: str, done: bool = True, digest: bytes = b"", order: Order | None = None
-    ) -> TransactionResult:
-        order = order or self.order
-        assert order is not None
-        act = report((order.height, order.index), done, digest)
-        story = self.story
-        return self.noted(await story.block(story.transaction(story.member(member), act))).results[
-            0
-        ]
-
-    async def all_report(
-        self, what: str, *, agree: bool, members: tuple[str, ...] = MEMBERS
-    ) -> None:
-        order = self.order
-        for member in members:
-            made = digest(what) if agree else digest(what, member)
-            assert (await self.report(member, digest=made, order=order)).applied
-
-    async def vote(self, member: str, approve: bool = True) -> TransactionResult:
-        story, act = self.story, vote(self.study, "approve", approve)
-        return self.noted(await story.block(story.transaction(story.member(member), act))).results[
-            0
-        ]
-
-    async def advance_to(self, state: str) -> None:
-        """Take the study along its flow, all members in agreement, until it is in `state`."""
-        while (now := await self.at()) != state:
-            if now == "proposed":
-                for member in MEMBERS[:3]:
-                    await self.vote(member)
-            elif now == "releasing":
-                await self.all_report(now, agree=False, members=MEMBERS[:3])
-            else:
-                agree = now in ("keying_confirm", "counts_ready", "values_ready")
-                enough = now in ("counts_ready", "checking", "values_ready")
-                members = MEMBERS[:3] if enough else MEMBERS
-                await self.all_report(f"{self.study.hex()}/{now}", agree=agree, members=members)
-
-
-async def propose(story: Story, study: bytes = STUDY, **changed: Value) -> Scene:
-    researcher = await story.staff("hospital-b", "researcher", f"researcher/{study.hex()}")
-    await story.applied(researcher, instantiate("study", study, terms(**changed)))
-    return Scene(story, researcher, study)
-
-
 @pytest.fixture
-async def scene(story: Story) -> Scene:
+async def scene(story: Story) -> StudyScene:
     return await propose(story)
 
 
@@ -137,7 +38,7 @@ def study_digest(state: str, *rest: str) -> bytes:
 
 
 @pytest.mark.slow
-async def test_a_study_runs_from_its_proposal_to_the_release(scene: Scene) -> None:
+async def test_a_study_runs_from_its_proposal_to_the_release(scene: StudyScene) -> None:
     await scene.advance_to("keying_commit")
     order = scene.order
     assert order is not None
@@ -169,6 +70,8 @@ async def test_a_study_runs_from_its_proposal_to_the_release(scene: Scene) -> No
         "threshold": 3,
         "minimum": 10,
         "spec_digest": digest("spec"),
+        "data_set": "cohort-1",
+        "outputs": list(OUTPUTS),
         "requester_key_digest": digest("requester"),
         "key_digest": study_digest("keying_confirm"),
         "commitments": {},
@@ -207,12 +110,13 @@ async def test_a_study_runs_from_its_proposal_to_the_release(scene: Scene) -> No
     }
     await scene.advance_to("released")
     assert scene.order.instruction == "retire_key"
-    assert scene.order.arguments == {"study": STUDY, "members": list(MEMBERS)}
+    retired: dict[str, Value] = {"study": STUDY, "members": list(MEMBERS), "cause": "released"}
+    assert scene.order.arguments == retired
     assert await scene.story.state(DIGEST + study_digest("values_ready")) == STUDY
     assert (await scene.instance()).position.timer == 0
 
 
-async def test_the_set_is_the_first_members_that_agree_sorted(scene: Scene) -> None:
+async def test_the_set_is_the_first_members_that_agree_sorted(scene: StudyScene) -> None:
     await scene.advance_to("counts_ready")
     order = scene.order
     sum_digest = digest("sum")
@@ -227,7 +131,9 @@ async def test_the_set_is_the_first_members_that_agree_sorted(scene: Scene) -> N
     assert scene.order.arguments["digest"] == sum_digest
 
 
-async def test_a_report_after_the_decision_is_refused_and_changes_nothing(scene: Scene) -> None:
+async def test_a_report_after_the_decision_is_refused_and_changes_nothing(
+    scene: StudyScene,
+) -> None:
     await scene.advance_to("counts_ready")
     order = scene.order
     for member in MEMBERS[:3]:
@@ -237,7 +143,7 @@ async def test_a_report_after_the_decision_is_refused_and_changes_nothing(scene:
     assert await scene.at() == "checking"
 
 
-async def test_reports_are_by_named_members_once(scene: Scene) -> None:
+async def test_reports_are_by_named_members_once(scene: StudyScene) -> None:
     await scene.advance_to("releasing")
     assert (await scene.report("hospital-d", digest=digest("x"))).reason == "NOT_NAMED"
     assert (await scene.report("hospital-a", digest=digest("x"))).applied
@@ -252,7 +158,7 @@ async def test_reports_are_by_named_members_once(scene: Scene) -> None:
     assert result.reason == "ORDER_UNKNOWN"
 
 
-async def test_a_report_of_an_earlier_step_is_refused(scene: Scene) -> None:
+async def test_a_report_of_an_earlier_step_is_refused(scene: StudyScene) -> None:
     await scene.advance_to("keying_commit")
     first = scene.order
     for member in MEMBERS[:3]:
@@ -264,7 +170,7 @@ async def test_a_report_of_an_earlier_step_is_refused(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("state", [state for state in STEPS if state != "checking"])
-async def test_one_failed_member_ends_the_study(scene: Scene, state: str) -> None:
+async def test_one_failed_member_ends_the_study(scene: StudyScene, state: str) -> None:
     await scene.advance_to(state)
     assert (await scene.report("hospital-a", done=False)).applied
     assert await scene.failure() == "MEMBER_FAILED"
@@ -273,7 +179,7 @@ async def test_one_failed_member_ends_the_study(scene: Scene, state: str) -> Non
 
 
 @pytest.mark.parametrize("state", ["keying_confirm", "counts_ready", "values_ready"])
-async def test_members_that_cannot_agree_end_the_study(scene: Scene, state: str) -> None:
+async def test_members_that_cannot_agree_end_the_study(scene: StudyScene, state: str) -> None:
     await scene.advance_to(state)
     order = scene.order
     for member, made in zip(MEMBERS, ("one", "two", "one", "two"), strict=True):
@@ -285,7 +191,7 @@ async def test_members_that_cannot_agree_end_the_study(scene: Scene, state: str)
     assert scene.order.instruction == "retire_key"
 
 
-async def test_one_member_may_find_the_cohort_too_small_two_may_not(scene: Scene) -> None:
+async def test_one_member_may_find_the_cohort_too_small_two_may_not(scene: StudyScene) -> None:
     await scene.advance_to("checking")
     order = scene.order
     await scene.report("hospital-a", done=False, order=order)
@@ -296,7 +202,7 @@ async def test_one_member_may_find_the_cohort_too_small_two_may_not(scene: Scene
     assert scene.order.instruction == "retire_key"
 
 
-async def test_three_passes_outvote_one_failure(scene: Scene) -> None:
+async def test_three_passes_outvote_one_failure(scene: StudyScene) -> None:
     await scene.advance_to("checking")
     order = scene.order
     await scene.report("hospital-a", done=False, order=order)
@@ -306,7 +212,7 @@ async def test_three_passes_outvote_one_failure(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("state", STEPS)
-async def test_a_missed_deadline_ends_the_study(scene: Scene, state: str) -> None:
+async def test_a_missed_deadline_ends_the_study(scene: StudyScene, state: str) -> None:
     await scene.advance_to(state)
     entered = (await scene.instance()).position.timer - 60
     scene.story.now = entered + 59
@@ -317,14 +223,14 @@ async def test_a_missed_deadline_ends_the_study(scene: Scene, state: str) -> Non
     assert [order.instruction for order in decided.orders] == ["retire_key"]
 
 
-async def test_a_study_that_nobody_approves_lapses_without_orders(scene: Scene) -> None:
+async def test_a_study_that_nobody_approves_lapses_without_orders(scene: StudyScene) -> None:
     scene.story.now += 60
     decided = await scene.story.applied(scene.story.member("hospital-a"), TICK)
     assert await scene.failure() == "DEADLINE_PASSED"
     assert not decided.orders
 
 
-async def test_a_vote_may_be_changed_until_it_decides(scene: Scene) -> None:
+async def test_a_vote_may_be_changed_until_it_decides(scene: StudyScene) -> None:
     assert (await scene.vote("hospital-a", approve=False)).policies == ("member-votes",)
     for member in ("hospital-a", "hospital-b", "hospital-b"):  # twice is once
         await scene.vote(member)
@@ -334,7 +240,7 @@ async def test_a_vote_may_be_changed_until_it_decides(scene: Scene) -> None:
     assert (await scene.vote("hospital-d")).reason == "STATE_FORBIDS"
 
 
-async def test_a_study_that_cannot_be_approved_any_more_is_rejected(scene: Scene) -> None:
+async def test_a_study_that_cannot_be_approved_any_more_is_rejected(scene: StudyScene) -> None:
     await scene.vote("hospital-a", approve=False)
     assert await scene.at() == "proposed"
     await scene.vote("hospital-b", approve=False)
@@ -342,7 +248,7 @@ async def test_a_study_that_cannot_be_approved_any_more_is_rejected(scene: Scene
     assert scene.order is None
 
 
-async def test_members_of_the_study_vote_and_nobody_else(scene: Scene) -> None:
+async def test_members_of_the_study_vote_and_nobody_else(scene: StudyScene) -> None:
     three = await propose(
         scene.story, b"t" * 16, members=list(MEMBERS[:3]), threshold=3, approvals=3
     )
@@ -356,7 +262,7 @@ async def test_members_of_the_study_vote_and_nobody_else(scene: Scene) -> None:
 
 @pytest.mark.parametrize("state", ["proposed", "counting", "releasing"])
 @pytest.mark.parametrize("by", ["researcher", "hospital-c"])
-async def test_the_researcher_or_a_member_withdraws(scene: Scene, state: str, by: str) -> None:
+async def test_the_researcher_or_a_member_withdraws(scene: StudyScene, state: str, by: str) -> None:
     await scene.advance_to(state)
     story = scene.story
     signer = scene.researcher if by == "researcher" else story.member(by)
@@ -366,7 +272,7 @@ async def test_the_researcher_or_a_member_withdraws(scene: Scene, state: str, by
     assert (await scene.instance()).position.timer == 0
 
 
-async def test_another_researcher_does_not_withdraw(scene: Scene) -> None:
+async def test_another_researcher_does_not_withdraw(scene: StudyScene) -> None:
     other = await scene.story.staff("hospital-b", "researcher", "other")
     result = await scene.story.act(other, transition(STUDY, "withdraw"))
     assert result.reason == "POLICY_DENIED"
@@ -374,19 +280,22 @@ async def test_another_researcher_does_not_withdraw(scene: Scene) -> None:
 
 async def test_the_researchers_key_of_an_ended_epoch_still_withdraws(story: Story) -> None:
     start = story.now
-    story.now += story.genesis.parameters.epoch_seconds - 10
+    await granted(story)
+    story.now = start + story.genesis.parameters.epoch_seconds - 10
     scene = await propose(story)
     assert story.genesis.epoch_at(start) == story.genesis.epoch_at(story.now) == 1
     story.now += 20
     assert story.genesis.epoch_at(story.now) == 2
-    refused = await story.act(scene.researcher, instantiate("study", b"2" * 16, terms()))
+    refused = await story.act(scene.researcher, instantiate("study", b"2" * 16, study_terms()))
     assert refused.reason == "EPOCH_OVER"
     await story.applied(scene.researcher, transition(STUDY, "withdraw"))
     assert await scene.at() == "withdrawn"
 
 
 @pytest.mark.parametrize("state", ["counts_ready", "values_ready"])
-async def test_a_ciphertext_is_released_once_whatever_the_study(scene: Scene, state: str) -> None:
+async def test_a_ciphertext_is_released_once_whatever_the_study(
+    scene: StudyScene, state: str
+) -> None:
     await scene.advance_to(state)
     order, made = scene.order, digest("the same sum")
     for member in MEMBERS[:3]:
@@ -419,19 +328,28 @@ async def test_a_ciphertext_is_released_once_whatever_the_study(scene: Scene, st
         ({"minimum": 9}, "minimum: not between 10"),
         ({"spec_digest": b""}, "spec_digest: not bytes"),
         ({"step_seconds": 29}, "step_seconds: not between 30"),
+        ({"data_set": "diabetes"}, "data_set: not"),
+        ({"outputs": []}, "outputs: "),
+        ({"outputs": ["mean", "count"]}, "outputs: "),
+        ({"outputs": ["median"]}, "outputs: "),
+        ({"permit": bytes(16)}, "permit: "),
+        ({"permit": b""}, "permit: "),
+        ({"releases_max": 1}, "releases_max: not between 2"),
     ],
 )
 async def test_terms_out_of_form_make_no_study(
     story: Story, changed: dict[str, Value], message: str
 ) -> None:
+    await granted(story)
     researcher = await story.staff("hospital-b", "researcher", "researcher")
-    result = await story.act(researcher, instantiate("study", STUDY, terms(**changed)))
+    result = await story.act(researcher, instantiate("study", STUDY, study_terms(**changed)))
     assert result.reason == "TERMS_MALFORMED"
     assert result.message.startswith(message)
 
 
 async def test_only_researchers_propose(story: Story) -> None:
+    await granted(story)
     clinician = await story.staff("hospital-b", "clinician", "clinician")
     for signer in (clinician, story.member("hospital-b")):
-        result = await story.act(signer, instantiate("study", STUDY, terms()))
+        result = await story.act(signer, instantiate("study", STUDY, study_terms()))
         assert (result.reason, result.policies) == ("POLICY_DENIED", ())

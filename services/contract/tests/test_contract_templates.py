@@ -32,11 +32,18 @@ from cipherward_contract.testing import (
 
 # A change of either changes what alliances have agreed on: give the template a new version instead.
 GOLDEN = {
-    "consent": "ed9842ed45ce85595e017a05daa1a50bb58742d575742e5bfc68f6f11e4dd557",
-    "machine-upgrade": "992466190877536c3de65447d6deca9797c79175fb6af8811c409c8707a59ce8",
-    "membership": "c35d5b8ebd03bcbbea73f33d1677b08d015babd0ba49a0e1e08aed26cf26a550",
-    "removal": "ea06fafbf04f96addd2405bc0ad31f4732d5040790b42cc96271973bfd21ef2c",
-    "study": "d259d3a078717bc30939e5ef84481ba637a708900d48244d4cb5e87f815bad69",
+    "consent": "526234ca6773da238f94509d6e04ed57bca9106d4bfc5a5c3edb69d974af6a59",
+    "data-permit": "3594f02dfdc1c7f81fd818290728eee31416fbfee17076b86ce420df4a6d6784",
+    "emergency-access": "bb5228198e7ad5b597990ba7a5cad89c43579b3a77d5e4b118c7518750308678",
+    "erasure": "8ec905e2144a1952983151a4b71b824f5eec0a8b27f79368f63ed15428577a39",
+    "key-ceremony": "e27caacf15e8f43f100a714e22856a5245b3c187ae8a483c6c687bb6ba718732",
+    "machine-upgrade": "b899fe935e274383d53bf8ae14d21b0a541853f680b17c67f139ae7a1d59f5df",
+    "membership": "408c412b8f0b3b3ae5f4178166f741fc8f25ee417b3e371cd5c24770d580ebd0",
+    "opening": "f25790536b535a9f6a7b132422efcb0fa06d7151eac2ca3656ecb75cfe2c8c75",
+    "removal": "ec181fa2c4b8522ce0c272d8e9b6351b8d9e59020ef2d9e706061949872df09f",
+    "study": "1d977c62c6a465256cdac949c0b6ca6f3c5160c6ea851dca6c11299353bc21b3",
+    "suspension": "1060c6895e0cbad021be660037ad93a566b7c48799654a24ba48f58cf9e574cf",
+    "template-adoption": "64894ddb69f2cff0c24692be43882427d391e909824c7f40cb9866ffbfdee8ca",
 }
 
 # The smallest template with everything that the checks look at.
@@ -74,6 +81,8 @@ transitions:
           reader: actor.key
           grant: instance.id
           ends: terms.expires
+          key_epoch: record.key_epoch
+          guardians: record.guardians
   end: {kind: transition, from: [active], to: ended, by: [owner], gives_up_rights: true}
   expire: {kind: timer, from: [active], to: ended}
 policies: |
@@ -192,7 +201,10 @@ FAULTS: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
         lambda d: d["transitions"]["look"]["instructions"][0]["with"].update(ends="record.patient"),
     ),
     ("is no path", lambda d: d["timers"][0].update(when={"due": "somewhere"})),
-    ("an expression is", lambda d: d["timers"][0].update(when={"due": {"random": ["terms.x"]}})),
+    (
+        "an expression is a path",
+        lambda d: d["timers"][0].update(when={"due": {"random": ["terms.x"]}}),
+    ),
     ("no type float", lambda d: d["terms"]["margin"].update(type="float")),
     (
         "minimum is above maximum",
@@ -361,7 +373,7 @@ async def test_a_policy_error_is_a_refusal_on_the_chain(tmp_path: Path) -> None:
 
 async def begin_small(story: Story, record: bytes, **changed: Value) -> PseudonymSigner:
     """Start a `small` contract about a new record, under the record's id; return the owner."""
-    owner = await story.record(record, templates=("consent", "small"))
+    owner = await story.record(record, templates=("consent/1", "small/1"))
     terms: dict[str, Value] = {
         "record": record,
         "member": "hospital-b",
@@ -412,11 +424,11 @@ async def test_a_timer_whose_transition_cannot_be_taken_does_not_stop_the_chain(
 async def test_a_record_is_released_by_the_templates_of_its_anchor_only(tmp_path: Path) -> None:
     genesis, keys = contract_genesis(templates=[TemplateDocument("small", 1, encode(small()))])
     async with open_story(tmp_path, genesis, keys) as story:
-        assert await _look(story, bytes(16), 0, templates=("consent",)) == "TEMPLATE_NOT_ALLOWED"
+        assert await _look(story, bytes(16), 0, templates=("consent/1",)) == "TEMPLATE_NOT_ALLOWED"
 
 
 async def _look(
-    story: Story, record: bytes, margin: int, templates: tuple[str, ...] = ("consent", "small")
+    story: Story, record: bytes, margin: int, templates: tuple[str, ...] = ("consent/1", "small/1")
 ) -> str:
     owner = await story.record(record, templates=templates)
     terms: dict[str, Value] = {

@@ -8,9 +8,9 @@ import pytest
 
 from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward_chain.wire import NANOS
-from cipherward_contract.entries import order_key
 from cipherward_contract.errors import MachineVersionUnsupported
 from cipherward_contract.machine_versions import NEWEST_VERSION, NOTICE_BLOCKS_MIN
+from cipherward_contract.order_entries import order_key
 from cipherward_contract.snapshots import Snapshots
 from cipherward_contract.standing import MACHINE_VERSION, Standing, Trust
 from cipherward_contract.testing import (
@@ -25,6 +25,7 @@ from cipherward_contract.testing import (
     transition,
 )
 from cipherward_contract.testing_registry import removed, upgrade_voted, voted
+from cipherward_contract.testing_studies import granted, study_terms
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.tls import TrustRegistry
 
@@ -128,16 +129,8 @@ async def test_a_release_that_is_held_back_says_so_before_the_height_and_stops_a
 async def study_of(story: Story) -> tuple[int, int]:
     """Begin a study and let it be approved; return the place of its first order."""
     researcher = await story.staff("hospital-b", "researcher", "researcher")
-    terms = {
-        "spec_digest": bytes(32),
-        "members": list(MEMBERS),
-        "threshold": 3,
-        "approvals": 3,
-        "minimum": 10,
-        "requester_key_digest": bytes(32),
-        "step_seconds": 600,
-    }
-    await story.applied(researcher, instantiate("study", STUDY, terms))
+    await granted(story)
+    await story.applied(researcher, instantiate("study", STUDY, study_terms(step_seconds=600)))
     decided = await voted(story, STUDY, "approve", MEMBERS[:3])
     return decided.orders[0].height, decided.orders[0].index
 
@@ -149,7 +142,8 @@ async def consent_of(story: Story) -> tuple[int, int]:
         "record": RECORD,
         "grantee_member": "hospital-b",
         "grantee_key": b"",
-        "purpose": "TREAT",
+        "representative_key": b"",
+        "purposes": ["TREAT"],
         "expires": story.now + 10_000,
         "visits_max": 2,
         "visit_seconds": 60,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,14 +14,18 @@ from cipherward_kit.testing import eventually
 from cipherward_member.following import ChainProgress
 from cipherward_storage.cleanup import UNANCHORED_SECONDS, Cleanup
 from cipherward_storage.place import Room
-from cipherward_storage.records import PART_BYTES, Anchor, UploadHeader
+from cipherward_storage.records import PART_BYTES
 from cipherward_storage.schema import SCHEMA
 from cipherward_storage.sqlite_records import SqliteRecordStore
+from cipherward_storage.testing import header_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import OpenWorld, TestReader, TestRecord, World
+    from conftest import OpenWorld
+
+    from cipherward_storage.testing import TestReader, TestRecord
+    from cipherward_storage.testing_world import World
 
 HOUR = 3600
 NOW = 1_800_000_000
@@ -65,8 +68,7 @@ async def test_a_chain_that_is_read_up_from_long_ago_deletes_nothing_of_today(
             database, tmp_path / "bodies", Room(1 << 40, 0), progress.latest_seconds
         ) as records,
     ):
-        anchor = Anchor(b"", bytes(16), bytes(32), PART_BYTES, 1, bytes(32), "hospital-a")
-        header = UploadHeader(str(uuid.uuid4()), anchor, b"")
+        header = header_of(bytes(PART_BYTES))
         month_ago = NOW - 30 * 24 * HOUR
         progress.saw(1, month_ago * NANOS)
         async with records.write(header, 0) as spool:

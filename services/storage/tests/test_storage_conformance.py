@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-import uuid
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cipherward.chain.v1 import transaction_pb2 as chain_pb
-from cipherward_kit.database import Database
 from cipherward_member.reports import OrderKey, Outcome, PendingReport, Report
+from cipherward_storage.effects import BlockEffects, Release
 from cipherward_storage.errors import (
     DigestDiffers,
     DiskFull,
@@ -27,88 +21,15 @@ from cipherward_storage.errors import (
     UploadInProgress,
     WrongOffset,
 )
-from cipherward_storage.mongo.opening import open_mongo
-from cipherward_storage.mongo.settings import MongoSettings
-from cipherward_storage.place import Room, StoreOwner
-from cipherward_storage.records import (
-    PART_BYTES,
-    Anchor,
-    AnchoredRecord,
-    BlockEffects,
-    Release,
-    UploadHeader,
-    digest_of,
-)
-from cipherward_storage.schema import SCHEMA
-from cipherward_storage.sqlite_chain import SqliteChainStore
-from cipherward_storage.sqlite_records import SqliteRecordStore
-from cipherward_storage.store import ChainStore, RecordStore
-from tests.servers.mongo import MongoServer
+from cipherward_storage.records import PART_BYTES, AnchoredRecord, UploadHeader, digest_of
+from cipherward_storage.store import RecordStore
+from cipherward_storage.testing import header_of
+
+if TYPE_CHECKING:
+    from conftest import OpenHome
 
 NOW = 1_800_000_000
-QUOTA = 8 * PART_BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """One place with both ports, as a start of the service opens it."""
-
-    records: RecordStore
-    chain: ChainStore
-
-
-OpenHome = Callable[[], AbstractAsyncContextManager[Home]]
-
-
-@asynccontextmanager
-async def sqlite_home(folder: Path) -> AsyncGenerator[Home]:
-    async with (
-        Database(folder / "storage.sqlite", SCHEMA) as database,
-        SqliteRecordStore(database, folder / "bodies", Room(QUOTA, 0), lambda: NOW) as records,
-    ):
-        yield Home(records, SqliteChainStore(database))
-
-
-@asynccontextmanager
-async def mongo_home(settings: MongoSettings, *, transactions: bool) -> AsyncGenerator[Home]:
-    owner = StoreOwner("chain", "hospital-a")
-    async with open_mongo(
-        settings, owner, "this-instance", QUOTA, lambda: NOW, transactions=transactions
-    ) as (records, chain):
-        yield Home(records, chain)
-
-
-@pytest.fixture(
-    params=[
-        "sqlite",
-        pytest.param("mongo", marks=pytest.mark.servers),
-        pytest.param("mongo without transactions", marks=pytest.mark.servers),
-    ]
-)
-def open_home(request: pytest.FixtureRequest, tmp_path: Path) -> OpenHome:
-    """Open the same place again and again, as after a restart."""
-    if request.param == "sqlite":
-        return lambda: sqlite_home(tmp_path)
-    server: MongoServer = request.getfixturevalue("mongo_server")
-    name = f"test-{uuid.uuid4().hex}"
-    settings = MongoSettings(server.uri, name, None, None, 8, 10.0)
-    return lambda: mongo_home(settings, transactions=request.param == "mongo")
-
-
-def record_of(ciphertext: bytes, record_id: bytes | None = None) -> UploadHeader:
-    anchor = chain_pb.RecordAnchor(
-        record_id=record_id or os.urandom(16),
-        ciphertext_digest=hashlib.sha256(ciphertext).digest(),
-        ciphertext_bytes=len(ciphertext),
-        suite=1,
-        custodian_part_commitment=os.urandom(32),
-        record_key_commitment=os.urandom(32),
-        author="hospital-a",
-        custodian="hospital-a",
-        release_templates=["consent/1"],
-    )
-    octets = anchor.SerializeToString(deterministic=True)
-    return UploadHeader(str(uuid.uuid4()), Anchor.parse(octets), os.urandom(1168))
+QUOTA = 8 * PART_BYTES  # as the homes of conftest have it
 
 
 async def put(store: RecordStore, header: UploadHeader, ciphertext: bytes) -> None:
@@ -131,18 +52,19 @@ def release_of(order: OrderKey, grant: bytes = b"g", ends: int = NOW + 100) -> R
 
 async def test_a_complete_record_is_there_after_a_restart(open_home: OpenHome) -> None:
     ciphertext = os.urandom(2 * PART_BYTES + 99)
-    header = record_of(ciphertext)
+    header = header_of(ciphertext)
     async with open_home() as home:
         assert await home.records.find(header.anchor.record_id) is None
         await put(home.records, header, ciphertext)
     async with open_home() as home:
         record = await home.records.find(header.anchor.record_id)
         assert record is not None
-        assert (record.anchor, record.slot, record.anchored_height) == (
+        assert (record.anchor, record.slot_digest, record.anchored_height) == (
             header.anchor,
-            header.slot,
+            header.slot_digest,
             0,
         )
+        assert (record.alliance_slot, record.kept) == (header.alliance_slot, header.kept)
         for offset in (0, 5, PART_BYTES, len(ciphertext)):
             assert await get(home.records, header.anchor.record_id, offset) == ciphertext[offset:]
         with pytest.raises(OffsetOutOfRange):
@@ -160,7 +82,7 @@ async def test_a_complete_record_is_there_after_a_restart(open_home: OpenHome) -
 
 async def test_an_upload_keeps_what_it_has_when_it_is_left(open_home: OpenHome) -> None:
     ciphertext = os.urandom(3000)
-    header = record_of(ciphertext)
+    header = header_of(ciphertext)
     async with open_home() as home, home.records.write(header, 0) as spool:
         await spool.append([ciphertext[:1000], ciphertext[1000:2000]])
     async with open_home() as home:
@@ -179,7 +101,7 @@ async def test_an_upload_keeps_what_it_has_when_it_is_left(open_home: OpenHome) 
 
 async def test_an_upload_is_opened_only_as_it_may_be(open_home: OpenHome) -> None:
     ciphertext = os.urandom(3000)
-    header = record_of(ciphertext)
+    header = header_of(ciphertext)
     async with open_home() as home:
         with pytest.raises(WrongOffset):
             async with home.records.write(header, 1):
@@ -192,7 +114,7 @@ async def test_an_upload_is_opened_only_as_it_may_be(open_home: OpenHome) -> Non
         with pytest.raises(WrongOffset):
             async with home.records.write(header, 9):
                 pass
-        other = replace(record_of(ciphertext), request_id=header.request_id)
+        other = replace(header_of(ciphertext), request_id=header.request_id)
         with pytest.raises(UploadDiffers):
             async with home.records.write(other, 10):
                 pass
@@ -200,7 +122,7 @@ async def test_an_upload_is_opened_only_as_it_may_be(open_home: OpenHome) -> Non
 
 async def test_wrong_bytes_are_refused_and_forgotten(open_home: OpenHome) -> None:
     ciphertext = os.urandom(3000)
-    header = record_of(ciphertext)
+    header = header_of(ciphertext)
     async with open_home() as home:
         for wrong in (ciphertext[:-1], bytes(3000)):
             with pytest.raises(DigestDiffers):
@@ -211,8 +133,8 @@ async def test_wrong_bytes_are_refused_and_forgotten(open_home: OpenHome) -> Non
 
 async def test_the_first_record_of_an_id_stays(open_home: OpenHome) -> None:
     first, second = os.urandom(100), os.urandom(100)
-    header = record_of(first)
-    rival = record_of(second, header.anchor.record_id)
+    header = header_of(first)
+    rival = header_of(second, header.anchor.record_id)
     async with open_home() as home:
         async with home.records.write(rival, 0) as spool:
             await put(home.records, header, first)
@@ -225,7 +147,7 @@ async def test_the_first_record_of_an_id_stays(open_home: OpenHome) -> None:
 
 async def test_the_quota_holds_and_is_given_back(open_home: OpenHome) -> None:
     half = os.urandom(QUOTA // 2)
-    headers = [record_of(half) for _ in range(3)]
+    headers = [header_of(half) for _ in range(3)]
     async with open_home() as home:
         await put(home.records, headers[0], half)
         with pytest.raises(DigestDiffers):
@@ -242,12 +164,12 @@ async def test_a_cancelled_writer_harms_no_other_file(open_home: OpenHome) -> No
     ciphertext = os.urandom(PART_BYTES)
     async with open_home() as home:
         for _ in range(20):
-            header = record_of(ciphertext)
+            header = header_of(ciphertext)
             writing = asyncio.ensure_future(put(home.records, header, ciphertext))
             await asyncio.sleep(0)
             writing.cancel()
             await asyncio.wait((writing,))
-            other = record_of(b"other")
+            other = header_of(b"other")
             await put(home.records, other, b"other")
             assert await get(home.records, other.anchor.record_id) == b"other"
             await home.records.remove_expired(NOW + 1, 100)
@@ -255,7 +177,7 @@ async def test_a_cancelled_writer_harms_no_other_file(open_home: OpenHome) -> No
 
 async def test_records_come_in_pages_by_id(open_home: OpenHome) -> None:
     async with open_home() as home:
-        headers = [record_of(b"x%d" % i) for i in range(5)]
+        headers = [header_of(b"x%d" % i) for i in range(5)]
         for i, header in enumerate(headers):
             await put(home.records, header, b"x%d" % i)
         ids = sorted(header.anchor.record_id for header in headers)
@@ -266,13 +188,13 @@ async def test_records_come_in_pages_by_id(open_home: OpenHome) -> None:
 
 
 async def test_only_what_nobody_anchored_expires(open_home: OpenHome) -> None:
-    headers = [record_of(b"ab"), record_of(b"cd"), record_of(b"ef")]
+    headers = [header_of(b"ab"), header_of(b"cd"), header_of(b"ef")]
     async with open_home() as home:
         await put(home.records, headers[0], b"ab")
         await put(home.records, headers[1], b"cd")
         async with home.records.write(headers[2], 0) as spool:
             await spool.append([b"e"])
-        anchored = AnchoredRecord(headers[0].anchor, digest_of(headers[0].slot), 7)
+        anchored = AnchoredRecord(headers[0].anchor, headers[0].slot_digest, 7)
         await home.chain.apply(effects(7, anchored=(anchored,)))
         assert await home.records.remove_expired(NOW, 100) == 0  # not older than now
         async with home.records.write(headers[2], 1):
@@ -291,13 +213,13 @@ async def test_only_what_nobody_anchored_expires(open_home: OpenHome) -> None:
 
 @pytest.mark.parametrize("what", ["anchor", "slot"])
 async def test_an_anchor_of_something_else_anchors_nothing(open_home: OpenHome, what: str) -> None:
-    header = record_of(b"ab")
-    other = record_of(b"ab", header.anchor.record_id)
+    header = header_of(b"ab")
+    other = header_of(b"ab", header.anchor.record_id)
     async with open_home() as home:
         await put(home.records, header, b"ab")
         anchored = AnchoredRecord(
             other.anchor if what == "anchor" else header.anchor,
-            digest_of(other.slot if what == "slot" else header.slot),
+            other.slot_digest if what == "slot" else header.slot_digest,
             7,
         )
         await home.chain.apply(effects(7, anchored=(anchored,)))
@@ -330,7 +252,8 @@ async def test_a_grant_that_ended_ends_all_its_releases(open_home: OpenHome) -> 
         # Ordered and ended in one block: it is over.
         await home.chain.apply(effects(2, releases=(mine[2],), ended_grants=(b"g",)))
         for release in mine:
-            assert await home.chain.release(release.order) == replace(release, revoked=True)
+            ended = replace(release, revoked=True, sealed=b"")
+            assert await home.chain.release(release.order) == ended
         assert await home.chain.release(other.order) == other
 
 

@@ -14,7 +14,9 @@ from cipherward_kit.testing import eventually
 from cipherward_storage.records import PART_BYTES
 
 if TYPE_CHECKING:
-    from conftest import OpenWorld, TestReader
+    from conftest import OpenWorld
+
+    from cipherward_storage.testing import TestReader
 
 # More than gRPC and the kernel buffer for a reader that takes nothing.
 LONG_RECORD = 24 * PART_BYTES

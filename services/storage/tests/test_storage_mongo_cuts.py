@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -14,28 +13,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymongo import MongoClient
 
-from cipherward.chain.v1 import transaction_pb2 as chain_pb
+from cipherward_chain.orders import Order
+from cipherward_member.ceremony_store import CeremonyMessage, CeremonyNews
 from cipherward_member.reports import OrderKey, Outcome, Report
+from cipherward_storage.effects import BlockEffects, Erasure, Release, ShareOrder
 from cipherward_storage.errors import StoreAway
-from cipherward_storage.mongo.chain import MongoChainStore
 from cipherward_storage.mongo.chunks import GARBAGE_SECONDS
 from cipherward_storage.mongo.opening import open_mongo
-from cipherward_storage.mongo.records import MongoRecordStore
 from cipherward_storage.mongo.settings import MongoSettings
 from cipherward_storage.place import StoreOwner
-from cipherward_storage.records import (
-    PART_BYTES,
-    Anchor,
-    AnchoredRecord,
-    BlockEffects,
-    Release,
-    UploadHeader,
-    digest_of,
-)
+from cipherward_storage.records import PART_BYTES, AnchoredRecord, UploadHeader, digest_of
+from cipherward_storage.store import ChainStore, RecordStore
+from cipherward_storage.stores import Stores
+from cipherward_storage.testing import header_of
 
 if TYPE_CHECKING:
-    from conftest import CuttingProxy
-
+    from cipherward_storage.mongo.testing import CuttingProxy
     from tests.servers.mongo import MongoServer
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -59,10 +52,17 @@ class Clock:
 class Shelf:
     """A store behind the proxy, and what the database really holds."""
 
-    records: MongoRecordStore
-    chain: MongoChainStore
+    stores: Stores
     settings: MongoSettings
     clock: Clock
+
+    @property
+    def records(self) -> RecordStore:
+        return self.stores.records
+
+    @property
+    def chain(self) -> ChainStore:
+        return self.stores.chain
 
     def rows(self, uri: str, collection: str) -> list[dict[str, Any]]:
         with MongoClient[dict[str, Any]](uri) as client:
@@ -80,24 +80,8 @@ async def shelf(proxy: CuttingProxy, *, transactions: bool) -> AsyncGenerator[Sh
         QUOTA,
         clock,
         transactions=transactions,
-    ) as (records, chain):
-        yield Shelf(records, chain, settings, clock)
-
-
-def header_of(ciphertext: bytes) -> UploadHeader:
-    anchor = chain_pb.RecordAnchor(
-        record_id=os.urandom(16),
-        ciphertext_digest=hashlib.sha256(ciphertext).digest(),
-        ciphertext_bytes=len(ciphertext),
-        suite=1,
-        custodian_part_commitment=os.urandom(32),
-        record_key_commitment=os.urandom(32),
-        author="hospital-a",
-        custodian="hospital-a",
-        release_templates=["consent/1"],
-    )
-    octets = anchor.SerializeToString(deterministic=True)
-    return UploadHeader(str(uuid.uuid4()), Anchor.parse(octets), os.urandom(1168))
+    ) as stores:
+        yield Shelf(stores, settings, clock)
 
 
 async def mended(proxy: CuttingProxy, work: Callable[[], Awaitable[Any]]) -> Any:
@@ -215,10 +199,13 @@ async def test_a_block_that_is_cut_anywhere_is_applied_once_and_whole(
                 height,
                 NOW,
                 b"at %d" % height,
-                (AnchoredRecord(header.anchor, digest_of(header.slot), height),),
-                (made, ended),
-                (ended.grant,),
-                (report_of(made), report_of(ended)),
+                anchored=(AnchoredRecord(header.anchor, header.slot_digest, height),),
+                releases=(made, ended),
+                shares=(share_of(height),),
+                ended_grants=(ended.grant,),
+                erased=(Erasure(OrderKey(height, 3), b"d" * 32, os.urandom(16), True),),
+                ceremonies=ceremony_of(height),
+                reports=(report_of(made), report_of(ended)),
             )
 
         async def begin() -> None:
@@ -244,7 +231,18 @@ async def test_a_block_that_is_cut_anywhere_is_applied_once_and_whole(
                 kept = await home.chain.release(made.order)
                 assert kept is not None
                 assert kept.revoked == revoked
-                assert pending[made.order].digest == digest_of(kept.sealed)
+                if revoked:
+                    assert kept.sealed == b""
+                else:
+                    assert pending[made.order].digest == digest_of(kept.sealed)
+            share = await home.stores.shares.share(block.shares[0].order)
+            assert share is not None
+            assert share.pending
+            assert await home.stores.facts.erased(block.erased[0].record_id)
+            (begun,) = block.ceremonies.begun
+            assert await home.stores.ceremonies.messages(begun, (0, 0)) == list(
+                block.ceremonies.messages
+            )
             record = await home.records.find(block.anchored[0].anchor.record_id)
             assert record is not None
             assert record.anchored_height == height
@@ -256,6 +254,19 @@ async def test_a_block_that_is_cut_anywhere_is_applied_once_and_whole(
 
 def release_of(order: OrderKey, grant: bytes) -> Release:
     return Release(order, b"r" * 16, b"anchor", grant, b"k" * 32, NOW + 100, os.urandom(40))
+
+
+def share_of(height: int) -> ShareOrder:
+    key = OrderKey(height, 2)
+    about = b"o" * 32, b"r" * 16, b"a" * 32, b"anchor", b"g", b"k" * 32, b"h" * 9
+    return ShareOrder(key, *about, NOW + 100, "hospital-b", 1)
+
+
+def ceremony_of(height: int) -> CeremonyNews:
+    ceremony = os.urandom(16)
+    begun = Order(height, 0, ceremony, "key-ceremony", "share_key", {}).to_bytes()
+    said = CeremonyMessage(ceremony, height, 0, "hospital-b", "enrol", b"key")
+    return CeremonyNews({ceremony: begun}, (said,))
 
 
 def report_of(made: Release) -> Report:

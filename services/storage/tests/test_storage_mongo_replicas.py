@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import uuid
 from collections.abc import AsyncGenerator, Callable
@@ -13,8 +12,10 @@ from dataclasses import dataclass, replace
 import pytest
 from pymongo import MongoClient
 
-from cipherward.chain.v1 import transaction_pb2 as chain_pb
+from cipherward_chain.orders import Order
+from cipherward_member.ceremony_store import CeremonyNews, KeptSharing
 from cipherward_member.reports import OrderKey, Outcome, Report
+from cipherward_storage.effects import BlockEffects, Release, ShareOrder
 from cipherward_storage.errors import (
     DiskFull,
     RecordExists,
@@ -22,20 +23,16 @@ from cipherward_storage.errors import (
     StoreUnusable,
     UploadInProgress,
 )
-from cipherward_storage.mongo.chain import REPORTING_SECONDS, MongoChainStore
+from cipherward_storage.mongo.chain import REPORTING_SECONDS
 from cipherward_storage.mongo.opening import open_mongo
 from cipherward_storage.mongo.place import LEASE_SECONDS
-from cipherward_storage.mongo.records import MongoRecordStore
 from cipherward_storage.mongo.settings import MongoSettings
+from cipherward_storage.mongo.slots import RENEWING_SECONDS
 from cipherward_storage.place import StoreOwner
-from cipherward_storage.records import (
-    PART_BYTES,
-    Anchor,
-    BlockEffects,
-    Release,
-    UploadHeader,
-    digest_of,
-)
+from cipherward_storage.records import PART_BYTES, KeptSlot, UploadHeader, digest_of
+from cipherward_storage.store import RecordStore, SlotKeyRetired
+from cipherward_storage.stores import Stores
+from cipherward_storage.testing import header_of
 from tests.servers.mongo import MongoServer, running_mongo
 from tests.servers.need import need
 from tests.servers.tls import ServerTls
@@ -57,15 +54,7 @@ class Clock:
         return self.now
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """One of the storages."""
-
-    records: MongoRecordStore
-    chain: MongoChainStore
-
-
-OpenInstance = Callable[[str], AbstractAsyncContextManager[Instance]]
+OpenInstance = Callable[[str], AbstractAsyncContextManager[Stores]]
 
 
 @pytest.fixture
@@ -85,39 +74,22 @@ def open_instance(
     """Open a storage of the same database, by the name of its instance."""
 
     @asynccontextmanager
-    async def opened(name: str) -> AsyncGenerator[Instance]:
-        async with open_mongo(settings, OWNER, name, QUOTA, clock, transactions=request.param) as (
-            records,
-            chain,
-        ):
-            yield Instance(records, chain)
+    async def opened(name: str) -> AsyncGenerator[Stores]:
+        async with open_mongo(
+            settings, OWNER, name, QUOTA, clock, transactions=request.param
+        ) as stores:
+            yield stores
 
     return opened
 
 
-def header_of(ciphertext: bytes, record_id: bytes | None = None) -> UploadHeader:
-    anchor = chain_pb.RecordAnchor(
-        record_id=record_id or os.urandom(16),
-        ciphertext_digest=hashlib.sha256(ciphertext).digest(),
-        ciphertext_bytes=len(ciphertext),
-        suite=1,
-        custodian_part_commitment=os.urandom(32),
-        record_key_commitment=os.urandom(32),
-        author="hospital-a",
-        custodian="hospital-a",
-        release_templates=["consent/1"],
-    )
-    octets = anchor.SerializeToString(deterministic=True)
-    return UploadHeader(str(uuid.uuid4()), Anchor.parse(octets), os.urandom(1168))
-
-
-async def put(store: MongoRecordStore, header: UploadHeader, ciphertext: bytes) -> None:
+async def put(store: RecordStore, header: UploadHeader, ciphertext: bytes) -> None:
     async with store.write(header, 0) as spool:
         await spool.append([ciphertext])
         await spool.complete()
 
 
-async def get(store: MongoRecordStore, header: UploadHeader) -> bytes:
+async def get(store: RecordStore, header: UploadHeader) -> bytes:
     return b"".join([part async for part in store.read(header.anchor.record_id, 0)])
 
 
@@ -219,7 +191,7 @@ def block_of(height: int) -> BlockEffects:
 async def test_two_followers_apply_each_block_once(open_instance: OpenInstance) -> None:
     heights = range(1, 13)
 
-    async def follow(instance: Instance) -> None:
+    async def follow(instance: Stores) -> None:
         for height in heights:
             await instance.chain.apply(block_of(height))  # each seals anew: other bytes
 
@@ -250,6 +222,75 @@ async def test_one_of_them_sends_the_reports_until_it_falls_silent(
         assert len(await a.chain.reports.pending(10)) == 0
 
 
+async def test_one_of_them_renews_slot_keys_until_it_falls_silent(
+    open_instance: OpenInstance, clock: Clock
+) -> None:
+    async with open_instance("a") as a, open_instance("b") as b:
+        assert await a.slots.ours()
+        assert not await b.slots.ours()
+        clock.now += RENEWING_SECONDS
+        assert await a.slots.ours()
+        clock.now += RENEWING_SECONDS + 1
+        assert await b.slots.ours()
+        assert not await a.slots.ours()
+
+
+async def test_no_upload_of_one_is_left_behind_by_a_renewal_of_the_other(
+    open_instance: OpenInstance,
+) -> None:
+    """Uploads under the old key race with the floor; each is refused, or seen by who renews."""
+    async with open_instance("a") as a, open_instance("b") as b:
+        for number in range(1, 9):
+            headers = [header_of(b"ab", key_number=number) for _ in range(4)]
+
+            async def renew(to: int = number + 1) -> None:
+                await a.slots.raise_floor(to)
+                while outdated := await a.slots.outdated(to, 10):
+                    moved = [(one, KeptSlot(to, os.urandom(60))) for one in outdated]
+                    await a.slots.replace(moved)
+
+            ends = await asyncio.gather(
+                *(put(b.records, header, b"ab") for header in headers),
+                renew(),
+                return_exceptions=True,
+            )
+            assert {type(end) for end in ends} <= {type(None), SlotKeyRetired}
+            assert list(await a.slots.outdated(number + 1, 10)) == []
+            for header, end in zip(headers, ends, strict=False):
+                found = await a.records.find(header.anchor.record_id)
+                assert (found is None) == isinstance(end, SlotKeyRetired)
+                assert found is None or found.kept.key_number == number + 1
+            await a.records.remove_expired(NOW + 1, 100)
+
+
+async def test_a_seed_and_a_share_of_two_is_the_first_ones(open_instance: OpenInstance) -> None:
+    about = b"o" * 32, b"r" * 16, b"a" * 32, b"anchor", b"g", b"k" * 32, b"h" * 9
+    order = ShareOrder(OrderKey(1, 0), *about, NOW + 9, "hospital-b", 1)
+    ceremony = b"c" * 16
+    begun = Order(1, 1, ceremony, "key-ceremony", "share_key", {}).to_bytes()
+    block = replace(
+        BlockEffects(1, NOW, b"at 1"), shares=(order,), ceremonies=CeremonyNews({ceremony: begun})
+    )
+    async with open_instance("a") as a, open_instance("b") as b:
+        await asyncio.gather(a.chain.apply(block), b.chain.apply(block))
+        seeds = await asyncio.gather(
+            a.ceremonies.seed(ceremony, b"of a"), b.ceremonies.seed(ceremony, b"of b")
+        )
+        assert seeds[0] == seeds[1]
+        await asyncio.gather(
+            a.shares.keep(order.order, b"of a"), b.shares.keep(order.order, b"of b")
+        )
+        first = await a.shares.share(order.order)
+        assert first == await b.shares.share(order.order)
+        assert first is not None
+        assert first.release.sealed in (b"of a", b"of b")
+        await a.ceremonies.close(ceremony, KeptSharing(1, 2, b"entry", b"newer"))
+        await b.ceremonies.close(ceremony, KeptSharing(1, 1, b"entry", b"older"))  # it is behind
+        assert [one.sharing for one in await b.ceremonies.sharings()] == [2]
+        await b.chain.apply(block)
+        assert list(await b.ceremonies.running()) == []
+
+
 async def test_a_database_has_one_owner(settings: MongoSettings, clock: Clock) -> None:
     async with open_mongo(settings, OWNER, "a", QUOTA, clock):
         pass
@@ -276,9 +317,9 @@ async def test_the_database_is_reached_by_tls_with_certificate_and_password(
     header = header_of(ciphertext)
     with running_mongo(folder / "mongo", auth=True, tls=tls) as server:
         good = MongoSettings(server.uri, "guarded", tls.ca_file, tls.client_chain_file, 4, 20.0)
-        async with open_mongo(good, OWNER, "a", QUOTA, clock) as (records, _chain):
-            await put(records, header, ciphertext)
-            assert await get(records, header) == ciphertext
+        async with open_mongo(good, OWNER, "a", QUOTA, clock) as stores:
+            await put(stores.records, header, ciphertext)
+            assert await get(stores.records, header) == ciphertext
         stranger = ServerTls.make(folder / "stranger")
         for wrong in (
             replace(good, uri=good.uri.replace("for-tests-only", "wrong")),
@@ -286,6 +327,6 @@ async def test_the_database_is_reached_by_tls_with_certificate_and_password(
             replace(good, ca_file=stranger.ca_file),
         ):
             quick = replace(wrong, timeout_seconds=1.0)
-            async with open_mongo(quick, OWNER, "a", QUOTA, clock) as (records, _chain):
+            async with open_mongo(quick, OWNER, "a", QUOTA, clock) as stores:
                 with pytest.raises(StoreAway):
-                    await records.find(header.anchor.record_id)
+                    await stores.records.find(header.anchor.record_id)

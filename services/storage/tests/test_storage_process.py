@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from grpc import aio
 
 from cipherward.storage.v1 import storage_service_pb2 as pb
 from cipherward.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 from cipherward_chain.checkpoint import Checkpoint
 from cipherward_chain.testing import make_genesis
 from cipherward_kit.channels import open_channel
+from cipherward_kit.errors import reason_of
 from cipherward_kit.testing import TestAlliance, eventually
 from cipherward_member.alliance_files import read_endpoints
 from cipherward_member.errors import (
@@ -36,7 +38,9 @@ from cipherward_storage.mongo.settings import MongoSettings
 from cipherward_storage.setup import read_custodian
 
 if TYPE_CHECKING:
-    from conftest import OpenWorld, World
+    from conftest import OpenWorld
+
+    from cipherward_storage.testing_world import World
 
 MEMBER = "hospital-a"
 
@@ -141,7 +145,7 @@ async def test_a_killed_storage_goes_on_with_the_upload_and_ends_cleanly_when_as
 ) -> None:
     async with open_world() as world:  # for its records: the process has the same keys
         installed = install(tmp_path / "process", certificates, world.ledger_served.ports.listen)
-        bodies: Any = type(world.bodies)
+        bodies: Any = type(world.bodies)  # pyright: ignore[reportUnknownVariableType] - of two kinds
         if world.mongo is None:
             arrived = bodies(installed.settings["data_dir"]).stored_bytes
         else:
@@ -151,6 +155,7 @@ async def test_a_killed_storage_goes_on_with_the_upload_and_ends_cleanly_when_as
         await installed.start()
         record, request_id = world.record(), str(uuid.uuid4())
         async with installed.stub() as stub:
+            await eventually(lambda: knows_the_key(stub, world), what="the members' key")
             call = stub.PutRecord(timeout=30)
             await call.write(pb.PutRecordRequest(header=record.header(request_id)))
             for part in record.parts()[:2]:
@@ -170,6 +175,14 @@ async def test_a_killed_storage_goes_on_with_the_upload_and_ends_cleanly_when_as
             assert described.ciphertext_digest == record.anchor.ciphertext_digest
         status, stderr = await installed.end(signal.SIGTERM)
         assert (status, stderr) == (0, "")
+
+
+async def knows_the_key(stub: StorageServiceStub, world: World) -> bool:
+    """Tell whether the process has applied the block that brought the record key into force."""
+    header = pb.PutRecordRequest(header=world.record(100).header(str(uuid.uuid4())))
+    with pytest.raises(aio.AioRpcError) as caught:
+        await stub.PutRecord(iter((header,)), timeout=10)
+    return reason_of(caught.value) != "SLOT_REJECTED"
 
 
 async def committed(stub: StorageServiceStub, request_id: str) -> int:

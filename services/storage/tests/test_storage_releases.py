@@ -20,7 +20,10 @@ from cipherward_kit.errors import reason_of
 from cipherward_storage.service import GET_RECORD, GET_RELEASED_KEY
 
 if TYPE_CHECKING:
-    from conftest import OpenWorld, TestReader, World
+    from conftest import OpenWorld
+
+    from cipherward_storage.testing import TestReader
+    from cipherward_storage.testing_world import World
 
 
 async def test_a_released_record_is_opened_by_its_reader(
@@ -30,9 +33,9 @@ async def test_a_released_record_is_opened_by_its_reader(
         record = await world.stored()
         order = await world.released(record, reader)
         answer = await world.key(record, order, reader)
-        part = reader.opens(answer.sealed_part, world.genesis.chain_id, record, order)
+        part = reader.key_part(answer.sealed_part, world.keys, record, order)
         assert part == record.key_part
-        assert answer.anchor == record.octets
+        assert (answer.anchor, answer.alliance_slot) == (record.octets, record.alliance_slot)
         assert await world.ciphertext(record, order, reader) == record.ciphertext
         (report,) = await world.reports(1)
         assert report.outcome == chain_pb.OUTCOME_DONE
@@ -55,13 +58,12 @@ async def test_two_readers_of_one_record_each_open_their_own_release(
         second = await world.released(record, other, grant=b"H" * 16)
         sealed = (await world.key(record, first, reader)).sealed_part
         sealed_other = (await world.key(record, second, other)).sealed_part
-        chain_id = world.genesis.chain_id
-        assert reader.opens(sealed, chain_id, record, first) == record.key_part
-        assert other.opens(sealed_other, chain_id, record, second) == record.key_part
+        assert reader.key_part(sealed, world.keys, record, first) == record.key_part
+        assert other.key_part(sealed_other, world.keys, record, second) == record.key_part
         with pytest.raises(OpeningRejected):
-            other.opens(sealed, chain_id, record, first)
+            other.key_part(sealed, world.keys, record, first)
         with pytest.raises(OpeningRejected):  # the order is part of the place
-            reader.opens(sealed, chain_id, record, second)
+            reader.key_part(sealed, world.keys, record, second)
         assert await refused(world.key(record, first, other)) == (
             "UNAUTHENTICATED",
             "READ_REJECTED",

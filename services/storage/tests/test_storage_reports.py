@@ -12,7 +12,10 @@ from cipherward_chain.transactions import check_authorization, parse_transaction
 from cipherward_kit.testing import eventually
 
 if TYPE_CHECKING:
-    from conftest import OpenWorld, TestReader, World
+    from conftest import OpenWorld
+
+    from cipherward_storage.testing import TestReader
+    from cipherward_storage.testing_world import World
 
 from prometheus_client import REGISTRY
 

@@ -28,7 +28,10 @@ from tests.servers.mongo import MongoServer, running_mongo
 from tests.servers.need import need
 
 if TYPE_CHECKING:
-    from conftest import OpenWorld, TestReader, World
+    from conftest import OpenWorld
+
+    from cipherward_storage.testing import TestReader
+    from cipherward_storage.testing_world import World
 
 AWAY = ("UNAVAILABLE", "DEPENDENCY_AWAY")
 
@@ -204,7 +207,7 @@ async def use_through_a_kill(
     await eventually(lambda: world.readiness.ready, seconds=30, what="the readiness")
     await world.applied(height)  # the block that could not be kept was tried again
     answer = await world.key(stored, order, reader)
-    opened = reader.opens(answer.sealed_part, world.genesis.chain_id, stored, order)
+    opened = reader.key_part(answer.sealed_part, world.keys, stored, order)
     assert opened == stored.key_part
     assert await world.ciphertext(stored, order, reader) == stored.ciphertext
     state = await world.stub.GetUpload(pb.GetUploadRequest(request_id=request_id), timeout=10)
@@ -227,7 +230,7 @@ async def test_a_database_that_comes_late_is_waited_for(
         server.kill()
         mongo = MongoSettings(server.uri, "late", None, None, 8, 0.3)
         async with unapplied(open_world_over(mongo)) as world:
-            height = world.grow()
+            height = world.grow(orders=[world.sharing_order()])
             record = world.record(1000)
             assert await refused(world.put(record)) == AWAY
             server.start()
@@ -239,7 +242,8 @@ async def test_a_database_that_comes_late_is_waited_for(
 
 async def test_what_is_away_is_one_error_whatever_the_port(nobody: str) -> None:
     mongo = MongoSettings(nobody, "d", None, None, 4, 0.1)
-    async with open_mongo(mongo, StoreOwner("c", "m"), "a", 1, lambda: 0) as (records, chain):
+    async with open_mongo(mongo, StoreOwner("c", "m"), "a", 1, lambda: 0) as stores:
+        records, chain = stores.records, stores.chain
         for act in (
             lambda: records.find(b"r" * 16),
             lambda: records.page(b"", 10),
@@ -248,6 +252,9 @@ async def test_what_is_away_is_one_error_whatever_the_port(nobody: str) -> None:
             lambda: anext(records.read(b"r" * 16, 0)),
             chain.checkpoint,
             lambda: chain.reports.pending(1),
+            lambda: stores.facts.erased(b"r" * 16),
+            lambda: stores.shares.pending(0, 1, ()),
+            stores.ceremonies.running,
         ):
             with pytest.raises(StoreAway) as caught:
                 await act()

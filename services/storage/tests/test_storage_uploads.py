@@ -21,13 +21,17 @@ from cipherward_kit.errors import error_info, reason_of
 from cipherward_kit.testing import eventually
 from cipherward_storage import bodies
 from cipherward_storage.errors import DiskFull, RecordCorrupt
-from cipherward_storage.records import PART_BYTES, Anchor, UploadHeader
+from cipherward_storage.records import PART_BYTES
 from cipherward_storage.schema import SCHEMA
 from cipherward_storage.spools import FileSpool, Place
+from cipherward_storage.testing import header_of
 from cipherward_storage.uploads import SYNC_BYTES, UPLOAD_PART_BYTES_MAX
 
 if TYPE_CHECKING:
-    from conftest import OpenWorld, TestRecord, World
+    from conftest import OpenWorld
+
+    from cipherward_storage.testing import TestRecord
+    from cipherward_storage.testing_world import World
 
 
 async def refused(call: Any) -> tuple[str, str]:
@@ -237,6 +241,31 @@ async def test_a_slot_that_could_not_release_is_refused(open_world: OpenWorld) -
             assert await refused(world.put(replace(record, slot=slot))) == rejected
 
 
+async def test_a_slot_of_the_members_that_is_not_this_records_is_refused(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world() as world:
+        rejected = ("INVALID_ARGUMENT", "SLOT_REJECTED")
+        record, other = world.record(100), world.record(100)
+        copied = hashlib.sha256(other.alliance_slot).digest()
+        flipped = bytes([record.alliance_slot[0] ^ 1]) + record.alliance_slot[1:]
+        relabelled = world.record(100, record_id=record.id, alliance_slot_digest=copied)
+        for wrong in (
+            replace(record, alliance_slot=other.alliance_slot),  # not what the anchor names
+            replace(record, alliance_slot=b""),
+            replace(record, alliance_slot=flipped),
+            # The anchor names a slot that was made for another record.
+            replace(relabelled, alliance_slot=other.alliance_slot),
+            world.record(100, key_epoch=2),  # no such key is in force
+            replace(
+                world.record(100, alliance_slot_digest=hashlib.sha256(bytes(160)).digest()),
+                alliance_slot=bytes(160),
+            ),
+        ):
+            assert await refused(world.put(wrong)) == rejected
+        await world.put(record)
+
+
 async def test_an_upload_out_of_form_is_refused(open_world: OpenWorld) -> None:
     async with open_world() as world:
         malformed = ("INVALID_ARGUMENT", "UPLOAD_MALFORMED")
@@ -259,7 +288,8 @@ async def test_an_upload_out_of_form_is_refused(open_world: OpenWorld) -> None:
             assert await refused(world.stub.PutRecord(iter(messages), timeout=10)) == malformed
         for wrong in (
             world.record(100, custodian="hospital-b"),
-            world.record(100, suite=2),
+            world.record(100, suite=1, alliance_slot_digest=b"", key_epoch=0),
+            world.record(100, suite=3),
         ):
             assert await refused(world.put(wrong)) == malformed
         big = world.record(3 * PART_BYTES)
@@ -309,8 +339,7 @@ async def test_uploads_leave_the_reserve_of_the_disk_free(open_embedded_world: O
 
 
 async def test_a_disk_that_fills_up_meanwhile_is_said(tmp_path: Path) -> None:
-    anchor = Anchor(b"", bytes(16), bytes(32), PART_BYTES, 1, bytes(32), "hospital-a")
-    header = UploadHeader(str(uuid.uuid4()), anchor, b"")
+    header = header_of(bytes(PART_BYTES))
     async with Database(tmp_path / "storage.sqlite", SCHEMA) as database:
         place = Place(database, bodies.Bodies(tmp_path), 1 << 40, lambda: 0)
         full = os.open("/dev/full", os.O_WRONLY)  # the kernel's own full disk

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.contract.v1 import contract_service_pb2 as contract_pb
+from cipherward_chain.group_keys import RECORD
+from cipherward_chain.orders import Order
+from cipherward_chain.release_parts import sign_part
+from cipherward_chain.sealing import seal, share_place
+from cipherward_chain.signatures import SigningKey
+from cipherward_client.alliance.layout import MEMBER_KEY
 from cipherward_client.sdk.audit import audit_record
 from cipherward_client.sdk.connection import Alliance
-from cipherward_client.sdk.consents import ConsentTerms, grant_consent
-from cipherward_client.sdk.errors import ClientError
+from cipherward_client.sdk.consents import ConsentTerms, grant_consent, show_consent
+from cipherward_client.sdk.errors import ClientError, explaining
+from cipherward_client.sdk.group_keys import group_key
+from cipherward_client.sdk.notices import notices_of_member
+from cipherward_client.sdk.proven_orders import block_at
 from cipherward_client.sdk.records import WalletOwner, get_record, put_record
+from cipherward_client.sdk.templates import get_template
 from cipherward_client.wallet.wallet import Wallet
+from cipherward_threshold.group.curve import G, octets
+
+G1 = octets(G)
 
 Town = Any  # conftest's; test modules cannot import it
 Change = Callable[[Any], None]
@@ -150,6 +166,8 @@ async def test_a_custodian_cannot_pass_anything_else_off_as_the_record(
         ("GetRecord", lengthened, "RECORD_CORRUPT"),
         ("GetReleasedKey", flip("sealed_part"), "OPENING_REJECTED"),
         ("GetReleasedKey", flip("anchor"), "ANCHOR_DIFFERS"),
+        ("GetReleasedKey", flip("alliance_slot"), "ALLIANCE_SLOT_DIFFERS"),
+        ("GetGuardianShare", flip("sealed_part"), "OPENING_REJECTED"),
     ):
         assert await case.opened_over(lies("storage", method, change)) == reason
 
@@ -212,3 +230,130 @@ async def test_an_index_cannot_say_what_no_receipt_proves(town: Town, lies: Any)
                 lies("contract", "ListDisclosures", change), case.patient, case.record_id
             )
         assert told.value.reason == "DISCLOSURE_DIFFERS", change.__name__
+
+
+async def test_a_contract_service_cannot_pass_off_another_state(town: Town, lies: Any) -> None:
+    patient = await town.person("a")
+    record = await put_record(
+        await town.hospital("a"), b"content", WalletOwner(town.alliance, patient)
+    )
+    expires = int(town.alliance.now()) + 3600
+    terms = ConsentTerms(record.record_id, "hospital-b", expires)
+    consent = await grant_consent(town.alliance, patient, terms)
+
+    def another_value(response: Any) -> None:
+        flip("value")(response.proven.proofs[0])
+
+    def another_root(response: Any) -> None:
+        flip("app_hash")(response.proven)
+
+    def nothing(response: Any) -> None:
+        del response.proven.proofs[:]
+
+    def another_epoch(response: Any) -> None:
+        response.key_epoch += 1
+
+    async def key(alliance: Alliance) -> None:
+        with explaining():
+            await group_key(alliance, RECORD)
+
+    async def contract(alliance: Alliance) -> None:
+        await show_consent(alliance, patient, consent.grant_id)
+
+    async def template(alliance: Alliance) -> None:
+        await get_template(alliance, "consent")
+
+    for method, change, question in (
+        ("GetGroupKey", another_value, key),
+        ("GetGroupKey", another_root, key),
+        ("GetGroupKey", another_epoch, key),
+        ("GetContract", another_value, contract),
+        ("GetContract", nothing, contract),
+        ("GetTemplate", another_value, template),
+        ("GetTemplate", nothing, template),
+    ):
+        with pytest.raises(ClientError) as told:
+            await question(lies("contract", method, change))
+        assert told.value.reason == "STATE_UNPROVEN", method
+
+
+class WrongGuardian:
+    """A guardian's storage that hands over a share of something else, signed with its own key."""
+
+    def __init__(self, stub: Any, town: Town, member: str, given: asyncio.Event) -> None:
+        self._stub, self._town, self._member, self._given = stub, town, member, given
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stub, name)
+
+    async def GetGuardianShare(self, request: Any, timeout: float) -> Any:  # noqa: ASYNC109 (grpc's)
+        response = await self._stub.GetGuardianShare(request, timeout=timeout)
+        body = chain_pb.ReadBody.FromString(request.read.body)
+        block = await block_at(self._town.alliance, body.order.height)
+        order = Order.from_bytes(block.orders[body.order.index])
+        fields = order.fields()
+        part = chain_pb.ReleasePart(
+            role="guardian",
+            member_id=self._member,
+            order_digest=hashlib.sha256(order.to_bytes()).digest(),
+            anchor_digest=fields.octets("anchor_digest"),
+            # In form: its own index and sharing, the point G, and a proof of nothing.
+            body=b"\0\4" + (1).to_bytes(4, "big") + G1 + bytes(31) + b"\1" + bytes(31) + b"\1",
+        )
+        seed = self._town.folder.member(self._member).key(MEMBER_KEY).read_bytes()
+        place = share_place(
+            self._town.alliance.chain_id,
+            body.object,
+            (body.order.height, body.order.index),
+            self._member,
+            fields.octets("reader"),
+        )
+        signed = sign_part(self._town.alliance.chain_id, part, SigningKey(seed))
+        response.sealed_part = seal(signed, fields.octets("reader_key"), place)
+        self._given.set()
+        return response
+
+
+class Late:
+    """A guardian's storage that answers after another one."""
+
+    def __init__(self, stub: Any, given: asyncio.Event) -> None:
+        self._stub, self._given = stub, given
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stub, name)
+
+    async def GetGuardianShare(self, request: Any, timeout: float) -> Any:  # noqa: ASYNC109 (grpc's)
+        await self._given.wait()
+        return await self._stub.GetGuardianShare(request, timeout=timeout)
+
+
+class BetrayedAlliance(Alliance):
+    """A connection on which hospital-d hands over a wrong share, and hospital-c a late one."""
+
+    town: Any
+
+    def storage_of(self, member: str) -> Any:
+        stub = super().storage_of(member)
+        given = self.__dict__.setdefault("given", asyncio.Event())
+        if member == "hospital-d":
+            return WrongGuardian(stub, self.town, member, given)
+        return Late(stub, given) if member == "hospital-c" else stub
+
+
+async def test_a_guardian_that_signs_a_wrong_share_is_named_and_the_record_opens(
+    town: Town,
+) -> None:
+    case = await Case.make(town)
+    honest = town.alliance
+    async with AsyncExitStack() as stack:
+        alliance = BetrayedAlliance(honest.genesis, honest.endpoints, None, honest.home, stack)
+        alliance.town = town
+        opened = await get_record(alliance, case.clinician, case.record_id, case.grant_id)
+    assert opened.content == bytes(2_000_000)
+    (fault,) = opened.faults
+    assert fault.member == "hospital-d"
+    assert fault.act is not None
+    assert fault.act.result.applied
+    told = await notices_of_member(await town.hospital("d"))
+    assert "bad-share" in [notice.kind for notice in told]

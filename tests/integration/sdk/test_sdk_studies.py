@@ -14,6 +14,20 @@ from cipherward_chain.authorization import MemberSigner
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import ActRefused, ClientError
 from cipherward_client.sdk.hospital import Hospital
+from cipherward_client.sdk.opt_outs import (
+    choose,
+    count_opt_outs,
+    link_references,
+    put_opt_out,
+)
+from cipherward_client.sdk.permits import (
+    PermitRequest,
+    apply_for_permit,
+    revoke_permit,
+    show_permit,
+    surrender_permit,
+    vote_permit,
+)
 from cipherward_client.sdk.studies import (
     StudyProgress,
     StudyRequest,
@@ -67,6 +81,15 @@ async def voted(town: Town, study_id: bytes, letters: str) -> None:
         await vote(await town.hospital(letter), study_id)
 
 
+async def granted(town: Town, researcher: Wallet, request: StudyRequest = REQUEST) -> bytes:
+    """Return the id of a permit for one run of a study, granted by three hospitals."""
+    wanted = PermitRequest.for_study(request)
+    permit_id = (await apply_for_permit(town.alliance, researcher, wanted)).permit_id
+    for letter in "abc":
+        await vote_permit(await town.hospital(letter), permit_id)
+    return permit_id
+
+
 async def ended(alliance: Alliance, who: Wallet | Hospital, study_id: bytes) -> list[StudyProgress]:
     async with asyncio.timeout(STUDY_SECONDS):
         return [progress async for progress in watch_study(alliance, who, study_id)]
@@ -75,7 +98,7 @@ async def ended(alliance: Alliance, who: Wallet | Hospital, study_id: bytes) -> 
 async def test_a_study_is_exact_and_read_by_its_researcher_alone(town: Town) -> None:
     rows = await contributed(town, 1)
     researcher = await town.person("b", "staff", "researcher")
-    study = await propose_study(town.alliance, researcher, REQUEST)
+    study = await propose_study(town.alliance, researcher, REQUEST, await granted(town, researcher))
     with pytest.raises(ClientError) as early:
         await fetch_result(town.alliance, researcher, study.study_id)
     assert early.value.reason in ("NOT_RELEASED", "STUDY_UNKNOWN")
@@ -121,7 +144,9 @@ async def test_a_cohort_below_the_minimum_fails_and_says_so(town: Town) -> None:
     await contributed(town, 2, "cohort-2")
     researcher = await town.person("b", "staff", "researcher")
     request = replace(REQUEST, data_set="cohort-2", minimum=500)
-    study = await propose_study(town.alliance, researcher, request)
+    study = await propose_study(
+        town.alliance, researcher, request, await granted(town, researcher, request)
+    )
     await voted(town, study.study_id, "abc")
     hospital = await town.hospital("d")
     last = (await ended(town.alliance, hospital, study.study_id))[-1]
@@ -132,13 +157,83 @@ async def test_a_cohort_below_the_minimum_fails_and_says_so(town: Town) -> None:
     assert told.value.reason == "STUDY_ENDED"
 
 
+async def test_a_revoked_permit_ends_its_study_everywhere_and_begins_no_other(town: Town) -> None:
+    await contributed(town, 5, "cohort-5")
+    request = replace(REQUEST, data_set="cohort-5")
+    researcher = await town.person("b", "staff", "researcher")
+    permit = await granted(town, researcher, request)
+    assert (await show_permit(town.alliance, researcher, permit)).state == "granted"
+    study = await propose_study(town.alliance, researcher, request, permit)
+    await voted(town, study.study_id, "abc")
+    hospital = await town.hospital("d")
+    ending = await revoke_permit(hospital, permit)
+    assert ending.result.order_count >= 2  # the cut itself, and the end of the study
+    for letter in LETTERS:
+        last = (await ended(town.alliance, await town.hospital(letter), study.study_id))[-1]
+        assert (last.stage, last.failure) == ("ended", "its data permit has ended")
+    assert (await show_permit(town.alliance, hospital, permit)).state == "revoked"
+    with pytest.raises(ActRefused) as refused:
+        await propose_study(town.alliance, researcher, request, permit)
+    assert refused.value.reason == "TERMS_MALFORMED"
+    with pytest.raises(ActRefused) as over:
+        await surrender_permit(town.alliance, researcher, permit)
+    assert over.value.reason == "STATE_FORBIDS"
+
+
+async def test_a_spent_permit_ends_the_next_study_before_its_counts(town: Town) -> None:
+    await contributed(town, 6, "cohort-6")
+    request = replace(REQUEST, data_set="cohort-6")
+    researcher = await town.person("b", "staff", "researcher")
+    permit = await granted(town, researcher, request)
+    stages: list[str] = []
+    for _ in range(2):
+        study = await propose_study(town.alliance, researcher, request, permit)
+        await voted(town, study.study_id, "abc")
+        stages.append((await ended(town.alliance, researcher, study.study_id))[-1].stage)
+    assert stages == ["released", "failed"]
+    narrow = await granted(town, researcher, replace(request, statistics=("count",), outcome=""))
+    with pytest.raises(ActRefused) as wider:
+        await propose_study(town.alliance, researcher, request, narrow)
+    assert wider.value.reason == "PERMIT_REFUSED"
+
+
+async def test_a_patient_who_is_out_is_in_no_study(town: Town) -> None:
+    rows = await contributed(town, 7, "cohort-7")
+    request = replace(REQUEST, data_set="cohort-7")
+    hospital, patient = await town.hospital("a"), await town.person("a", "patient")
+    mine = [[float(value) for value in row] for row in rows[:30]]
+    references = [secrets.token_bytes(16) for _ in mine]
+    await contribute_rows(hospital, "cohort-7", NAMES, mine, references=references)
+    said = await choose(town.alliance, patient, "hospital-a")
+    assert (said.statement.choice, said.linked) == ("out", False)
+    await link_references(hospital, said.statement.subject, references[:1])
+    assert (await choose(town.alliance, patient, "hospital-a")).linked
+    put = await put_opt_out(hospital, references[1], "out")
+    assert put.statement.subject == references[1]
+    counted = await count_opt_outs(hospital)
+    assert (counted.pseudonyms, counted.pseudonyms_unlinked, counted.references) == (1, 0, 2)
+    researcher = await town.person("b", "staff", "researcher")
+    permit = await granted(town, researcher, request)
+    study = await propose_study(town.alliance, researcher, request, permit)
+    await voted(town, study.study_id, "abc")
+    await ended(town.alliance, researcher, study.study_id)
+    result = await fetch_result(town.alliance, researcher, study.study_id)
+    assert result.statistics.count == len(rows) - 2
+    means = list(result.statistics.means.values())
+    np.testing.assert_allclose(means, rows[2:].mean(axis=0), rtol=1e-9)
+    await choose(town.alliance, patient, "hospital-a", "in")  # the town is shared
+    await put_opt_out(hospital, references[1], "in")
+
+
 async def test_a_variable_that_no_member_has_is_named(town: Town) -> None:
     await contributed(town, 3, "cohort-3")
     researcher = await town.person("b", "staff", "researcher")
     variables = (StudyVariable("height", "0", "300"),)
     request = StudyRequest("cohort-3", variables, ("count", "mean"))
     with pytest.raises(ClientError) as told:
-        await propose_study(town.alliance, researcher, request)
+        await propose_study(
+            town.alliance, researcher, request, await granted(town, researcher, request)
+        )
     assert told.value.reason == "VARIABLE_UNKNOWN"
 
 
@@ -146,11 +241,12 @@ async def test_a_clinician_may_not_propose_and_a_stranger_may_not_withdraw(town:
     await contributed(town, 4, "cohort-4")
     request = replace(REQUEST, data_set="cohort-4")
     clinician = await town.person("b", "staff", "clinician")
-    with pytest.raises(ActRefused) as refused:
-        await propose_study(town.alliance, clinician, request)
-    assert refused.value.reason == "POLICY_DENIED"
     researcher = await town.person("b", "staff", "researcher")
-    study = await propose_study(town.alliance, researcher, request)
+    permit = await granted(town, researcher, request)
+    with pytest.raises(ActRefused) as refused:
+        await propose_study(town.alliance, clinician, request, permit)
+    assert refused.value.reason == "POLICY_DENIED"
+    study = await propose_study(town.alliance, researcher, request, permit)
     forged = replace(await town.hospital("a"), signer=MemberSigner("hospital-a", bytes(32)))
     with pytest.raises(ActRefused) as forger:
         await vote(forged, study.study_id)
@@ -186,6 +282,6 @@ async def test_an_impossible_request_is_refused_before_anybody_is_asked(
 ) -> None:
     researcher = await town.person("b", "staff", "researcher")
     with pytest.raises(ClientError) as told:
-        await propose_study(town.alliance, researcher, replace(REQUEST, **change))
+        await propose_study(town.alliance, researcher, replace(REQUEST, **change), bytes(16))
     assert told.value.reason in ("STUDY_REQUEST_INVALID", "THRESHOLD_ERROR")
     assert not researcher.studies

@@ -8,7 +8,12 @@ import os
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Collection, Generator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -60,7 +65,9 @@ class IdentityUnusable(CannotStart):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports that were bound; `holder` is None when holders are not served."""
+    """The ports that were bound; `holder` is None when holders are not served, `listen` 0 when
+    nobody is.
+    """
 
     listen: int
     holder: int | None
@@ -115,9 +122,35 @@ async def serve(
         IdentityUnusable: certificate or key cannot be read.
     """
     surface = Surface(domain, register, registry, frozenset(also_own), rules)
-    drain = drain or Drain()
+    await _live(config, domain, readiness, drain or Drain(), listening(config, surface, readiness))
+
+
+async def serve_probes(
+    config: ServerConfig, *, domain: str, readiness: Readiness, drain: Drain
+) -> None:
+    """Live as `serve` does, for a process that asks others and serves only probes and scrapers.
+
+    Args:
+        config: addresses of health and metrics; those for callers are not bound.
+        domain: its name in the log.
+        readiness: what health follows.
+        drain: begun when draining begins.
+
+    Raises:
+        PortInUse: an address cannot be bound.
+    """
+    await _live(config, domain, readiness, drain, probing(config, readiness))
+
+
+async def _live(
+    config: ServerConfig,
+    domain: str,
+    readiness: Readiness,
+    drain: Drain,
+    bound: AbstractAsyncContextManager[Ports],
+) -> None:
     with _signals() as stop:
-        async with listening(config, surface, readiness) as ports:
+        async with bound as ports:
             if config.ready_file is not None:
                 await asyncio.to_thread(_announce, config.ready_file, ports)
             log.info("serving", domain=domain, **asdict(ports))
@@ -134,11 +167,8 @@ async def serve(
 
 
 @asynccontextmanager
-async def listening(
-    config: ServerConfig, surface: Surface, readiness: Readiness
-) -> AsyncGenerator[Ports]:
-    """Bind and serve every port while the context is open; at its end calls get their grace."""
-    identity = own_identity(config)
+async def probing(config: ServerConfig, readiness: Readiness) -> AsyncGenerator[Ports]:
+    """Serve health and metrics while the context is open."""
     async with AsyncExitStack() as stack:
         host, _, number = config.metrics_listen.rpartition(":")
         with _binding("metrics_listen", config.metrics_listen):
@@ -151,7 +181,18 @@ async def listening(
             health_port = health.add_insecure_port(config.health_listen)
         # Watchers of health never hang up: they get no grace.
         stack.push_async_callback(health.stop, None)
+        await health.start()
+        yield Ports(0, None, health_port, metrics)
 
+
+@asynccontextmanager
+async def listening(
+    config: ServerConfig, surface: Surface, readiness: Readiness
+) -> AsyncGenerator[Ports]:
+    """Bind and serve every port while the context is open; at its end calls get their grace."""
+    identity = own_identity(config)
+    async with AsyncExitStack() as stack:
+        probes = await stack.enter_async_context(probing(config, readiness))
         services = _server(config, surface, surface.registry)
         with _binding("listen", config.listen):
             port = services.add_secure_port(
@@ -167,9 +208,9 @@ async def listening(
                 )
             servers.append(holders)
         stack.push_async_callback(_stop_all, servers, config.grace_seconds)
-        for server in (health, *servers):
+        for server in servers:
             await server.start()
-        yield Ports(port, holder_port, health_port, metrics)
+        yield Ports(port, holder_port, probes.health, probes.metrics)
 
 
 def own_identity(config: ServerConfig) -> Identity:

@@ -15,6 +15,7 @@ as "it refused to start, do not try again":
            machine version, 38 the disk is full, the others: see its two modules of errors)
     40-41  stored state corrupt, or of another genesis (contract)
     50     the records' database is another member's, or its settings are unusable (storage)
+    60-61  the alliance's files or the member's keys, or their own memory, are unusable (canary)
 """
 
 from __future__ import annotations

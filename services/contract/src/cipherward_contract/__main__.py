@@ -11,18 +11,22 @@ from cipherward.contract.v1.contract_service_pb2_grpc import (
 from cipherward_chain.reads import ReadGate
 from cipherward_contract.chain import Chain
 from cipherward_contract.config import ContractConfig
+from cipherward_contract.drafting import DRAFTS_WAITING_MAX, WORKER_MODULE, Drafts
+from cipherward_contract.proven_reading import ProvenReading
 from cipherward_contract.reading import Reading
 from cipherward_contract.restoring import Restoring
-from cipherward_contract.service import ContractService, StateSync
+from cipherward_contract.service import ContractService, Questions, StateSync
 from cipherward_contract.snapshots import Snapshots
 from cipherward_contract.standing import MACHINE_VERSION, Standing, Trust
 from cipherward_contract.store import SCHEMA
 from cipherward_kit.database import Database
 from cipherward_kit.datafolder import DataFolder
+from cipherward_kit.jobs import WorkerPool
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve
 from cipherward_member.alliance_files import read_genesis, trust_registry
+from cipherward_member.canaries import CANARIES, CanaryReports
 
 
 async def serve_contract(config: ContractConfig) -> None:
@@ -35,17 +39,21 @@ async def serve_contract(config: ContractConfig) -> None:
             versions = config.machine_version_max
             chain = Chain(writing, genesis.digest, version_max=versions)
             await chain.load()
-            readiness = Readiness(MACHINE_VERSION)
-            async with Snapshots(
-                folder.path / "snapshots", path, config.snapshot_blocks
-            ) as snapshots:
+            readiness = Readiness(MACHINE_VERSION, CANARIES)
+            async with (
+                Snapshots(folder.path / "snapshots", path, config.snapshot_blocks) as snapshots,
+                WorkerPool(config.draft_workers, DRAFTS_WAITING_MAX, WORKER_MODULE) as pool,
+            ):
                 own = genesis.members[config.member].ca_certificate.encode()
                 trust = Trust(registry, {config.member: own})
                 standing = Standing(chain, readiness, snapshots, trust, version_max=versions)
                 await standing.look()
                 sync = StateSync(snapshots, Restoring(chain, writing, genesis.digest))
-                reading, gate = Reading(reads, time.time), ReadGate(genesis.chain_id, time.time)
-                service = ContractService(chain, reading, gate, sync, standing)
+                proven = ProvenReading(chain, time.time)
+                questions = Questions(Reading(reads, time.time), proven, Drafts(pool))
+                gate = ReadGate(genesis.chain_id, time.time)
+                canaries = CanaryReports(readiness)
+                service = ContractService(chain, questions, gate, sync, standing, canaries)
                 await serve(
                     config,
                     domain="contract.cipherward",

@@ -10,27 +10,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from cipherward.chain.v1 import transaction_pb2 as pb
-from cipherward_chain.canonical import decode_map
-from cipherward_contract.actors import Actor
+from cipherward_chain.acts import SUITE_SHARED
+from cipherward_chain.group_keys import RECORD as RECORD_KEY
+from cipherward_chain.group_keys import group_key_key
+from cipherward_contract.actors import Actor, lapsed_refusal
 from cipherward_contract.blocks import Block
+from cipherward_contract.ceremonies.closing import hear
+from cipherward_contract.contract_acts import instantiate, move, upgrade
 from cipherward_contract.entries import (
-    INSTANCE,
     KEY,
     RECORD,
-    Instance,
-    Origin,
-    Position,
     Record,
     Registration,
     anchor_of,
     pseudonym_key,
 )
-from cipherward_contract.index_rows import InstanceMade
-from cipherward_contract.machine import check_arguments, judge, open_case, take
+from cipherward_contract.evidence import publish
+from cipherward_contract.marks import erased_key
 from cipherward_contract.refusals import Reason, Refused
 from cipherward_contract.steps import report, vote
-from cipherward_contract.templates.document import INSTANTIATE, Template
-from cipherward_contract.templates.values import ValueRefused, Values, check_values
+from cipherward_contract.template_acts import allow, propose
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +45,9 @@ def perform(block: Block, actor: Actor, act: pb.Act) -> Performed:
     kind = act.WhichOneof("act")
     if kind == "tick" or kind is None:  # a tick only lets a block exist in which timers fire
         return Performed(actor)
-    if actor.lapsed and kind != "transition":
-        raise _lapsed(actor.lapsed)
+    if actor.lapsed and kind not in ("transition", "instantiate"):  # some give up rights
+        raise lapsed_refusal(actor.lapsed)
     return _ACTS[kind](block, actor, act)
-
-
-def _lapsed(reason: Reason) -> Refused:
-    """Return the refusal of a key whose credential was not renewed, or whose issuer is gone."""
-    if reason is Reason.ISSUER_UNKNOWN:
-        return Refused(reason, "the issuer of the key's credential is no member any more")
-    return Refused(reason, "the key's credential is not of the current epoch")
 
 
 def _register_pseudonym(block: Block, actor: Actor, act: pb.Act) -> Performed:
@@ -72,6 +64,8 @@ def _register_pseudonym(block: Block, actor: Actor, act: pb.Act) -> Performed:
         role=actor.role,
         epoch=block.epoch,
         height=block.height,
+        opening=actor.opening,
+        opening_epoch=actor.opening_epoch,
     )
     block.state.put(KEY + public_key, registration.to_bytes())
     block.state.put(name, public_key)
@@ -107,6 +101,10 @@ def _anchor_record(block: Block, actor: Actor, act: pb.Act) -> Performed:
         claims = not found.owner and wanted.owner_public_key and found.anchor == wanted.anchor
         if not claims or found.slot_digest != wanted.custodian_slot_digest:
             raise Refused(Reason.RECORD_EXISTS, "a record with that id is anchored")
+        if block.state.get(erased_key(anchor.record_id)) is not None:
+            raise Refused(Reason.RECORD_ERASED, "the record is erased")
+    else:
+        _check_suite(block, anchor)
     if wanted.owner_public_key:
         _check_owner(block, anchor.record_id, wanted.owner_public_key)
     record = Record(
@@ -114,6 +112,16 @@ def _anchor_record(block: Block, actor: Actor, act: pb.Act) -> Performed:
     )
     block.state.put(key, record.to_bytes())
     return Performed(actor)
+
+
+def _check_suite(block: Block, anchor: pb.RecordAnchor) -> None:
+    """A record is sealed as strongly as the alliance wants, under a key that the members have."""
+    if anchor.suite < block.rules.minimum_suite:
+        raise Refused(Reason.SUITE_TOO_OLD, "the alliance takes records of later suites only")
+    if anchor.suite < SUITE_SHARED:
+        return
+    if block.state.get(group_key_key(RECORD_KEY, anchor.key_epoch)) is None:
+        raise Refused(Reason.KEY_EPOCH_UNKNOWN, "the members have no record key of that epoch")
 
 
 def _check_owner(block: Block, record_id: bytes, owner: bytes) -> None:
@@ -126,57 +134,11 @@ def _check_owner(block: Block, record_id: bytes, owner: bytes) -> None:
 
 
 def _instantiate(block: Block, actor: Actor, act: pb.Act) -> Performed:
-    wanted = act.instantiate
-    compiled = block.catalogue.find(block.state, wanted.template, wanted.version)
-    if compiled is None:
-        raise Refused(Reason.TEMPLATE_UNKNOWN, "the template is not active on this chain")
-    if block.state.get(INSTANCE + wanted.instance_id) is not None:
-        raise Refused(Reason.INSTANCE_EXISTS, "a contract has that id")
-    template, terms = compiled.template, decode_map(wanted.terms)
-    try:
-        check_values(template.terms, terms, block.world)
-    except ValueRefused as error:
-        raise Refused(Reason.TERMS_MALFORMED, str(error)) from error
-    origin = Origin(template.name, template.version, wanted.terms, actor.key, block.height)
-    case = open_case(block, Instance(wanted.instance_id, origin, Position("")), actor)
-    if case.record is not None:
-        _check_record(case.record, template)
-    policies = judge(block, case, INSTANTIATE, {})
-    take(block, case, template.transitions[INSTANTIATE])
-    about = object_of(template, terms, wanted.instance_id)
-    block.rows.append(InstanceMade(about, wanted.instance_id))
-    return Performed(actor, policies)
-
-
-def object_of(template: Template, terms: Values, instance_id: bytes) -> bytes:
-    """Return what an instance is about: a record's id, or its own."""
-    about = terms.get(template.object_term, instance_id)
-    return about if isinstance(about, bytes) else b""
-
-
-def _check_record(record: Record, template: Template) -> None:
-    if not record.owner:
-        raise Refused(Reason.RECORD_UNCLAIMED, "nobody owns the record yet")
-    if f"{template.name}/{template.version}" not in record.parsed().release_templates:
-        raise Refused(Reason.TEMPLATE_NOT_ALLOWED, "the record's anchor does not name the template")
+    return Performed(actor, instantiate(block, actor, act.instantiate))
 
 
 def _transition(block: Block, actor: Actor, act: pb.Act) -> Performed:
-    wanted = act.transition
-    instance = block.instance(wanted.instance_id)
-    case = open_case(block, instance, actor)
-    transition = case.template.transitions.get(wanted.transition)
-    if transition is None or transition.kind != "transition" or wanted.transition == INSTANTIATE:
-        raise Refused(Reason.TRANSITION_UNKNOWN, "nobody takes a transition of that name by an act")
-    if actor.lapsed and not transition.gives_up_rights:
-        raise _lapsed(actor.lapsed)
-    if instance.position.state not in transition.sources:
-        raise Refused(Reason.STATE_FORBIDS, f"the contract is {instance.position.state}")
-    arguments = decode_map(wanted.arguments)
-    case = check_arguments(block, case, transition, arguments)
-    policies = judge(block, case, wanted.transition, arguments)
-    take(block, case, transition)
-    return Performed(actor, policies)
+    return Performed(actor, move(block, actor, act.transition))
 
 
 def _vote(block: Block, actor: Actor, act: pb.Act) -> Performed:
@@ -191,6 +153,30 @@ def _report(block: Block, actor: Actor, act: pb.Act) -> Performed:
     return Performed(actor)
 
 
+def _propose_template(block: Block, actor: Actor, act: pb.Act) -> Performed:
+    return Performed(actor, propose(block, actor, act.propose_template))
+
+
+def _ceremony_message(block: Block, actor: Actor, act: pb.Act) -> Performed:
+    hear(block, actor, act.ceremony_message)
+    return Performed(actor)
+
+
+def _bad_share(block: Block, actor: Actor, act: pb.Act) -> Performed:
+    publish(block, act.bad_share)
+    return Performed(actor)
+
+
+def _upgrade_instance(block: Block, actor: Actor, act: pb.Act) -> Performed:
+    upgrade(block, actor, act.upgrade_instance)
+    return Performed(actor)
+
+
+def _allow_template(block: Block, actor: Actor, act: pb.Act) -> Performed:
+    allow(block, actor, act.allow_template)
+    return Performed(actor)
+
+
 _ACTS: Mapping[str, Callable[[Block, Actor, pb.Act], Performed]] = {
     "register_pseudonym": _register_pseudonym,
     "anchor_record": _anchor_record,
@@ -198,4 +184,9 @@ _ACTS: Mapping[str, Callable[[Block, Actor, pb.Act], Performed]] = {
     "transition": _transition,
     "vote": _vote,
     "report": _report,
+    "propose_template": _propose_template,
+    "ceremony_message": _ceremony_message,
+    "bad_share": _bad_share,
+    "upgrade_instance": _upgrade_instance,
+    "allow_template": _allow_template,
 }

@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from cipherward_chain.canonical import Value
 from cipherward_chain.orders import Order
 from cipherward_chain.wire import NANOS
-from cipherward_contract.catalogue import Catalogue
+from cipherward_contract.ceremonies.kept_transcripts import Transcripts
 from cipherward_contract.chain_rules import ChainRules
-from cipherward_contract.entries import (
-    INSTANCE,
-    RECORD,
-    Instance,
-    OrderEntry,
-    Record,
-    order_key,
-)
+from cipherward_contract.entries import INSTANCE, RECORD, Instance, Record
 from cipherward_contract.index_rows import IndexRow
-from cipherward_contract.instructions import INSTRUCTIONS, executors_of
 from cipherward_contract.machine_versions import NEWEST_VERSION, VERSIONS, MachineVersion
+from cipherward_contract.order_entries import OrderEntry, order_key
 from cipherward_contract.refusals import Reason, Refused
 from cipherward_contract.state import State
 from cipherward_contract.templates.values import World
+
+if TYPE_CHECKING:  # it reads templates, whose instructions change blocks
+    from cipherward_contract.catalogue import Catalogue
 
 
 @dataclass(slots=True)
@@ -32,6 +29,9 @@ class Block:
     """The block at `height`; acts write to its state and append to its orders and index rows.
 
     transaction_id: of the transaction that is executed; empty while timers fire.
+    proposals: of templates, that were looked at so far.
+    transcripts: of the ceremonies that run, at hand since an earlier block, or none.
+    judged: pieces of evidence that its transactions have had judged.
     """
 
     height: int
@@ -42,6 +42,9 @@ class Block:
     orders: list[bytes] = field(default_factory=list[bytes])
     rows: list[IndexRow] = field(default_factory=list[IndexRow])
     transaction_id: bytes = b""
+    proposals: int = 0
+    transcripts: Transcripts = field(default_factory=Transcripts)
+    judged: int = 0
     # what this block has written, decoded: a contract is often moved more than once
     _saved: dict[bytes, tuple[bytes, Instance]] = field(
         default_factory=dict[bytes, tuple[bytes, Instance]]
@@ -69,7 +72,7 @@ class Block:
     @property
     def world(self) -> World:
         """What terms and arguments are checked against."""
-        return World(self.rules.member_ids, self.now)
+        return World(self.rules.member_ids, self.now, self.standing)
 
     @contextmanager
     def all_or_nothing(self) -> Generator[None]:
@@ -88,6 +91,14 @@ class Block:
         rules = ChainRules.load(self.state)
         assert rules is not None  # a block is executed on an initialised chain only
         self.rules = rules
+
+    def standing(self, instance_id: bytes) -> tuple[str, str] | None:
+        """Return an instance's template and state, or None if there is none."""
+        try:
+            found = self.instance(instance_id)
+        except Refused:
+            return None
+        return found.origin.template, found.position.state
 
     def instance(self, instance_id: bytes) -> Instance:
         """Return an instance, or refuse."""
@@ -113,18 +124,22 @@ class Block:
         return Record.from_bytes(raw)
 
     def order(
-        self, instance: bytes, template: str, instruction: str, arguments: Mapping[str, Value]
+        self,
+        by: Instance,
+        instruction: str,
+        arguments: Mapping[str, Value],
+        executors: tuple[str, ...],
     ) -> tuple[int, int]:
         """Append an order, note who must carry it out, and return its place (height, index).
 
         What contract has carried out itself is ordered too, for everybody to follow; nobody
-        reports it.
+        reports it, so it has no executors.
         """
         index = len(self.orders)
-        order = Order(self.height, index, instance, template, instruction, arguments)
+        template = by.origin.template
+        order = Order(self.height, index, by.id, template, instruction, arguments)
         self.orders.append(order.to_bytes())
-        executors = executors_of(INSTRUCTIONS[instruction], arguments)
         if executors:
-            entry = OrderEntry(instance, instruction, executors)
+            entry = OrderEntry(by.id, instruction, executors)
             self.state.put(order_key(self.height, index), entry.to_bytes())
         return self.height, index

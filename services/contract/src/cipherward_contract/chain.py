@@ -15,9 +15,10 @@ from typing import TypeVar
 from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward_chain.genesis import Genesis, GenesisMalformed
 from cipherward_contract import metrics
-from cipherward_contract.answers import answer_of
+from cipherward_contract.answers import Committed, answer_of
 from cipherward_contract.blocks import Block
 from cipherward_contract.catalogue import Catalogue
+from cipherward_contract.ceremonies.kept_transcripts import Transcripts
 from cipherward_contract.chain_rules import ChainRules
 from cipherward_contract.disclosures import save_rows
 from cipherward_contract.errors import (
@@ -32,10 +33,11 @@ from cipherward_contract.errors import (
     NotExecuted,
     StateNotEmpty,
 )
-from cipherward_contract.executor import FORGOTTEN_MAX, Outcome, execute, next_timer
+from cipherward_contract.executor import FORGOTTEN_MAX, Outcome, execute
 from cipherward_contract.genesis_state import GenesisUnusable, initial_pairs
 from cipherward_contract.loading import Loaded, committed_rules, load_state
 from cipherward_contract.machine_versions import NEWEST_VERSION
+from cipherward_contract.proving import Prover
 from cipherward_contract.state import State
 from cipherward_contract.store import (
     CACHE_KIBIBYTES,
@@ -56,15 +58,6 @@ from cipherward_contract.tree import StateTree, TreeChange
 from cipherward_kit.database import Database
 
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """The committed block: its head, the rules after it, and when (Unix seconds) a timer is due."""
-
-    head: Head
-    rules: ChainRules
-    next_timer: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +88,7 @@ class Chain:
         self._genesis_digest = genesis_digest
         self._version_max = version_max
         self._catalogue = Catalogue()
+        self._transcripts = Transcripts()
         self._loaded: Loaded | None = None
         self._executed: Executed | None = None
 
@@ -154,9 +148,17 @@ class Chain:
             raise BlockNotKept(f"block {height} is not kept", height=height)
         return kept.answer
 
-    async def prove(self, keys: Sequence[bytes]) -> pb.ReadStateResponse:
+    async def on_committed(self, work: Callable[[Prover], R]) -> R:
+        """Return what `work` makes of the committed state, between two blocks.
+
+        Raises:
+            ChainNotInitialised: there is none; and whatever `work` raises.
+        """
+        return await self._database.read(lambda c: work(Prover(c, self._need())))
+
+    async def prove(self, keys: Sequence[bytes]) -> pb.ProvenState:
         """Return proofs of what the committed state holds under `keys`, against one root."""
-        return await self._database.read(lambda connection: self._prove(connection, keys))
+        return await self.on_committed(lambda prover: prover.prove(keys))
 
     async def _write(self, work: Callable[[sqlite3.Connection], R]) -> R:
         try:
@@ -208,13 +210,14 @@ class Chain:
         if loaded is None:
             return None
         block = self._block(connection, loaded, loaded.head.height, loaded.head.time_ns)
-        return Committed(loaded.head, loaded.rules, next_timer(block))
+        return Committed.of(block, loaded)
 
     def _block(
         self, connection: sqlite3.Connection, loaded: Loaded, height: int, time_ns: int
     ) -> Block:
         state = State(StoredState(connection))
-        return Block(height, time_ns, loaded.rules, self._catalogue, state)
+        kept = self._transcripts
+        return Block(height, time_ns, loaded.rules, self._catalogue, state, transcripts=kept)
 
     def _need(self) -> Loaded:
         if self._loaded is None:
@@ -288,12 +291,3 @@ class Chain:
         loaded.head, loaded.rules, self._executed = executed.head, executed.rules, None
         metrics.count_block(height, [result.reason for result in executed.outcome.results])
         metrics.BLOCK_SECONDS.labels("commit").observe(time.perf_counter() - started)
-
-    def _prove(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> pb.ReadStateResponse:
-        loaded = self._need()
-        stored = StoredState(connection)
-        return pb.ReadStateResponse(
-            height=loaded.head.height,
-            app_hash=loaded.head.app_hash,
-            proofs=[loaded.tree.prove(key, stored.get(key)) for key in keys],
-        )

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from cipherward_chain.canonical import decode
 from cipherward_chain.fields import Fields
+from cipherward_chain.genesis import MEMBERS_MAX
 from cipherward_chain.wire import NANOS
 from cipherward_contract.entries import PARAMETERS
 from cipherward_contract.machine_versions import Upgrade
+from cipherward_contract.marks import RAISED, RAISED_END, raised_epoch
 from cipherward_contract.registry import ReadableState, Registered, load_registry, next_index
 
 
@@ -18,9 +20,13 @@ class ChainRules:
     """The parameters and the registry of one state.
 
     registry: the members by id, by ascending index. member_ids: its keys.
+    active: of these, the members that are not suspended. active_ids: its keys.
     machine_version: the version of the genesis, or of the upgrade before `upgrade`.
     upgrade: the newest that was voted, in force from its height on.
     next_index: the number that the next member gets.
+    minimum_suite: of the records that may be anchored.
+    template_delay_seconds: between the vote on a template and its first instance.
+    raised: by member, the last epoch whose credentials count no more.
     """
 
     chain_id: str
@@ -34,6 +40,11 @@ class ChainRules:
     next_index: int
     registry: Mapping[str, Registered]
     member_ids: frozenset[str]
+    active: Mapping[str, Registered]
+    active_ids: frozenset[str]
+    minimum_suite: int
+    template_delay_seconds: int
+    raised: Mapping[str, int]
 
     @classmethod
     def load(cls, state: ReadableState) -> ChainRules | None:
@@ -43,6 +54,7 @@ class ChainRules:
             return None
         fields = Fields(decode(raw))
         registry = load_registry(state)
+        active = {member: one for member, one in registry.items() if not one.suspended}
         return cls(
             chain_id=fields.text("chain_id"),
             engine=fields.text("engine"),
@@ -55,6 +67,14 @@ class ChainRules:
             next_index=next_index(state),
             registry=registry,
             member_ids=frozenset(registry),
+            active=active,
+            active_ids=frozenset(active),
+            minimum_suite=fields.integer("minimum_suite"),
+            template_delay_seconds=fields.integer("template_delay_seconds"),
+            raised={
+                key.removeprefix(RAISED).decode(): raised_epoch(value)
+                for key, value in state.scan(RAISED, RAISED_END, MEMBERS_MAX)
+            },
         )
 
     def epoch_at(self, time_ns: int) -> int:

@@ -26,6 +26,13 @@ class ContractConfig(ServerConfig):
         le=NEWEST_VERSION,
         description="Newest version of the state machine to execute; holds a release back.",
     )
+    draft_workers: int = Field(
+        # A template's analysis takes a fraction of a second, and few people write templates.
+        default=0,
+        ge=0,
+        le=8,
+        description="Processes that check and simulate templates; 0: one thread.",
+    )
     snapshot_blocks: int = Field(
         # In production 1,000: with a heartbeat of 10 s, one every three hours on an idle chain.
         default=0,

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from cipherward_contract.index_rows import AccessAsked, AccessReported, IndexRow, InstanceMade
+from cipherward_contract.index_rows import (
+    AccessAsked,
+    AccessReported,
+    IndexRow,
+    InstanceMade,
+    NoticeGiven,
+)
+from cipherward_contract.notices import save_notice
 
 
 class Stage(IntEnum):
@@ -49,6 +56,8 @@ def save_rows(
             )
         elif isinstance(row, AccessAsked):
             _save_access(connection, height, time_ns, row)
+        elif isinstance(row, NoticeGiven):
+            save_notice(connection, height, time_ns, row)
         else:
             _save_report(connection, row)
 

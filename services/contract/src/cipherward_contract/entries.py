@@ -7,12 +7,17 @@
 | nym/SCOPE/PSEUDONYM | the public key registered last, raw |
 | record/ID | Record |
 | instance/ID | Instance |
-| order/HEIGHT INDEX (8 and 4 bytes) | OrderEntry |
+| order/HEIGHT INDEX (8 and 4 bytes) | order_entries.OrderEntry |
 | timer/DUE (8 bytes) INSTANCE | {transition} |
 | digest/DIGEST | the id of the instance that released this ciphertext, raw |
 | orders | the last block's orders: cipherward_chain.orders |
+| suspended/..., raised/..., erased/..., budget/..., depends/... | see marks |
+| proposal/..., active/... | see marks |
 | member/ID, issuer/PUBLIC_KEY, registry, gone/... | see registry |
-| template/NAME/VERSION, parameters | see genesis_state |
+| template/NAME/VERSION | the template's document |
+| parameters | see genesis_state |
+| groupkey/..., ceremony/..., deadline/... | see ceremonies.entries |
+| fault/MEMBER/SHA256 | {record, order, role, height} of a wrong part that the member signed |
 """
 
 from __future__ import annotations
@@ -36,8 +41,11 @@ ISSUER, PARAMETERS = b"issuer/", b"parameters"
 DECODED_MAX = 4096
 
 
-_REGISTRATION = Shape("pseudonym", "scope", "issuer", "schema", "role", "epoch", "height")
-_RECORD = Shape("anchor", "owner", "slot_digest", "height")
+_REGISTRATION = Shape(
+    *("pseudonym", "scope", "issuer", "schema", "role", "epoch", "height"),
+    *("opening", "opening_epoch"),
+)
+_RECORD = Shape("anchor", "owner", "slot_digest", "height", "allowed")
 _INSTANCE = Shape(
     *("template", "version", "terms", "creator", "created"),
     *("state", "timer", "step", "variables", "uses", "changed"),
@@ -61,11 +69,6 @@ def pseudonym_key(scope: str, pseudonym: bytes) -> bytes:
     return b"nym/" + scope.encode() + b"/" + pseudonym
 
 
-def order_key(height: int, index: int) -> bytes:
-    """Return the key of an order's entry."""
-    return b"order/" + height.to_bytes(8, "big") + index.to_bytes(4, "big")
-
-
 def timer_key(due: int, instance: bytes) -> bytes:
     """Return the key of a timer: keys sort by due time (Unix seconds), then by instance."""
     return TIMER + due.to_bytes(8, "big") + instance
@@ -78,7 +81,11 @@ def template_key(name: str, version: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A pseudonym's key; valid while `epoch` is the chain's, for giving up rights also after."""
+    """A pseudonym's key; valid while `epoch` is the chain's, for giving up rights also after.
+
+    opening: the identity key encrypted to the members' opening key (96 bytes) of `opening_epoch`;
+        empty, and 0, for patients and while there is no such key.
+    """
 
     pseudonym: bytes
     scope: str
@@ -87,6 +94,8 @@ class Registration:
     role: str
     epoch: int
     height: int
+    opening: bytes = b""
+    opening_epoch: int = 0
 
     def to_bytes(self) -> bytes:
         """Return the canonical value."""
@@ -98,6 +107,8 @@ class Registration:
             self.role,
             self.epoch,
             self.height,
+            self.opening,
+            self.opening_epoch,
         )
 
     @staticmethod
@@ -113,21 +124,26 @@ class Registration:
             role=fields.text("role"),
             epoch=fields.integer("epoch"),
             height=fields.integer("height"),
+            opening=fields.octets("opening"),
+            opening_epoch=fields.integer("opening_epoch"),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record's anchor as its author signed it, its owner's key (empty: unclaimed), its slot."""
+    """A record's anchor as its author signed it, its owner's key (empty: unclaimed), its slot, and
+    the templates (name/version, sorted) that its owner has added to the anchor's.
+    """
 
     anchor: bytes
     owner: bytes
     slot_digest: bytes
     height: int
+    allowed: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Return the canonical value."""
-        return _RECORD.encode(self.anchor, self.owner, self.slot_digest, self.height)
+        return _RECORD.encode(self.anchor, self.owner, self.slot_digest, self.height, self.allowed)
 
     @staticmethod
     @lru_cache(DECODED_MAX)
@@ -139,14 +155,19 @@ class Record:
             owner=fields.octets("owner"),
             slot_digest=fields.octets("slot_digest"),
             height=fields.integer("height"),
+            allowed=fields.texts("allowed"),
         )
+
+    def allows(self, template: str) -> bool:
+        """Say whether a template (name/version) may release the record."""
+        return template in self.parsed().release_templates or template in self.allowed
 
     def parsed(self) -> pb.RecordAnchor:
         """Return the anchor as a message; read-only by agreement."""
         return anchor_of(self.anchor)
 
     def described(self) -> dict[str, Value]:
-        """Return what a template's expressions may name of a record."""
+        """Return what a template's expressions may name of a record, its guardians left out."""
         anchor = self.parsed()
         return {
             "id": anchor.record_id,
@@ -155,6 +176,8 @@ class Record:
             "custodian": anchor.custodian,
             "anchor_digest": hashlib.sha256(self.anchor).digest(),
             "slot_digest": self.slot_digest,
+            "key_epoch": anchor.key_epoch,
+            "keepers": sorted({anchor.author, anchor.custodian}),
         }
 
 
@@ -250,51 +273,4 @@ class Instance:
             variables=fields.mapping("variables"),
             uses=fields.integer("uses"),
             changed=fields.integer("changed"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """One member's report of an order; `digest` is empty or 32 bytes."""
-
-    member: str
-    done: bool
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class OrderEntry:
-    """Who must carry an order out, and what they have reported, in the order of the reports."""
-
-    instance: bytes
-    instruction: str
-    members: tuple[str, ...]
-    reports: tuple[Reported, ...] = ()
-
-    def to_bytes(self) -> bytes:
-        """Return the canonical value."""
-        return encode(
-            {
-                "instance": self.instance,
-                "instruction": self.instruction,
-                "members": self.members,
-                "reports": [
-                    {"member": r.member, "done": r.done, "digest": r.digest} for r in self.reports
-                ],
-            }
-        )
-
-    @staticmethod
-    def from_bytes(raw: bytes) -> OrderEntry:
-        """Return the entry that `raw` holds."""
-        fields = Fields(decode(raw))
-        reports = [Fields(item) for item in fields.items("reports")]
-        return OrderEntry(
-            instance=fields.octets("instance"),
-            instruction=fields.text("instruction"),
-            members=fields.texts("members"),
-            reports=tuple(
-                Reported(report.text("member"), report.flag("done"), report.octets("digest"))
-                for report in reports
-            ),
         )

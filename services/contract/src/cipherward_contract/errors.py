@@ -131,6 +131,27 @@ class TooManyKeys(ServiceError):
     reason = "TOO_MANY_KEYS"
 
 
+class SourceTooLarge(ServiceError):
+    """A template's or a scenario's source is longer than what is looked at."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "SOURCE_TOO_LARGE"
+
+
+class ScenarioRefused(ServiceError):
+    """A scenario is not of the form, or cannot be played; the text says where."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "SCENARIO_MALFORMED"
+
+
+class DraftMalformed(ServiceError):
+    """A template that may not be deployed cannot be played; ValidateContract says all of why."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "TEMPLATE_MALFORMED"
+
+
 class StateCorrupt(CannotStart):
     """The stored state does not have the root that was committed."""
 
@@ -149,3 +170,24 @@ class StateOfAnotherGenesis(CannotStart):
     """The data folder holds a chain that was begun with another genesis."""
 
     exit_status = 41
+
+
+class PurposeUnknown(ServiceError):
+    """The members share no keys for that purpose."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "PURPOSE_UNKNOWN"
+
+
+class GroupKeyUnknown(ServiceError):
+    """There is no shared key of that epoch (yet)."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "GROUP_KEY_UNKNOWN"
+
+
+class TemplateUnknown(ServiceError):
+    """The chain has no such template."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "TEMPLATE_UNKNOWN"

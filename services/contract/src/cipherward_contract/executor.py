@@ -1,8 +1,8 @@
 """Executing a block: from its transactions to results, orders and writes. Pure: nothing is stored.
 
-In a non-empty block, in this order: ids that have expired are forgotten, due timers fire, each
-transaction is applied or refused, and the entry that proves the orders is written. An empty block
-changes nothing, so that its app hash is the one before.
+In a non-empty block, in this order: ids that have expired are forgotten, due timers fire,
+windows of ceremonies close, each transaction is applied or refused, and the entry that proves the
+orders is written. An empty block changes nothing, so that its app hash is the one before.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ from cipherward_contract.actors import Actor, actor_of
 from cipherward_contract.acts import perform
 from cipherward_contract.blocks import Block
 from cipherward_contract.catalogue import asks_for_access
+from cipherward_contract.ceremonies.closing import close_windows
 from cipherward_contract.entries import TIMER, TIMER_END, TRANSACTION, transaction_entry
 from cipherward_contract.index_rows import AccessAsked, Asker, IndexRow
-from cipherward_contract.machine import open_case
+from cipherward_contract.instructions.disclosing import DISCLOSE
+from cipherward_contract.judging import open_case
 from cipherward_contract.refusals import Reason, Refused
 from cipherward_contract.steps import fire_timers
-from cipherward_contract.templates.values import FieldType
+from cipherward_contract.templates.document import INSTANTIATE, Transition
+from cipherward_contract.templates.expressions import Literal, Path
 
 # Ids forgotten in one block: more than a block of 2 MiB of the smallest transactions (about 180
 # bytes) brings, so that they never pile up.
@@ -59,6 +62,7 @@ def execute(block: Block, transactions: Sequence[bytes], expired: Sequence[bytes
         for transaction_id in expired:
             block.state.delete(TRANSACTION + transaction_id)
         fire_timers(block)
+        close_windows(block)
         for raw in transactions:
             results.append(_apply(block, raw))
         entry = OrdersEntry.of(block.height, block.orders)
@@ -126,42 +130,68 @@ def _note_refused_access(
 ) -> None:
     """Keep an attempt to open a record for its owner to see, though it was refused."""
     for act in transaction.body.acts:
-        if act.WhichOneof("act") != "transition":
-            continue
         try:
-            row = _attempt(block, transaction.id, act.transition, actor, reason)
-        except Refused:  # about no contract, or none with a record
+            found = _attempt(block, act)
+        except (Refused, NotCanonical):  # about no contract, or none with a record
             continue
-        if row is not None:
+        if found is not None:
+            row = AccessAsked(
+                record=found.record,
+                instance=found.instance,
+                transaction_id=transaction.id,
+                asker=Asker(actor.member, actor.role) if actor else Asker("", ""),
+                purpose=found.purpose,
+                order=None,
+                reason=reason.value,
+            )
             block.rows.append(row)
 
 
-def _attempt(
-    block: Block,
-    transaction_id: bytes,
-    wanted: pb.Transition,
-    actor: Actor | None,
-    reason: Reason,
-) -> AccessAsked | None:
-    case = open_case(block, block.instance(wanted.instance_id))
-    transition = case.template.transitions.get(wanted.transition)
-    if case.record is None or transition is None or not asks_for_access(transition):
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """An act that would have opened a record, if it had been permitted."""
+
+    record: bytes
+    instance: bytes
+    purpose: str
+
+
+def _attempt(block: Block, act: pb.Act) -> _Attempt | None:
+    kind = act.WhichOneof("act")
+    if kind == "transition":
+        wanted = act.transition
+        case = open_case(block, block.instance(wanted.instance_id))
+        transition = case.template.transitions.get(wanted.transition)
+        record = None if case.record is None else case.record.parsed().record_id
+        said = {"arguments": wanted.arguments}
+    elif kind == "instantiate":
+        wanted = act.instantiate
+        compiled = block.catalogue.find(block.state, wanted.template, wanted.version)
+        if compiled is None:
+            return None
+        template = compiled.template
+        transition = template.transitions[INSTANTIATE]
+        about = decode_map(wanted.terms).get(template.object_term)
+        record = about if isinstance(about, bytes) and block.record(about) else None
+        said = {"terms": wanted.terms}
+    else:
         return None
-    return AccessAsked(
-        record=case.record.parsed().record_id,
-        instance=wanted.instance_id,
-        transaction_id=transaction_id,
-        asker=Asker(actor.member, actor.role) if actor else Asker("", ""),
-        purpose=_purpose(transition.arguments.get("purpose"), wanted.arguments),
-        order=None,
-        reason=reason.value,
-    )
+    if record is None or transition is None or not asks_for_access(transition):
+        return None
+    return _Attempt(record, wanted.instance_id, _purpose(transition, said))
 
 
-def _purpose(kind: FieldType | None, arguments: bytes) -> str:
+def _purpose(transition: Transition, said: Mapping[str, bytes]) -> str:
     """Return the purpose that was claimed, if it is of the closed list: nothing else is kept."""
-    try:
-        claimed = decode_map(arguments).get("purpose")
-    except NotCanonical:
-        return ""
-    return claimed if kind and isinstance(claimed, str) and claimed in kind.names else ""
+    for name, expressions in transition.effects.instructions:
+        if name != DISCLOSE.name:
+            continue
+        found = expressions["purpose"]
+        if isinstance(found, Literal):
+            return found.value if isinstance(found.value, str) else ""
+        if not isinstance(found, Path) or found.root != "arguments" or found.root not in said:
+            return ""
+        claimed = decode_map(said[found.root]).get(found.name)
+        kind = transition.arguments[found.name]
+        return claimed if isinstance(claimed, str) and claimed in kind.names else ""
+    return ""

@@ -48,4 +48,19 @@ class AccessReported:
     transaction_id: bytes
 
 
-IndexRow: TypeAlias = InstanceMade | AccessAsked | AccessReported
+@dataclass(frozen=True, slots=True)
+class NoticeGiven:
+    """Something that members, and a record's owner, are told.
+
+    kind: of instructions.notices.KINDS. record: what it is about, or empty: then no owner is told.
+    due: until when (Unix seconds) somebody has to act; 0 if nobody has.
+    """
+
+    kind: str
+    record: bytes
+    instance: bytes
+    recipients: tuple[str, ...]
+    due: int = 0
+
+
+IndexRow: TypeAlias = InstanceMade | AccessAsked | AccessReported | NoticeGiven

@@ -62,6 +62,34 @@ def _member_of(party: Party, actor: Actor, scene: Scene) -> bool:
     return actor.kind == "member" and actor.member in named_members(party, scene.terms)
 
 
+def _key_holder(party: Party, actor: Actor, scene: Scene) -> bool:
+    """Whoever has the key that the terms name, registered in the scope of the record."""
+    key = scene.terms[party.terms["key"]]
+    if scene.record is None or not key or actor.key != key:
+        return False
+    return actor.scope == f"record:{scene.record.parsed().record_id.hex()}"
+
+
+def _any_staff(_: Party, actor: Actor, __: Scene) -> bool:
+    return actor.schema == STAFF
+
+
+def _of_record(schema: str, name: str) -> Callable[[Party, Actor, Scene], bool]:
+    """Return the test of a member, or of staff, of the record's custodian or author."""
+
+    def test(_: Party, actor: Actor, scene: Scene) -> bool:
+        if (
+            scene.record is None
+            or actor.schema != schema
+            or (not schema and actor.kind != "member")
+        ):
+            return False
+        anchor = scene.record.parsed()
+        return actor.member == (anchor.custodian if name == "custodian" else anchor.author)
+
+    return test
+
+
 def voters_of(party: Party, terms: Values, registry: Iterable[str]) -> list[str]:
     """Return the members that a party lists: those that the terms name, or the registry's now."""
     if party.kind == "any_member":
@@ -85,4 +113,10 @@ _KINDS: Mapping[str, Callable[[Party, Actor, Scene], bool]] = {
     "any_member": _any_member,
     "other_member": _other_member,
     "the_member": _the_member,
+    "key_holder": _key_holder,
+    "any_staff": _any_staff,
+    "custodian_member": _of_record("", "custodian"),
+    "author_member": _of_record("", "author"),
+    "custodian_staff": _of_record(STAFF, "custodian"),
+    "author_staff": _of_record(STAFF, "author"),
 }

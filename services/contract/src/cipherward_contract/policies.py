@@ -17,7 +17,8 @@ import cedarpy
 
 from cipherward_chain.canonical import Value
 from cipherward_contract.templates.document import Template, TemplateMalformed
-from cipherward_contract.templates.values import FieldType, for_policy
+from cipherward_contract.templates.types import FieldType
+from cipherward_contract.templates.values import for_policy
 
 POLICIES_MAX = 32  # a decision takes about 0.1 ms; with a thousand policies it would take 1 ms
 

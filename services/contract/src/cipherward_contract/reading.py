@@ -10,47 +10,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cipherward_chain.canonical import NotCanonical, decode_map
 from cipherward_chain.reads import Reader
-from cipherward_chain.wire import NANOS
 from cipherward_contract.actors import Actor
 from cipherward_contract.blocks import Block
 from cipherward_contract.catalogue import Catalogue
-from cipherward_contract.chain_rules import ChainRules
+from cipherward_contract.deciding import Answer, Present, Question, decide, instance_of
 from cipherward_contract.disclosures import DisclosureRow, list_disclosures, list_instances
 from cipherward_contract.entries import Instance
-from cipherward_contract.errors import (
-    ChainNotInitialised,
-    InstanceUnknown,
-)
-from cipherward_contract.machine import check_arguments, judge, open_case, take
-from cipherward_contract.refusals import Reason, Refused
+from cipherward_contract.notices import NoticeRow, member_notices, owner_notices
+from cipherward_contract.refusals import Refused
 from cipherward_contract.registry import Registered
-from cipherward_contract.rights import (
-    may_read_record,
-    readable_case,
-    reading_actor,
-)
-from cipherward_contract.state import State
+from cipherward_contract.rights import may_read_record, readable_case, reading_actor
 from cipherward_contract.store import StoredState, load_head
-from cipherward_contract.templates.document import INSTANTIATE
 from cipherward_kit.database import Database
-from cipherward_member.errors import ReadMalformed, ReadRejected
+from cipherward_member.errors import ReadRejected
 
 T = TypeVar("T")
 
 PAGE_MAX = 100
-# What a policy denied is told by its ids; what came before any policy, by the rule's name.
-_POLICY_REASONS = frozenset({Reason.POLICY_DENIED, Reason.POLICY_ERROR})
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Whether a transition would succeed now; by which policies, or which rule refused first."""
-
-    allowed: bool
-    policies: tuple[str, ...] = ()
-    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +52,21 @@ class Reading:
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         """Use an open database of its own, and a clock (Unix seconds)."""
         self._database = database
-        self._clock = clock
-        self._catalogue = Catalogue()
+        self._present = Present(clock, Catalogue())
 
-    async def decide(self, reader: Reader, transition: str, arguments: bytes) -> Answer:
+    async def decide(self, reader: Reader, question: Question) -> Answer:
         """Return what would be decided about a transition now, to whoever has a key that counts.
 
         Raises:
             ChainNotInitialised, ReadRejected, InstanceUnknown, ReadMalformed.
         """
-        return await self._database.read(lambda c: self._decide(c, reader, transition, arguments))
+
+        def work(connection: sqlite3.Connection) -> Answer:
+            block = self._block(connection)
+            actor = reading_actor(block, reader)
+            return decide(block, actor, instance_of(block, reader.object), question)
+
+        return await self._database.read(work)
 
     async def instance(self, reader: Reader) -> Instance:
         """Return the instance that the reader names.
@@ -96,7 +78,7 @@ class Reading:
 
         def work(connection: sqlite3.Connection) -> Instance:
             block, actor = self._opened(connection, reader)
-            return readable_case(block, self._found(block, reader.object), actor).instance
+            return readable_case(block, instance_of(block, reader.object), actor).instance
 
         return await self._database.read(work)
 
@@ -126,6 +108,22 @@ class Reading:
 
         return await self._database.read(work)
 
+    async def notices(self, reader: Reader, page: Page) -> list[NoticeRow]:
+        """Return what a member was told, or, of a record, its owner; or raise `ReadRejected`."""
+
+        def work(connection: sqlite3.Connection) -> list[NoticeRow]:
+            block, actor = self._opened(connection, reader)
+            if not reader.object:
+                if actor.kind != "member":
+                    raise ReadRejected
+                return member_notices(connection, actor.member, page.after, page.limit)
+            record = _or_none(lambda: block.record(reader.object))
+            if record is None or not actor.key or actor.key != record.owner:
+                raise ReadRejected
+            return owner_notices(connection, reader.object, page.after, page.limit)
+
+        return await self._database.read(work)
+
     async def registry(self) -> tuple[int, Mapping[str, Registered]]:
         """Return the committed height and its registry, or raise `ChainNotInitialised`."""
 
@@ -136,31 +134,10 @@ class Reading:
         return await self._database.read(work)
 
     def _block(self, connection: sqlite3.Connection) -> Block:
-        """Return a block after the committed one that nobody will ever commit.
-
-        Its time is the chain's or this clock's, whichever is later: an answer may only be stricter.
-        """
-        head = load_head(connection)
-        state = State(StoredState(connection))
-        rules = ChainRules.load(state) if head else None
-        if head is None or rules is None:
-            raise ChainNotInitialised("the chain has not begun: InitChain comes first")
-        time_ns = max(head.time_ns, int(self._clock() * NANOS))
-        return Block(head.height + 1, time_ns, rules, self._catalogue, state)
+        return self._present.block(connection, StoredState(connection))
 
     def _opened(self, connection: sqlite3.Connection, reader: Reader) -> tuple[Block, Actor]:
-        """Return the block and who reads; before the chain has begun nobody's key counts."""
-        try:
-            block = self._block(connection)
-        except ChainNotInitialised:
-            raise ReadRejected from None
-        return block, reading_actor(block, reader)
-
-    def _found(self, block: Block, instance_id: bytes) -> Instance:
-        instance = _or_none(lambda: block.instance(instance_id))
-        if instance is None:
-            raise InstanceUnknown("no contract has that id")
-        return instance
+        return self._present.opened(connection, StoredState(connection), reader)
 
     def _may_list(self, block: Block, object_id: bytes, actor: Actor) -> bool:
         record = _or_none(lambda: block.record(object_id))
@@ -171,31 +148,6 @@ class Reading:
             return actor.kind == "member"
         readable_case(block, instance, actor)
         return True
-
-    def _decide(
-        self, connection: sqlite3.Connection, reader: Reader, name: str, raw: bytes
-    ) -> Answer:
-        block = self._block(connection)
-        actor = reading_actor(block, reader)
-        instance = self._found(block, reader.object)
-        try:
-            arguments = decode_map(raw)
-        except NotCanonical as error:
-            raise ReadMalformed(f"arguments: {error}") from error
-        try:
-            case = open_case(block, instance, actor)
-            transition = case.template.transitions.get(name)
-            if transition is None or transition.kind != "transition" or name == INSTANTIATE:
-                raise Refused(Reason.TRANSITION_UNKNOWN, "nobody takes that transition by an act")
-            if instance.position.state not in transition.sources:
-                raise Refused(Reason.STATE_FORBIDS, f"the contract is {instance.position.state}")
-            case = check_arguments(block, case, transition, arguments)
-            policies = judge(block, case, name, arguments)
-            take(block, case, transition)  # on a state that nobody will ever commit
-        except Refused as error:
-            rule = "" if error.reason in _POLICY_REASONS else error.reason.value
-            return Answer(False, error.policies, rule)
-        return Answer(True, policies)
 
 
 def _or_none(find: Callable[[], T]) -> T | None:

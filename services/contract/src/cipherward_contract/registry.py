@@ -62,12 +62,19 @@ class WritableState(ReadableState, Protocol):
 class Registered:
     """A member of the registry.
 
-    issuers: its current issuing keys. power: its node's voting power, 0 while it has no seat.
+    issuers: its current issuing keys. power: the voting power that goes with its node's seat, 0
+    while it has none. suspended: it has no say, and its seat no power, until it is reinstated.
     """
 
     member: Member
     issuers: tuple[bytes, ...] = ()
     power: int = 0
+    suspended: bool = False
+
+    @property
+    def voting_power(self) -> int:
+        """Its node's voting power now."""
+        return 0 if self.suspended else self.power
 
     def to_bytes(self) -> bytes:
         """Return the canonical value."""
@@ -83,6 +90,7 @@ class Registered:
                 "node_id": member.node_id,
                 "issuers": self.issuers,
                 "power": self.power,
+                "suspended": self.suspended,
             }
         )
 
@@ -102,7 +110,8 @@ class Registered:
             node_id=fields.octets("node_id"),
         )
         issuers = tuple(key for key in fields.items("issuers") if isinstance(key, bytes))
-        return Registered(member, issuers, fields.integer("power"))
+        power, suspended = fields.integer("power"), fields.flag("suspended")
+        return Registered(member, issuers, power, suspended)
 
     def unique_octets(self) -> Iterator[bytes]:
         """Yield every key and certificate that no other member may have."""
@@ -181,7 +190,7 @@ def _refused(why: str) -> Refused:
 def seat(state: WritableState, member_id: str) -> None:
     """Give an admitted member's node its voting power, or refuse."""
     found = load_registry(state).get(member_id)
-    if found is None or found.power:
+    if found is None or found.power or found.suspended:
         raise Refused(Reason.REGISTRATION_REFUSED, "no admitted member waits for that seat")
     if found.member.consensus_public_key:
         entered = replace(found, power=SEATED_POWER)
@@ -198,8 +207,7 @@ def remove(state: WritableState, member_id: str) -> None:
     found = present.pop(member_id, None)
     if found is None:
         raise Refused(Reason.REMOVAL_REFUSED, "the registry has no such member")
-    if found.power and not any(other.power for other in present.values()):
-        raise Refused(Reason.REMOVAL_REFUSED, "nobody would be left to make blocks")
+    _require_others(found, present)
     state.delete(MEMBER + member_id.encode())
     state.put(GONE_ID + member_id.encode(), GONE)
     for key in found.unique_octets():
@@ -208,14 +216,46 @@ def remove(state: WritableState, member_id: str) -> None:
         state.delete(ISSUER + key)
 
 
+def suspend(state: WritableState, member_id: str) -> None:
+    """Take a member's say and its seat's power until it is reinstated.
+
+    Raises:
+        Refused: it is no member; it is suspended already, whose end would be this one's too; or
+            nobody would be left to make blocks.
+    """
+    others = load_registry(state)
+    found = others.pop(member_id, None)
+    if found is None or found.suspended:
+        raise Refused(Reason.REMOVAL_REFUSED, "the registry has no such active member")
+    _require_others(found, others)
+    state.put(MEMBER + member_id.encode(), replace(found, suspended=True).to_bytes())
+
+
+def reinstate(state: WritableState, member_id: str) -> None:
+    """Give a suspended member back what it had, or refuse."""
+    found = load_registry(state).get(member_id)
+    if found is None or not found.suspended:
+        raise Refused(Reason.REGISTRATION_REFUSED, "the registry has no such suspended member")
+    state.put(MEMBER + member_id.encode(), replace(found, suspended=False).to_bytes())
+
+
+def _require_others(leaving: Registered, others: Mapping[str, Registered]) -> None:
+    if leaving.voting_power and not any(other.voting_power for other in others.values()):
+        raise Refused(Reason.REMOVAL_REFUSED, "nobody would be left to make blocks")
+
+
 def power_changes(
     before: Mapping[str, Registered], after: Mapping[str, Registered]
 ) -> list[tuple[bytes, int]]:
     """Return (consensus key, new power) of every validator that changed, by key; 0 removes it."""
-    old = {one.member.consensus_public_key: one.power for one in before.values() if one.power}
-    new = {one.member.consensus_public_key: one.power for one in after.values() if one.power}
+    old, new = _powers(before), _powers(after)
     return [
         (key, new.get(key, 0))
         for key in sorted(old.keys() | new.keys())
         if new.get(key, 0) != old.get(key, 0)
     ]
+
+
+def _powers(registry: Mapping[str, Registered]) -> dict[bytes, int]:
+    seats = (one for one in registry.values() if one.voting_power)
+    return {one.member.consensus_public_key: one.voting_power for one in seats}

@@ -16,7 +16,6 @@ from copy import copy
 from dataclasses import dataclass, field
 
 from cipherward_contract import metrics
-from cipherward_contract.acts import object_of
 from cipherward_contract.catalogue import Catalogue
 from cipherward_contract.chain import Chain
 from cipherward_contract.entries import (
@@ -29,8 +28,10 @@ from cipherward_contract.entries import (
 )
 from cipherward_contract.errors import NoSnapshotOffered, SnapshotRefused, StateCorrupt
 from cipherward_contract.loading import Loaded, committed_rules, tree_with_root
+from cipherward_contract.machine import object_of
 from cipherward_contract.pair_stream import PairReader, PairsMalformed
 from cipherward_contract.snapshots import DIGEST_BYTES, FORMAT, Snapshot
+from cipherward_contract.state import State
 from cipherward_contract.store import (
     Head,
     StoredState,
@@ -140,10 +141,11 @@ class Restoring:
             ),
         )
         made: list[tuple[int, bytes, bytes]] = []
+        state = State(stored)
         for key, value in stored.scan(INSTANCE, INSTANCE_END):
             instance = Instance.from_bytes(key.removeprefix(INSTANCE), value)
             origin = instance.origin
-            compiled = self._catalogue.find(stored, origin.template, origin.version)
+            compiled = self._catalogue.find(state, origin.template, origin.version)
             assert compiled is not None  # an instance is made of a template that the state holds
             about = object_of(compiled.template, origin.terms, instance.id)
             made.append((origin.height, instance.id, about))

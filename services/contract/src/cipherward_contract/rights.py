@@ -10,7 +10,7 @@ from cipherward_chain.reads import Reader
 from cipherward_contract.actors import Actor, member_actor, registered_actor
 from cipherward_contract.blocks import Block
 from cipherward_contract.entries import Instance, Record
-from cipherward_contract.machine import Case, open_case
+from cipherward_contract.judging import Case, open_case
 from cipherward_contract.parties import Scene, parties_of
 from cipherward_contract.refusals import Refused
 from cipherward_member.errors import ReadRejected
@@ -31,10 +31,14 @@ def reading_actor(block: Block, reader: Reader) -> Actor:
 
 
 def may_read_case(case: Case, actor: Actor) -> bool:
-    """Say whether somebody may read an instance: a member, or one of its parties."""
-    origin = case.instance.origin
+    """Say whether somebody may read an instance: a member, or one of its parties.
+
+    That anybody on duty may begin a contract makes them no reader of everybody else's.
+    """
+    origin, parties = case.instance.origin, case.template.parties
     scene = Scene(origin.terms, origin.creator, case.record)
-    return actor.kind == "member" or bool(parties_of(case.template, actor, scene))
+    found = parties_of(case.template, actor, scene)
+    return actor.kind == "member" or any(parties[name].kind != "any_staff" for name in found)
 
 
 def may_read_record(record: Record, actor: Actor) -> bool:

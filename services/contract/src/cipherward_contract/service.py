@@ -10,19 +10,27 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward.contract.v1.contract_service_pb2_grpc import ContractServiceServicer
-from cipherward_chain.canonical import encode
 from cipherward_chain.reads import Reader, ReadGate
-from cipherward_chain.wire import NANOS, timestamp_of
+from cipherward_chain.wire import NANOS
 from cipherward_contract.chain import Chain
-from cipherward_contract.disclosures import DisclosureRow
-from cipherward_contract.entries import Instance
-from cipherward_contract.errors import PageTokenMalformed, SnapshotRefused, TooManyKeys
+from cipherward_contract.deciding import Question
+from cipherward_contract.drafting import Drafts
+from cipherward_contract.errors import PageTokenMalformed, TooManyKeys
+from cipherward_contract.proven_reading import ProvenReading
 from cipherward_contract.reading import PAGE_MAX, Page, Reading
-from cipherward_contract.registry import Registered
 from cipherward_contract.restoring import Restoring
-from cipherward_contract.snapshots import Snapshot, Snapshots
+from cipherward_contract.showing import (
+    contract_of,
+    disclosure_of,
+    notice_of,
+    offered_snapshot,
+    registered_of,
+    snapshot_info,
+)
+from cipherward_contract.snapshots import Snapshots
 from cipherward_contract.standing import Standing
 from cipherward_kit.boundary import Context
+from cipherward_member.canaries import CanaryReports
 from cipherward_member.reads import reader_of
 
 METHOD = "/cipherward.contract.v1.ContractService/"
@@ -37,22 +45,33 @@ class StateSync:
     restoring: Restoring
 
 
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Who answers: beside the executing thread, or in it, with proofs; and about drafts."""
+
+    reading: Reading
+    proven: ProvenReading
+    drafts: Drafts
+
+
 class ContractService(ContractServiceServicer):
     """What the ledger drives and what holders and members ask."""
 
     def __init__(
         self,
         chain: Chain,
-        reading: Reading,
+        questions: Questions,
         gate: ReadGate,
         sync: StateSync,
         standing: Standing,
+        canaries: CanaryReports,
     ) -> None:
         self._chain = chain
-        self._reading = reading
+        self._questions = questions
         self._gate = gate
         self._sync = sync
         self._standing = standing
+        self._canaries = canaries
 
     async def InitChain(
         self, request: pb.InitChainRequest, context: Context
@@ -76,6 +95,7 @@ class ContractService(ContractServiceServicer):
             machine_version=found.rules.version_at(head.height + 1),
             genesis_digest=head.genesis_digest,
             next_timer=None if due is None else Timestamp(seconds=due),
+            next_deadline=found.next_deadline,
         )
 
     async def ExecuteBlock(
@@ -104,9 +124,9 @@ class ContractService(ContractServiceServicer):
         self, request: pb.GetRegistryRequest, context: Context
     ) -> pb.GetRegistryResponse:
         """Answer who belongs to the alliance now."""
-        height, registry = await self._reading.registry()
+        height, registry = await self._questions.reading.registry()
         return pb.GetRegistryResponse(
-            height=height, members=[_registered(one) for one in registry.values()]
+            height=height, members=[registered_of(one) for one in registry.values()]
         )
 
     async def ListSnapshots(
@@ -114,7 +134,7 @@ class ContractService(ContractServiceServicer):
     ) -> pb.ListSnapshotsResponse:
         """Answer the snapshots that can be loaded."""
         found = await self._sync.snapshots.list()
-        return pb.ListSnapshotsResponse(snapshots=[_snapshot(one) for one in found])
+        return pb.ListSnapshotsResponse(snapshots=[snapshot_info(one) for one in found])
 
     async def LoadSnapshotChunk(
         self, request: pb.LoadSnapshotChunkRequest, context: Context
@@ -129,7 +149,7 @@ class ContractService(ContractServiceServicer):
     ) -> pb.OfferSnapshotResponse:
         """Begin the restoration of an empty state."""
         await self._sync.restoring.offer(
-            _offered(request.snapshot), request.snapshot.hash, request.app_hash
+            offered_snapshot(request.snapshot), request.snapshot.hash, request.app_hash
         )
         return pb.OfferSnapshotResponse()
 
@@ -145,15 +165,25 @@ class ContractService(ContractServiceServicer):
     async def Decide(self, request: pb.DecideRequest, context: Context) -> pb.DecideResponse:
         """Answer what would be decided about a transition now."""
         reader = self._reader(request.read, "Decide")
-        answer = await self._reading.decide(reader, request.transition, request.arguments)
-        return pb.DecideResponse(allowed=answer.allowed, policies=answer.policies, rule=answer.rule)
+        question, proven = Question(request.transition, request.arguments), None
+        if request.with_proof:
+            answer, proven = await self._questions.proven.decide(reader, question)
+        else:
+            answer = await self._questions.reading.decide(reader, question)
+        return pb.DecideResponse(
+            allowed=answer.allowed, policies=answer.policies, rule=answer.rule, proven=proven
+        )
 
     async def GetContract(
         self, request: pb.GetContractRequest, context: Context
     ) -> pb.GetContractResponse:
         """Answer one instance."""
-        instance = await self._reading.instance(self._reader(request.read, "GetContract"))
-        return pb.GetContractResponse(contract=_contract(instance))
+        reader, proven = self._reader(request.read, "GetContract"), None
+        if request.with_proof:
+            instance, proven = await self._questions.proven.instance(reader)
+        else:
+            instance = await self._questions.reading.instance(reader)
+        return pb.GetContractResponse(contract=contract_of(instance), proven=proven)
 
     async def ListContracts(
         self, request: pb.ListContractsRequest, context: Context
@@ -161,9 +191,9 @@ class ContractService(ContractServiceServicer):
         """Answer the instances about an object, a page at a time."""
         page = _page(request.page_size, request.page_token)
         reader = self._reader(request.read, "ListContracts")
-        found = await self._reading.instances(reader, page)
+        found = await self._questions.reading.instances(reader, page)
         return pb.ListContractsResponse(
-            contracts=[_contract(instance) for _, instance in found],
+            contracts=[contract_of(instance) for _, instance in found],
             next_page_token=_next_token([sequence for sequence, _ in found], page),
         )
 
@@ -173,12 +203,50 @@ class ContractService(ContractServiceServicer):
         """Answer who asked for a record, a page at a time."""
         page = _page(request.page_size, request.page_token)
         reader = self._reader(request.read, "ListDisclosures")
-        found = await self._reading.disclosures(reader, page)
+        found = await self._questions.reading.disclosures(reader, page)
         return pb.ListDisclosuresResponse(
-            disclosures=[_disclosure(row) for row in found.rows],
+            disclosures=[disclosure_of(row) for row in found.rows],
             next_page_token=_next_token([row.sequence for row in found.rows], page),
             complete_from_height=found.complete_from,
         )
+
+    async def ListNotices(
+        self, request: pb.ListNoticesRequest, context: Context
+    ) -> pb.ListNoticesResponse:
+        """Answer what a member or an owner was told, a page at a time."""
+        page = _page(request.page_size, request.page_token)
+        reader = self._reader(request.read, "ListNotices")
+        found = await self._questions.reading.notices(reader, page)
+        return pb.ListNoticesResponse(
+            notices=[notice_of(row) for row in found],
+            next_page_token=_next_token([row.sequence for row in found], page),
+        )
+
+    async def GetGroupKey(
+        self, request: pb.GetGroupKeyRequest, context: Context
+    ) -> pb.GetGroupKeyResponse:
+        """Answer a key that the members share, proven."""
+        found = await self._questions.proven.group_key(request.purpose, request.key_epoch)
+        return pb.GetGroupKeyResponse(key_epoch=found.number, proven=found.state)
+
+    async def GetTemplate(
+        self, request: pb.GetTemplateRequest, context: Context
+    ) -> pb.GetTemplateResponse:
+        """Answer a template's document, proven."""
+        found = await self._questions.proven.template(request.name, request.version)
+        return pb.GetTemplateResponse(version=found.number, proven=found.state)
+
+    async def ValidateContract(
+        self, request: pb.ValidateContractRequest, context: Context
+    ) -> pb.ValidateContractResponse:
+        """Say whether a template may be deployed, and why."""
+        return await self._questions.drafts.validate(request.source)
+
+    async def SimulateContract(
+        self, request: pb.SimulateContractRequest, context: Context
+    ) -> pb.SimulateContractResponse:
+        """Play a scenario against a template."""
+        return await self._questions.drafts.simulate(request.source, request.scenario)
 
     async def ReadState(
         self, request: pb.ReadStateRequest, context: Context
@@ -186,7 +254,17 @@ class ContractService(ContractServiceServicer):
         """Prove what the committed state holds."""
         if len(request.keys) > KEYS_MAX:
             raise TooManyKeys(f"at most {KEYS_MAX} keys at once", keys_max=KEYS_MAX)
-        return await self._chain.prove(request.keys)
+        found = await self._chain.prove(request.keys)
+        return pb.ReadStateResponse(
+            height=found.height, app_hash=found.app_hash, proofs=found.proofs
+        )
+
+    async def ReportCanaries(
+        self, request: pb.ReportCanariesRequest, context: Context
+    ) -> pb.ReportCanariesResponse:
+        """Take what the member's deny canaries found."""
+        self._canaries.take(request.leaking)
+        return pb.ReportCanariesResponse()
 
     def _reader(self, read: chain_pb.AuthorizedRead, method: str) -> Reader:
         return reader_of(self._gate, read, METHOD + method)
@@ -201,67 +279,3 @@ def _page(size: int, token: str) -> Page:
 
 def _next_token(sequences: Sequence[int], page: Page) -> str:
     return str(sequences[-1]) if len(sequences) == page.limit else ""
-
-
-def _contract(instance: Instance) -> pb.Contract:
-    return pb.Contract(
-        instance_id=instance.id,
-        template=instance.origin.template,
-        version=instance.origin.version,
-        state=instance.position.state,
-        terms=instance.origin.document,
-        variables=encode(instance.variables),
-        created_height=instance.origin.height,
-        changed_height=instance.changed,
-    )
-
-
-def _registered(one: Registered) -> pb.RegisteredMember:
-    member = one.member
-    return pb.RegisteredMember(
-        member_id=member.id,
-        name=member.name,
-        index=member.index,
-        public_key=member.public_key,
-        custodian_public_key=member.custodian_public_key,
-        ca_certificate=member.ca_certificate,
-        consensus_public_key=member.consensus_public_key,
-        node_id=member.node_id,
-        voting_power=one.power,
-    )
-
-
-def _snapshot(found: Snapshot) -> pb.SnapshotInfo:
-    return pb.SnapshotInfo(
-        height=found.height,
-        format=found.format,
-        chunks=found.chunks,
-        hash=found.hash,
-        metadata=found.metadata,
-    )
-
-
-def _offered(info: pb.SnapshotInfo) -> Snapshot:
-    offered = Snapshot(info.height, info.metadata, info.format)
-    if offered.chunks != info.chunks:
-        raise SnapshotRefused("the snapshot has not as many digests as chunks", part="snapshot")
-    return offered
-
-
-def _disclosure(row: DisclosureRow) -> pb.Disclosure:
-    order = None
-    if row.order is not None:
-        order = chain_pb.OrderRef(height=row.order[0], index=row.order[1])
-    return pb.Disclosure(
-        stage=pb.DisclosureStage.ValueType(row.stage.value),
-        transaction_id=row.transaction_id,
-        height=row.height,
-        time=timestamp_of(row.time_ns),
-        member=row.member,
-        role=row.role,
-        purpose=row.purpose,
-        instance_id=row.instance,
-        order=order,
-        report_transaction_id=row.report_transaction_id,
-        reason=row.reason,
-    )

@@ -1,6 +1,7 @@
 """The state that a block sees: the committed pairs under the block's own writes.
 
-A transaction's writes lie on top until it has succeeded: all of them are kept, or none.
+A transaction's writes lie on top until it has succeeded: all of them are kept, or none. One inside
+another is a part that may fail alone.
 """
 
 from __future__ import annotations
@@ -38,12 +39,13 @@ class State:
     @contextmanager
     def transaction(self) -> Generator[None]:
         """Keep the writes made inside if it ends well; if it raises, undo them and raise."""
-        self._tentative = {}
+        outer = self._tentative
+        self._tentative = {} if outer is None else dict(outer)
         try:
             yield
-            self._writes.update(self._tentative)
+            (self._writes if outer is None else outer).update(self._tentative)
         finally:
-            self._tentative = None
+            self._tentative = outer
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under `key`, or None."""
@@ -51,6 +53,10 @@ class State:
             return self._tentative[key]
         if key in self._writes:
             return self._writes[key]
+        return self._committed.get(key)
+
+    def committed(self, key: bytes) -> bytes | None:
+        """Return what was committed under `key` before this block, or None."""
         return self._committed.get(key)
 
     def put(self, key: bytes, value: bytes) -> None:

@@ -10,29 +10,33 @@ from cipherward_chain.canonical import Value, decode
 from cipherward_chain.fields import Fields
 from cipherward_contract.actors import Actor
 from cipherward_contract.blocks import Block
-from cipherward_contract.entries import TIMER, TIMER_END, OrderEntry, Reported, order_key
+from cipherward_contract.entries import TIMER, TIMER_END
 from cipherward_contract.index_rows import AccessReported
-from cipherward_contract.instructions import INSTRUCTIONS, RELEASE_KEY
-from cipherward_contract.machine import (
-    Case,
-    fall_back,
-    judge,
-    open_case,
-    save_variables,
-    succeed,
-    take,
-)
+from cipherward_contract.instructions.closed_list import INSTRUCTIONS
+from cipherward_contract.instructions.releasing import RELEASE_KEY
+from cipherward_contract.judging import Case, judge, open_case
+from cipherward_contract.machine import fall_back, save_variables, succeed, take
+from cipherward_contract.order_entries import OrderEntry, Reported, order_key
 from cipherward_contract.parties import voters_of
 from cipherward_contract.refusals import Reason, Refused
 from cipherward_contract.tally import (
     DEADLINE_PASSED,
+    Verdict,
     kept_variables,
     quorum_of,
     registry_quorum,
+    tally_erasure,
     tally_reports,
     tally_votes,
 )
-from cipherward_contract.templates.document import QUORUM_REGISTRY, Step, Transition
+from cipherward_contract.templates.document import (
+    GUARDIANS,
+    QUORUM_CUSTODIAN,
+    QUORUM_REGISTRY,
+    Step,
+    Transition,
+)
+from cipherward_contract.templates.values import member_list
 
 # Timers that fire in one block, the rest in the next: bounds what comes before the first
 # transaction.
@@ -68,7 +72,7 @@ def vote(
     verdict = tally_votes(counted, len(voters), _vote_quorum(block, case, transition.step, voters))
     kept: dict[str, Value] = {VOTES: votes}
     if verdict.decided == "succeeded":
-        take(block, case, transition, kept)
+        succeed(block, case, transition, kept)
     elif verdict.decided == "failed":
         take(block, case, case.template.transitions[transition.step.otherwise], kept)
     else:
@@ -79,14 +83,15 @@ def vote(
 def _voters(block: Block, case: Case, transition: Transition) -> frozenset[str]:
     """Return who may vote now: a member that was removed counts no more."""
     parties = (case.template.parties[name] for name in transition.by)
-    terms, registry = case.instance.origin.terms, block.rules.registry
+    terms, registry = case.instance.origin.terms, block.rules.active
     return frozenset(member for party in parties for member in voters_of(party, terms, registry))
 
 
 def _vote_quorum(block: Block, case: Case, step: Step, voters: Collection[str]) -> int:
     if step.quorum == QUORUM_REGISTRY:
-        return registry_quorum(len(block.rules.registry), len(voters))
-    return quorum_of(step, len(voters), case.instance.origin.terms)
+        return registry_quorum(len(block.rules.active), len(voters))
+    instance = case.instance
+    return quorum_of(step, len(voters), instance.origin.terms, instance.variables)
 
 
 def report(block: Block, actor: Actor, wanted: pb.Report) -> None:
@@ -104,7 +109,7 @@ def report(block: Block, actor: Actor, wanted: pb.Report) -> None:
     entry = replace(entry, reports=(*entry.reports, Reported(actor.member, done, wanted.digest)))
     if INSTRUCTIONS[entry.instruction].is_step:
         _advance(block, place, entry)
-    elif entry.instruction == RELEASE_KEY:
+    elif entry.instruction == RELEASE_KEY.name:
         block.rows.append(AccessReported(place, done, block.transaction_id))
     if block.machine.forgets_finished_orders and _is_finished(block, place, entry):
         block.state.delete(order_key(*place))
@@ -135,13 +140,22 @@ def _advance(block: Block, place: tuple[int, int], entry: OrderEntry) -> None:
         raise Refused(
             Reason.DIGEST_REQUIRED, "this step's report carries the digest of what was made"
         )
-    named = len(entry.members)
-    quorum = quorum_of(step, named, instance.origin.terms)
-    verdict = tally_reports(step, entry.reports, named, quorum)
+    verdict = _verdict(case, step, entry)
     if verdict.decided == "succeeded":
         succeed(block, case, transition, kept_variables(step, verdict.agreed))
     elif verdict.decided == "failed":
         fall_back(block, case, transition, verdict.failure)
+
+
+def _verdict(case: Case, step: Step, entry: OrderEntry) -> Verdict:
+    named = len(entry.members)
+    if step.quorum == QUORUM_CUSTODIAN and case.record is not None:
+        custodian = case.record.parsed().custodian
+        guardians = member_list(case.instance.variables.get(GUARDIANS))
+        return tally_erasure(step, entry, custodian, guardians)
+    instance = case.instance
+    quorum = quorum_of(step, named, instance.origin.terms, instance.variables)
+    return tally_reports(step, entry.reports, named, quorum)
 
 
 def fire_timers(block: Block) -> int:

@@ -58,6 +58,19 @@ SCHEMA = (
     );
     CREATE INDEX disclosure_by_record ON disclosure (record, sequence);
     CREATE INDEX disclosure_by_order ON disclosure (order_height, order_index);
+    -- one row a recipient; `member` is empty where it is the record's owner
+    CREATE TABLE notice (
+        sequence INTEGER PRIMARY KEY,
+        member TEXT NOT NULL,
+        record BLOB NOT NULL,
+        kind TEXT NOT NULL,
+        instance BLOB NOT NULL,
+        height INTEGER NOT NULL,
+        time_ns INTEGER NOT NULL,
+        due INTEGER NOT NULL
+    );
+    CREATE INDEX notice_by_member ON notice (member, sequence);
+    CREATE INDEX notice_by_record ON notice (record, sequence);
     """,
     """
     -- the first block of which this store's index has everything: later than 1 after a snapshot
@@ -71,7 +84,15 @@ CACHE_KIBIBYTES = 32 * 1024
 # What the write-ahead log is cut back to after it has grown beside a snapshot.
 JOURNAL_BYTES = 64 * 1024 * 1024
 
-TABLES = ("committed", "state", "transaction_expiry", "block", "instance_index", "disclosure")
+TABLES = (
+    "committed",
+    "state",
+    "transaction_expiry",
+    "block",
+    "instance_index",
+    "disclosure",
+    "notice",
+)
 
 # Twice what GetExecuted promises (64): a ledger that lags asks for at most one block.
 BLOCKS_KEPT = 128

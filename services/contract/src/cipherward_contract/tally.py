@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from cipherward_chain.canonical import Value
-from cipherward_contract.entries import Reported
+from cipherward_contract.order_entries import OrderEntry, Reported
 from cipherward_contract.templates.document import Step
 from cipherward_contract.templates.values import Values
 
@@ -33,11 +33,10 @@ OPEN = Verdict("open")
 REMOVERS_MIN = 2
 
 
-def quorum_of(step: Step, named: int, terms: Values) -> int:
-    """Return how many of the `named` members it takes."""
-    if step.quorum == "all":
-        return named
-    value = terms[step.quorum.removeprefix("terms.")]
+def quorum_of(step: Step, named: int, terms: Values, variables: Values) -> int:
+    """Return how many of the `named` members it takes: all, or as a term or a variable says."""
+    root, _, name = step.quorum.partition(".")
+    value = {"terms": terms, "variables": variables}.get(root, {}).get(name)
     return value if isinstance(value, int) else named
 
 
@@ -66,6 +65,26 @@ def tally_reports(step: Step, reports: Sequence[Reported], named: int, quorum: i
     if len(best) + named - len(reports) < quorum:
         disagree = step.agree and len(groups) > 1
         return Verdict("failed", failure=DISAGREED if disagree else step.failure or MEMBER_FAILED)
+    return OPEN
+
+
+def tally_erasure(
+    step: Step, entry: OrderEntry, custodian: str, guardians: Collection[str]
+) -> Verdict:
+    """Judge the reports of an order that takes the custodian, and enough of the guardians that the
+    others cannot give a key.
+
+    Of n guardians n - floor((n-1)/3), as many as are there when all who may fail have failed.
+    """
+    done = [report for report in entry.reports if report.done]
+    failed = {report.member for report in entry.reports if not report.done}
+    wanted = len(guardians) - (len(guardians) - 1) // 3 if guardians else 0
+    have = sum(report.member in guardians for report in done)
+    if have >= wanted and any(report.member == custodian for report in done):
+        return Verdict("succeeded", done)
+    left = len(guardians) - len(failed & set(guardians))
+    if custodian in failed or left < wanted:
+        return Verdict("failed", failure=step.failure or MEMBER_FAILED)
     return OPEN
 
 

@@ -15,7 +15,12 @@ from pathlib import Path
 
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward.contract.v1 import contract_service_pb2 as contract_pb
-from cipherward_chain.acts import anchor_record, countersign, register_pseudonym
+from cipherward_chain.acts import (
+    SUITE_CUSTODIAN_ONLY,
+    anchor_record,
+    countersign,
+    register_pseudonym,
+)
 from cipherward_chain.authorization import (
     PSEUDONYM_BYTES,
     MemberSigner,
@@ -24,7 +29,7 @@ from cipherward_chain.authorization import (
 )
 from cipherward_chain.canonical import Value, encode
 from cipherward_chain.domains import presentation_authorizer
-from cipherward_chain.genesis import Genesis, Issuer, TemplateDocument
+from cipherward_chain.genesis import Genesis, Issuer, Parameters, TemplateDocument
 from cipherward_chain.orders import Order
 from cipherward_chain.results import TransactionResult
 from cipherward_chain.signatures import SigningKey
@@ -37,6 +42,7 @@ from cipherward_contract.credentials import ATTRIBUTE_TAG, HEADER_TAG
 from cipherward_contract.machine_versions import NEWEST_VERSION
 from cipherward_contract.store import SCHEMA
 from cipherward_contract.templates.shipped import load_shipped
+from cipherward_contract.testing_anchors import record_anchor
 from cipherward_kit.database import Database
 
 MEMBERS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
@@ -62,20 +68,27 @@ def shipped_documents() -> list[TemplateDocument]:
 
 
 def contract_genesis(
-    *, members: int = 4, templates: Sequence[TemplateDocument] = (), engine: str = "solo"
+    *,
+    members: int = 4,
+    templates: Sequence[TemplateDocument] = (),
+    engine: str = "solo",
+    minimum_suite: int = SUITE_CUSTODIAN_ONLY,
 ) -> tuple[Genesis, TestKeys]:
     """Return a genesis with the shipped templates, those given, and an issuer a member."""
-    return _genesis(members, tuple(templates), engine)
+    return _genesis(members, tuple(templates), engine, minimum_suite)
 
 
 @lru_cache(maxsize=8)  # its keys and certificates take 50 ms, and most tests have the same
 def _genesis(
-    members: int, templates: tuple[TemplateDocument, ...], engine: str
+    members: int, templates: tuple[TemplateDocument, ...], engine: str, minimum_suite: int
 ) -> tuple[Genesis, TestKeys]:
     names = [f"hospital-{chr(ord('a') + index)}" for index in range(members)]
     issuers = [Issuer(name, issuer_key(name), ("patient", "staff")) for name in names]
     documents = [*shipped_documents(), *templates]
-    return make_genesis(members, templates=documents, issuers=issuers, engine=engine)
+    parameters = Parameters(minimum_suite=minimum_suite)
+    return make_genesis(
+        members, templates=documents, issuers=issuers, engine=engine, parameters=parameters
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,23 +270,6 @@ class Story:
             act = anchor_record(anchor, slot, SigningKey(seed).public_key, signature)
         await self.applied(self.member(author), act)
         return owner
-
-
-def record_anchor(
-    record: bytes, *, author: str = "hospital-a", templates: Sequence[str] = ("consent/1",)
-) -> pb.RecordAnchor:
-    """Return the anchor of a record that its author stores itself."""
-    return pb.RecordAnchor(
-        record_id=record,
-        ciphertext_digest=hashlib.sha256(record).digest(),
-        ciphertext_bytes=1024,
-        suite=1,
-        custodian_part_commitment=hashlib.sha256(b"part" + record).digest(),
-        record_key_commitment=hashlib.sha256(b"key" + record).digest(),
-        author=author,
-        custodian=author,
-        release_templates=templates,
-    )
 
 
 @asynccontextmanager

@@ -98,6 +98,22 @@ async def removed(
     return decided
 
 
+async def suspended(
+    story: Story,
+    member: str,
+    instance: bytes,
+    voters: Iterable[str] = MEMBERS[:3],
+    *,
+    seconds: int = 86_400,
+) -> Decided:
+    """Propose to suspend a member and let the voters decide it; return the deciding block."""
+    terms = {"member": member, "vote_seconds": 3_600, "suspend_seconds": seconds}
+    await story.applied(story.member(MEMBERS[0]), instantiate("suspension", instance, terms))
+    decided = await voted(story, instance, "suspend", voters)
+    assert decided.results[0].applied, decided.results[0]
+    return decided
+
+
 async def upgrade_voted(story: Story, version: int, height: int, instance: bytes) -> Decided:
     """Let the members vote a machine version at a height; return the deciding block."""
     terms = {"version": version, "height": height, "vote_seconds": 3_600}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
@@ -12,11 +13,13 @@ from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve
 from cipherward_member.alliance_files import read_endpoints
 from cipherward_member.block_source import open_block_source
+from cipherward_member.canaries import CANARIES
 from cipherward_member.following import ChainProgress
 from cipherward_member.ledger_channel import open_ledger
 from cipherward_member.registry import REGISTRY_FILE, MemberRegistry
 from cipherward_storage.assembly import CHAIN, LedgerSide, Limits, open_storage
 from cipherward_storage.config import StorageConfig
+from cipherward_storage.peer_slots import open_peer
 from cipherward_storage.service import DOMAIN
 from cipherward_storage.setup import read_custodian
 from cipherward_storage.stores import STORE
@@ -29,12 +32,13 @@ async def serve_storage(config: StorageConfig) -> None:
     endpoints = read_endpoints(config.endpoints_file, genesis.chain_id)
     members = MemberRegistry(genesis, config.data_dir / REGISTRY_FILE)
     limits = Limits.of(config)
-    readiness = Readiness(CHAIN, STORE)
+    readiness = Readiness(CHAIN, STORE, CANARIES)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(DataFolder(config.data_dir, genesis.chain_id))
         channel = await stack.enter_async_context(open_ledger(config, endpoints, members.trust))
         source = await open_block_source(config, endpoints, genesis, channel)
-        ledger = LedgerSide(members, source, LedgerServiceStub(channel).SubmitBatch)
+        peer = partial(open_peer, config, members.trust, genesis.chain_id)
+        ledger = LedgerSide(members, source, LedgerServiceStub(channel).SubmitBatch, peer)
         progress = ChainProgress(genesis.parameters.fresh_seconds)
         service = await stack.enter_async_context(
             open_storage(folder.path, custodian, limits, ledger, readiness, progress)

@@ -52,6 +52,19 @@ class StorageConfig(SigningServiceConfig, KafkaConfig):
         le=3600,
         description="How long the client of an upload or a download may stand still.",
     )
+    slot_keys_folder: Path | None = Field(
+        default=None,
+        description="Folder of the keys that custodian slots lie under, mode 0700; default: "
+        "`slot-keys` in the data folder. Storages of one member share it. Never in the same backup "
+        "as the records: a record stays erased because these keys are gone.",
+    )
+    slot_renewal_seconds: float = Field(
+        # An erased record is out of every backup's reach after that long.
+        default=7 * 24 * 3600.0,
+        ge=1,
+        le=30 * 24 * 3600,
+        description="Age at which a slot key is replaced, and destroyed with what was left of it.",
+    )
     store: Literal["embedded", "mongo"] = Field(
         default="embedded",
         description="Where records are kept: SQLite and files in the data folder, or MongoDB.",

@@ -14,8 +14,8 @@ from contextlib import aclosing, contextmanager
 from cipherward_member.errors import ChainStale
 from cipherward_member.reports import OrderKey
 from cipherward_storage import metrics
+from cipherward_storage.effects import Release
 from cipherward_storage.errors import DownloadStalled, RecordCorrupt, RecordUnknown, ReleaseEnded
-from cipherward_storage.records import Release
 from cipherward_storage.standing import Standing
 from cipherward_storage.store import ChainStore, RecordStore
 
@@ -26,7 +26,7 @@ Write = Callable[[bytes], Awaitable[None]]
 
 
 class Downloads:
-    """All downloads that run in this process, by the grant behind them."""
+    """All downloads that run in this process, by the grant behind them and by their record."""
 
     def __init__(
         self, records: RecordStore, chain: ChainStore, standing: Standing, stall_seconds: float
@@ -45,10 +45,10 @@ class Downloads:
         self._stall_seconds = stall_seconds
         self._running: defaultdict[bytes, set[asyncio.Event]] = defaultdict(set)
 
-    def cut(self, grants: Iterable[bytes]) -> None:
-        """End every running download of these grants."""
-        for grant in grants:
-            for cut in self._running.get(grant, ()):
+    def cut(self, ended: Iterable[bytes]) -> None:
+        """End every running download of these grants and records (their ids)."""
+        for one in ended:
+            for cut in self._running.get(one, ()):
                 cut.set()
 
     async def send(self, release: Release, offset: int, write: Write) -> None:
@@ -64,7 +64,7 @@ class Downloads:
             RecordUnknown, OffsetOutOfRange, RecordCorrupt: as the store says.
             DownloadStalled: the reader takes nothing.
         """
-        with self._listed(release.grant) as cut:
+        with self._listed(release.grant, release.record_id) as cut:
             # Read again now that a cut reaches us: one may have come while it was read first.
             await self._still_standing(release.order)
             try:
@@ -87,17 +87,19 @@ class Downloads:
         self._standing.require(release)
 
     @contextmanager
-    def _listed(self, grant: bytes) -> Generator[asyncio.Event]:
+    def _listed(self, *names: bytes) -> Generator[asyncio.Event]:
         cut = asyncio.Event()
-        self._running[grant].add(cut)
+        for name in names:
+            self._running[name].add(cut)
         metrics.DOWNLOADS_RUNNING.inc()
         try:
             yield cut
         finally:
             metrics.DOWNLOADS_RUNNING.dec()
-            self._running[grant].discard(cut)
-            if not self._running[grant]:
-                del self._running[grant]
+            for name in names:
+                self._running[name].discard(cut)
+                if not self._running[name]:
+                    del self._running[name]
 
     def _require(self, release: Release, cut: asyncio.Event) -> None:
         if cut.is_set():

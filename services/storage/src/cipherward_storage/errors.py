@@ -47,7 +47,7 @@ class DigestDiffers(ServiceError):
 
 
 class SlotRejected(ServiceError):
-    """The custodian's slot does not open to the key part that the anchor commits to."""
+    """A slot is not what the anchor says: the custodian's or the members'."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
     reason = "SLOT_REJECTED"
@@ -58,6 +58,13 @@ class RecordExists(ServiceError):
 
     code = grpc.StatusCode.ALREADY_EXISTS
     reason = "RECORD_EXISTS"
+
+
+class RecordErased(ServiceError):
+    """The chain has ordered the record of this id to be erased; the id is refused for ever."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "RECORD_ERASED"
 
 
 class DiskFull(ServiceError):

@@ -1,17 +1,14 @@
-"""What is stored: anchors, uploads, records, releases and reports, as values."""
+"""What is stored: anchors, uploads and records, as values."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cipherward_chain.acts import ActMalformed, parse_anchor
-from cipherward_member.reports import OrderKey, Report
 
 RECORD_ID_BYTES = 16
 DIGEST_BYTES = 32
-# The only algorithm suite so far: HPKE MLKEM768-X25519 slot, no alliance slot.
-SUITE = 1
 # Ciphertext is kept, checked and sent in parts of this size; a response stays far below gRPC's
 # default message limit of 4 MiB.
 PART_BYTES = 1024 * 1024
@@ -30,7 +27,8 @@ class AnchorMalformed(ValueError):
 class Anchor:
     """The immutable part of a record's anchor, as its author serialised it.
 
-    octets: exactly what is signed and hashed. ciphertext_bytes: at least 1.
+    octets: exactly what is signed and hashed. ciphertext_bytes: at least 1. key_epoch: of the
+    members' record key; 0 in suite 1, whose `alliance_slot_digest` is empty.
     """
 
     octets: bytes
@@ -40,6 +38,8 @@ class Anchor:
     suite: int
     custodian_part_commitment: bytes
     custodian: str
+    alliance_slot_digest: bytes
+    key_epoch: int
 
     @property
     def digest(self) -> bytes:
@@ -65,16 +65,52 @@ class Anchor:
             message.suite,
             message.custodian_part_commitment,
             message.custodian,
+            message.alliance_slot_digest,
+            message.key_epoch,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class UploadHeader:
-    """What an upload will bring; a resumed one repeats it byte for byte."""
+class KeptSlot:
+    """The custodian's key part as it lies here: under a slot key that is destroyed in time.
+
+    key_number: of the slot key. octets: nonce, ciphertext and tag. No number (0) and no octets:
+    there is none any more, as in an upload that has become a record.
+    """
+
+    key_number: int
+    octets: bytes = field(repr=False)
+
+
+NO_SLOT = KeptSlot(0, b"")
+
+
+@dataclass(frozen=True, slots=True)
+class UploadOffer:
+    """What an author offers: its slots as it made them, not checked yet.
+
+    slot: sealed to the custodian; it is never stored. alliance_slot: encapsulated to the members.
+    """
 
     request_id: str
     anchor: Anchor
     slot: bytes
+    alliance_slot: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UploadHeader:
+    """What an upload will bring; a resumed one offers the same again, byte for byte.
+
+    slot_digest: of the author's slot, as the chain anchors it. kept: that slot's key part; wrapped
+    anew every time, so it tells no two uploads apart.
+    """
+
+    request_id: str
+    anchor: Anchor
+    slot_digest: bytes
+    alliance_slot: bytes
+    kept: KeptSlot = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +127,15 @@ class StoredRecord:
     """A complete record. `anchored_height` is 0 until the chain anchors exactly this one."""
 
     anchor: Anchor
-    slot: bytes
+    slot_digest: bytes
+    alliance_slot: bytes
+    kept: KeptSlot
     anchored_height: int
-
-    @property
-    def slot_digest(self) -> bytes:
-        """The SHA-256 of the custodian's slot."""
-        return digest_of(self.slot)
 
 
 @dataclass(frozen=True, slots=True)
 class AnchoredRecord:
-    """A record of this custodian as a proven block anchored it."""
+    """A record of any custodian as a proven block anchored it."""
 
     anchor: Anchor
     slot_digest: bytes
@@ -111,42 +144,3 @@ class AnchoredRecord:
     def anchors(self, record: StoredRecord) -> bool:
         """Whether the chain means exactly what is stored here."""
         return (self.anchor.octets, self.slot_digest) == (record.anchor.octets, record.slot_digest)
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """What a proven order released.
-
-    sealed: the key part under HPKE to the reader's one-time key; the same bytes for ever.
-    reader: Ed25519 public key that may fetch. grant: the contract instance behind it.
-    ends: unix seconds from which on it is over. revoked: the chain ended it before.
-    """
-
-    order: OrderKey
-    record_id: bytes
-    anchor: bytes
-    grant: bytes
-    reader: bytes
-    ends: int
-    sealed: bytes
-    revoked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BlockEffects:
-    """Everything that one verified block does here; it is applied whole, once.
-
-    checkpoint: where the follower goes on. time: block time, unix seconds.
-    settled: ids of the block's transactions; reports among them need not be sent again.
-    rebuilt: ids of those that came too late or early; reports among them get a new transaction.
-    """
-
-    height: int
-    time: int
-    checkpoint: bytes
-    anchored: tuple[AnchoredRecord, ...] = ()
-    releases: tuple[Release, ...] = ()
-    ended_grants: tuple[bytes, ...] = ()
-    reports: tuple[Report, ...] = ()
-    settled: tuple[bytes, ...] = ()
-    rebuilt: tuple[bytes, ...] = ()

@@ -10,6 +10,7 @@ from grpc import aio
 
 from cipherward.storage.v1 import storage_service_pb2 as pb
 from cipherward.storage.v1 import storage_service_pb2_grpc as pb_grpc
+from cipherward_member.canaries import CanaryReports
 from cipherward_storage.downloads import Downloads
 from cipherward_storage.errors import (
     PageTokenMalformed,
@@ -23,7 +24,7 @@ from cipherward_storage.records import (
     Anchor,
     AnchorMalformed,
     StoredRecord,
-    UploadHeader,
+    UploadOffer,
 )
 from cipherward_storage.standing import Standing
 from cipherward_storage.store import RecordStore
@@ -33,19 +34,25 @@ DOMAIN = "storage.cipherward"  # of every refusal
 SERVICE = "/cipherward.storage.v1.StorageService"
 GET_RECORD = f"{SERVICE}/GetRecord"
 GET_RELEASED_KEY = f"{SERVICE}/GetReleasedKey"
+GET_GUARDIAN_SHARE = f"{SERVICE}/GetGuardianShare"
 
 PAGE_RECORDS, PAGE_RECORDS_MAX = 100, 1000  # as the proto says
 
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """What the service does for its callers."""
+    """What the service does for its callers.
+
+    reads, share_reads: of what the custodian and what the guardian made.
+    """
 
     uploads: Uploads
     downloads: Downloads
     reads: ReleaseReads
+    share_reads: ReleaseReads
     standing: Standing
     records: RecordStore
+    canaries: CanaryReports
 
 
 class StorageService(pb_grpc.StorageServiceServicer):
@@ -61,9 +68,9 @@ class StorageService(pb_grpc.StorageServiceServicer):
         first = await anext(request_iterator, None)
         if first is None or first.WhichOneof("step") != "header":
             raise UploadMalformed("the first message is not the header")
-        header = _header(first.header)
+        offer = _offer(first.header)
         record = await self._jobs.uploads.receive(
-            header, first.header.offset, _parts(request_iterator)
+            offer, first.header.offset, _parts(request_iterator)
         )
         return pb.PutRecordResponse(
             ciphertext_digest=record.anchor.ciphertext_digest,
@@ -94,15 +101,36 @@ class StorageService(pb_grpc.StorageServiceServicer):
         """Answer the released key part: the stored bytes."""
         release = await self._jobs.reads.release_of(request.read, GET_RELEASED_KEY, ReleaseUnknown)
         self._jobs.standing.require(release)
-        return pb.GetReleasedKeyResponse(sealed_part=release.sealed, anchor=release.anchor)
+        return pb.GetReleasedKeyResponse(
+            sealed_part=release.sealed,
+            anchor=release.anchor,
+            alliance_slot=release.alliance_slot,
+        )
+
+    async def GetGuardianShare(
+        self, request: pb.GetGuardianShareRequest, context: Any
+    ) -> pb.GetGuardianShareResponse:
+        """Answer this guardian's share: the stored bytes."""
+        share = await self._jobs.share_reads.release_of(
+            request.read, GET_GUARDIAN_SHARE, ReleaseUnknown
+        )
+        self._jobs.standing.require(share)
+        return pb.GetGuardianShareResponse(sealed_part=share.sealed)
+
+    async def GetAllianceSlot(
+        self, request: pb.GetAllianceSlotRequest, context: Any
+    ) -> pb.GetAllianceSlotResponse:
+        """Answer the members' slot of a record to another member's storage."""
+        record = await self._record(request.record_id)
+        return pb.GetAllianceSlotResponse(
+            alliance_slot=record.alliance_slot, anchor=record.anchor.octets
+        )
 
     async def DescribeRecord(
         self, request: pb.DescribeRecordRequest, context: Any
     ) -> pb.DescribeRecordResponse:
         """Describe a record to the member's own services."""
-        record = await self._jobs.records.find(request.record_id)
-        if record is None:
-            raise RecordUnknown("there is no such record here")
+        record = await self._record(request.record_id)
         return pb.DescribeRecordResponse(record=_description(record))
 
     async def ListRecords(
@@ -120,13 +148,26 @@ class StorageService(pb_grpc.StorageServiceServicer):
             next_page_token=page[-1].anchor.record_id.hex() if more else "",
         )
 
+    async def ReportCanaries(
+        self, request: pb.ReportCanariesRequest, context: Any
+    ) -> pb.ReportCanariesResponse:
+        """Take what the member's deny canaries found."""
+        self._jobs.canaries.take(request.leaking)
+        return pb.ReportCanariesResponse()
 
-def _header(header: pb.PutRecordHeader) -> UploadHeader:
+    async def _record(self, record_id: bytes) -> StoredRecord:
+        record = await self._jobs.records.find(record_id)
+        if record is None:
+            raise RecordUnknown("there is no such record here")
+        return record
+
+
+def _offer(header: pb.PutRecordHeader) -> UploadOffer:
     try:
         anchor = Anchor.parse(header.anchor)
     except AnchorMalformed as error:
         raise UploadMalformed(str(error)) from None
-    return UploadHeader(header.request_id, anchor, header.custodian_slot)
+    return UploadOffer(header.request_id, anchor, header.custodian_slot, header.alliance_slot)
 
 
 async def _parts(messages: AsyncIterator[pb.PutRecordRequest]) -> AsyncIterator[bytes]:

@@ -13,11 +13,14 @@ from enum import Enum
 from cipherward_kit.database import Database
 from cipherward_storage.bodies import Bodies, OpenBody
 from cipherward_storage.descriptors import Descriptor
-from cipherward_storage.errors import DigestDiffers, DiskFull, RecordExists
-from cipherward_storage.records import StoredRecord, UploadHeader, digest_of
+from cipherward_storage.errors import DigestDiffers, DiskFull, RecordErased, RecordExists
+from cipherward_storage.records import StoredRecord, UploadHeader
+from cipherward_storage.sqlite_facts import is_erased
+from cipherward_storage.store import SlotKeyRetired
 
 # What a write answers when there is no room left for this user.
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
+REFUSALS = (DiskFull, RecordErased, SlotKeyRetired)  # nothing was written
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class FileSpool:
 
         Raises:
             DiskFull: the announced length would exceed the quota.
+            RecordErased: the record's id is refused.
+            SlotKeyRetired: the header's slot key is not in use any more.
         """
         body = await asyncio.to_thread(place.bodies.create)
         begun = _begin(header, body.name, place)
@@ -65,7 +70,7 @@ class FileSpool:
             await place.database.write_grouped(begun)
         except BaseException as error:
             os.close(body.descriptor)
-            if isinstance(error, DiskFull):  # else the row may be there: the next start looks
+            if isinstance(error, REFUSALS):  # else the row may be there: the next start looks
                 await asyncio.to_thread(place.bodies.delete, (body.name,))
             raise
         return cls(header, place, body)
@@ -116,11 +121,14 @@ class FileSpool:
             await self._refuse()
             raise DigestDiffers("what arrived is not what the anchor names; send it from the start")
         await self._file.run(self._place.bodies.flush, self._body.name)
-        if not await self._place.database.write_grouped(lambda db: self._switch(db, table)):
+        try:
+            await self._place.database.write_grouped(lambda db: self._switch(db, table))
+        except (RecordExists, RecordErased):
             await self._refuse()
-            raise RecordExists("another record took this id meanwhile")
+            raise
         self._end, self._committed = _End.COMPLETE, self._received
-        return StoredRecord(anchor, self._header.slot, 0)
+        header = self._header
+        return StoredRecord(anchor, header.slot_digest, header.alliance_slot, header.kept, 0)
 
     async def close(self) -> None:
         """Close the file, keeping an open upload's bytes."""
@@ -147,30 +155,25 @@ class FileSpool:
         await self._place.database.write_grouped(lambda db: db.execute(delete, request_id).rowcount)
         self._end = _End.REFUSED
 
-    def _switch(self, connection: sqlite3.Connection, table: bytes) -> bool:
-        """Make the record and end the upload; False if the id is taken."""
-        anchor, slot = self._header.anchor, self._header.slot
-        row = (
-            anchor.record_id,
-            anchor.octets,
-            slot,
-            digest_of(slot),
-            self._body.name,
-            anchor.ciphertext_bytes,
-            table,
-            self._place.clock(),
-        )
+    def _switch(self, connection: sqlite3.Connection, table: bytes) -> None:
+        """Make the record and end the upload. Its slot is the row's: renewed since it began."""
+        record_id, request_id = self._header.anchor.record_id, self._header.request_id
+        if is_erased(connection, record_id):
+            raise RecordErased("the record of this id was erased")
         inserted = connection.execute(
-            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row
+            "INSERT INTO records (record_id, anchor, slot_digest, alliance_slot, key_number, kept,"
+            " body, ciphertext_bytes, part_tags, stored_at)"
+            " SELECT record_id, anchor, slot_digest, alliance_slot, key_number, kept, body,"
+            " ciphertext_bytes, ?, ? FROM uploads WHERE request_id = ? ON CONFLICT DO NOTHING",
+            (table, self._place.clock(), request_id),
         )
         if inserted.rowcount == 0:
-            return False
+            raise RecordExists("another record took this id meanwhile")
         connection.execute(
-            "UPDATE uploads SET body = NULL, committed_bytes = ciphertext_bytes"
-            " WHERE request_id = ?",
-            (self._header.request_id,),
+            "UPDATE uploads SET body = NULL, committed_bytes = ciphertext_bytes, key_number = 0,"
+            " kept = x'' WHERE request_id = ?",
+            (request_id,),
         )
-        return True
 
 
 def _begin(header: UploadHeader, body: str, place: Place) -> Callable[[sqlite3.Connection], None]:
@@ -179,17 +182,25 @@ def _begin(header: UploadHeader, body: str, place: Place) -> Callable[[sqlite3.C
         header.request_id,
         header.anchor.record_id,
         header.anchor.octets,
-        header.slot,
+        header.slot_digest,
+        header.alliance_slot,
+        header.kept.key_number,
+        header.kept.octets,
         body,
         length,
         place.clock(),
     )
 
     def work(connection: sqlite3.Connection) -> None:
-        (promised,) = connection.execute("SELECT promised_bytes FROM use").fetchone()
+        if is_erased(connection, header.anchor.record_id):
+            raise RecordErased("the record of this id was erased")
+        query = "SELECT promised_bytes, key_floor FROM use"
+        promised, floor = connection.execute(query).fetchone()
+        if header.kept.key_number < floor:
+            raise SlotKeyRetired
         if promised + length > place.quota_bytes:
             raise DiskFull("the quota of this storage is used up", bytes_wanted=length)
-        connection.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, ?, ?, 0, ?)", row)
+        connection.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)", row)
 
     return work
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 
 from cipherward_kit.database import Database
+from cipherward_member.ceremony_rows import add_ceremony_news
 from cipherward_member.chain_rows import (
     SqliteReports,
     add_reports,
@@ -13,7 +15,10 @@ from cipherward_member.chain_rows import (
     stored_checkpoint,
 )
 from cipherward_member.reports import OrderKey
-from cipherward_storage.records import BlockEffects, Release
+from cipherward_storage.effects import BlockEffects, Release
+from cipherward_storage.sqlite_erasures import add_erasures
+from cipherward_storage.sqlite_facts import add_facts
+from cipherward_storage.sqlite_shares import add_shares
 
 # A release that is over is answered as ended for this long, then as unknown; its sealed bytes go.
 ENDED_RELEASE_SECONDS = 24 * 3600
@@ -41,14 +46,11 @@ class SqliteChainStore:
 
         def work(connection: sqlite3.Connection) -> Release | None:
             row = connection.execute(
-                "SELECT record_id, anchor, contract, reader, ends, sealed, revoked"
+                "SELECT record_id, anchor, contract, reader, ends, sealed, alliance_slot, revoked"
                 " FROM releases WHERE height = ? AND number = ?",
                 (order.height, order.index),
             ).fetchone()
-            if row is None:
-                return None
-            record_id, anchor, contract, reader, ends, sealed, revoked = row
-            return Release(order, record_id, anchor, contract, reader, ends, sealed, bool(revoked))
+            return None if row is None else Release(order, *row[:-1], revoked=bool(row[-1]))
 
         return await self._database.read(work)
 
@@ -56,13 +58,24 @@ class SqliteChainStore:
 def _apply(connection: sqlite3.Connection, effects: BlockEffects) -> None:
     if not advance(connection, effects.height, effects.checkpoint):  # what it made first stays
         return
+    add_facts(connection, effects)
+    _add_releases(connection, effects.releases)
+    add_shares(connection, effects)
+    add_erasures(connection, effects.erased)
+    for table in ("releases", "shares"):
+        _end_rights(connection, table, effects)
+    connection.execute("UPDATE shares SET pending = 0 WHERE revoked = 1 AND pending = 1")
+    add_ceremony_news(connection, effects.ceremonies)
+    add_reports(connection, effects.reports)
+    settle_reports(connection, effects.settled, effects.rebuilt)
+    for table in ("releases", "shares"):
+        _forget(connection, table, effects.time - ENDED_RELEASE_SECONDS)
+
+
+def _add_releases(connection: sqlite3.Connection, releases: Iterable[Release]) -> None:
     connection.executemany(
-        "INSERT INTO anchors VALUES (?, ?, ?, ?) ON CONFLICT (record_id) DO NOTHING",
-        [(a.anchor.record_id, a.anchor.octets, a.slot_digest, a.height) for a in effects.anchored],
-    )
-    connection.executemany(
-        "INSERT INTO releases (height, number, record_id, anchor, contract, reader, ends, sealed)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO releases (height, number, record_id, anchor, contract, reader, ends, sealed,"
+        " alliance_slot, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 made.order.height,
@@ -73,18 +86,24 @@ def _apply(connection: sqlite3.Connection, effects: BlockEffects) -> None:
                 made.reader,
                 made.ends,
                 made.sealed,
+                made.alliance_slot,
+                int(made.revoked),
             )
-            for made in effects.releases
+            for made in releases
         ],
     )
-    connection.executemany(
-        "UPDATE releases SET revoked = 1 WHERE contract = ?",
-        [(grant,) for grant in effects.ended_grants],
-    )
-    add_reports(connection, effects.reports)
-    settle_reports(connection, effects.settled, effects.rebuilt)
+
+
+def _end_rights(connection: sqlite3.Connection, table: str, effects: BlockEffects) -> None:
+    """Drop what was made for grants that end and for records that are erased."""
+    ended = f"UPDATE {table} SET revoked = 1, sealed = x'' WHERE"
+    connection.executemany(f"{ended} contract = ?", [(one,) for one in effects.ended_grants])
+    connection.executemany(f"{ended} record_id = ?", [(one.record_id,) for one in effects.erased])
+
+
+def _forget(connection: sqlite3.Connection, table: str, before: int) -> None:
     connection.execute(
-        "DELETE FROM releases WHERE (height, number) IN"
-        " (SELECT height, number FROM releases WHERE ends < ? LIMIT ?)",
-        (effects.time - ENDED_RELEASE_SECONDS, ENDED_RELEASES_PER_BLOCK),
+        f"DELETE FROM {table} WHERE (height, number) IN"
+        f" (SELECT height, number FROM {table} WHERE ends < ? LIMIT ?)",
+        (before, ENDED_RELEASES_PER_BLOCK),
     )

@@ -24,6 +24,7 @@ from cipherward_storage.place import Room
 from cipherward_storage.records import (
     PART_BYTES,
     Anchor,
+    KeptSlot,
     StoredRecord,
     UploadHeader,
     UploadState,
@@ -31,9 +32,12 @@ from cipherward_storage.records import (
 from cipherward_storage.spools import FileSpool, Place
 
 Clock = Callable[[], int]
+# Anchor, digest of the author's slot, the members' slot, slot key, kept slot, anchored height.
+RecordRow = tuple[bytes, bytes, bytes, int, bytes, int]
 
 FIND = (
-    "SELECT r.anchor, r.slot, coalesce(a.height, 0) FROM records r LEFT JOIN anchors a"
+    "SELECT r.anchor, r.slot_digest, r.alliance_slot, r.key_number, r.kept, coalesce(a.height, 0)"
+    " FROM records r LEFT JOIN anchors a"
     " ON a.record_id = r.record_id AND a.anchor = r.anchor AND a.slot_digest = r.slot_digest"
 )
 
@@ -54,16 +58,16 @@ class SqliteRecordStore:
             clock: unix seconds; never behind the newest block time.
         """
         self._database = database
-        self._bodies = Bodies(folder)
+        self.bodies = Bodies(folder)
         self._room = room
         self._clock = clock
         self._writing: dict[str, FileSpool | None] = {}  # None while it is being opened
 
     async def __aenter__(self) -> SqliteRecordStore:
         """Open the folder and forget whatever a crash left half done."""
-        await asyncio.to_thread(self._bodies.open)
+        await asyncio.to_thread(self.bodies.open)
         named = await self._database.read(_named_bodies)
-        missing = await asyncio.to_thread(self._bodies.delete_all_but, named)
+        missing = await asyncio.to_thread(self.bodies.delete_all_but, named)
         await self._database.write(
             lambda connection: connection.executemany(
                 "DELETE FROM uploads WHERE body = ?", [(name,) for name in missing]
@@ -77,20 +81,20 @@ class SqliteRecordStore:
     async def find(self, record_id: bytes) -> StoredRecord | None:
         """Return the record, or None."""
 
-        def work(connection: sqlite3.Connection) -> tuple[bytes, bytes, int] | None:
+        def work(connection: sqlite3.Connection) -> RecordRow | None:
             return connection.execute(f"{FIND} WHERE r.record_id = ?", (record_id,)).fetchone()
 
         row = await self._database.read(work)
-        return None if row is None else _record(*row)
+        return None if row is None else _record(row)
 
     async def page(self, after: bytes, limit: int) -> Sequence[StoredRecord]:
         """Return up to `limit` records by ascending id, those after the id `after`."""
 
-        def work(connection: sqlite3.Connection) -> list[tuple[bytes, bytes, int]]:
+        def work(connection: sqlite3.Connection) -> list[RecordRow]:
             query = f"{FIND} WHERE r.record_id > ? ORDER BY r.record_id LIMIT ?"
             return connection.execute(query, (after, limit)).fetchall()
 
-        return [_record(*row) for row in await self._database.read(work)]
+        return [_record(row) for row in await self._database.read(work)]
 
     async def upload(self, request_id: str) -> UploadState | None:
         """Return how far the upload is, or None."""
@@ -132,7 +136,7 @@ class SqliteRecordStore:
         first, last = offset // PART_BYTES, (length - 1) // PART_BYTES
         if offset == length:
             return
-        file = Descriptor(await asyncio.to_thread(self._bodies.open_to_read, body))
+        file = Descriptor(await asyncio.to_thread(self.bodies.open_to_read, body))
         try:
             ahead = file.start(read_part, table, length, first)
             for number in range(first, last + 1):
@@ -149,7 +153,7 @@ class SqliteRecordStore:
         bodies, rows = await self._database.write(
             lambda connection: _forget_expired(connection, before, limit, writing)
         )
-        await asyncio.to_thread(self._bodies.delete, bodies)
+        await asyncio.to_thread(self.bodies.delete, bodies)
         return rows
 
     async def _open_spool(self, header: UploadHeader, offset: int) -> FileSpool:
@@ -161,7 +165,7 @@ class SqliteRecordStore:
             raise WrongOffset(f"{committed} bytes are on disk", committed_bytes=committed)
         length = header.anchor.ciphertext_bytes
         await asyncio.to_thread(self._check_disk, length - offset)
-        place = Place(self._database, self._bodies, self._room.quota_bytes, self._clock)
+        place = Place(self._database, self.bodies, self._room.quota_bytes, self._clock)
         if row is None or row.body is None:
             return await FileSpool.begin(header, place)
         return await FileSpool.resume(header, place, row.body, offset)
@@ -170,32 +174,49 @@ class SqliteRecordStore:
         """Refuse what would not leave the reserve free, uploads under way counted in full."""
         spools = [spool for spool in self._writing.values() if spool is not None]
         outstanding = sum(spool.missing_bytes for spool in spools)
-        if self._bodies.free_bytes() - outstanding - wanted < self._room.reserve_bytes:
+        if self.bodies.free_bytes() - outstanding - wanted < self._room.reserve_bytes:
             raise DiskFull("the disk is full down to its reserve", bytes_wanted=wanted)
 
 
 @dataclass(frozen=True, slots=True)
 class _UploadRow:
     anchor: bytes
-    slot: bytes
+    slot_digest: bytes
+    alliance_slot: bytes
+    key_number: int
+    kept: bytes
     body: str | None  # None: complete
     committed_bytes: int
 
     def state(self, request_id: str) -> UploadState:
-        header = UploadHeader(request_id, Anchor.parse(self.anchor), self.slot)
+        header = UploadHeader(
+            request_id,
+            Anchor.parse(self.anchor),
+            self.slot_digest,
+            self.alliance_slot,
+            KeptSlot(self.key_number, self.kept),
+        )
         return UploadState(header, self.committed_bytes, self.body is None)
 
 
 def _upload_row(connection: sqlite3.Connection, request_id: str) -> _UploadRow | None:
     row = connection.execute(
-        "SELECT anchor, slot, body, committed_bytes FROM uploads WHERE request_id = ?",
+        "SELECT anchor, slot_digest, alliance_slot, key_number, kept, body, committed_bytes"
+        " FROM uploads WHERE request_id = ?",
         (request_id,),
     ).fetchone()
     return None if row is None else _UploadRow(*row)
 
 
-def _record(anchor: bytes, slot: bytes, anchored_height: int) -> StoredRecord:
-    return StoredRecord(Anchor.parse(anchor), slot, anchored_height)
+def _record(row: RecordRow) -> StoredRecord:
+    anchor, slot_digest, alliance_slot, key_number, kept, anchored_height = row
+    return StoredRecord(
+        Anchor.parse(anchor),
+        slot_digest,
+        alliance_slot,
+        KeptSlot(key_number, kept),
+        anchored_height,
+    )
 
 
 def _named_bodies(connection: sqlite3.Connection) -> set[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cipherward_member.following import ChainProgress
+from cipherward_storage.effects import Release
 from cipherward_storage.errors import ReleaseEnded
-from cipherward_storage.records import Release
 
 
 class Standing:

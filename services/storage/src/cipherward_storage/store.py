@@ -1,9 +1,10 @@
 """The ports to what is kept: records and their bytes, and what proven blocks made of them.
 
-Adapters: `sqlite_records.SqliteRecordStore` and `sqlite_chain.SqliteChainStore` (embedded),
-`mongo.records.MongoRecordStore` and `mongo.chain.MongoChainStore` (production); `stores` chooses.
-Each adapter is held to the same suite of tests. Both ports of one deployment share one place,
-because `find` tells what `apply` anchored.
+Adapters: `sqlite_records.SqliteRecordStore`, `sqlite_chain.SqliteChainStore` and
+`sqlite_facts.SqliteChainFacts` (embedded), their namesakes in `mongo` (production); `stores`
+chooses. Other ports stand beside their users: `guardian`, `erasures`, `slot_renewal`. Each adapter
+is held to the same suite of tests. All ports of one deployment share one place: what `apply` writes
+is what the others find.
 
 Every act raises `StoreAway` when a store elsewhere does not answer. What it was about is then done
 or not done, never half, and the act may be repeated: an upload goes on at `committed_bytes`, and a
@@ -17,13 +18,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from cipherward_member.reports import OrderKey, ReportStore
-from cipherward_storage.records import (
-    BlockEffects,
-    Release,
-    StoredRecord,
-    UploadHeader,
-    UploadState,
-)
+from cipherward_storage.effects import BlockEffects, RecordKey, Release
+from cipherward_storage.records import AnchoredRecord, StoredRecord, UploadHeader, UploadState
 
 
 class Spool(Protocol):
@@ -58,6 +54,7 @@ class Spool(Protocol):
         Raises:
             DigestDiffers: the bytes are not the anchor's; the upload is gone.
             RecordExists: another record took the id meanwhile; the upload is gone.
+            RecordErased: the id was erased meanwhile; the upload is gone.
         """
         ...
 
@@ -85,6 +82,8 @@ class RecordStore(Protocol):
             UploadDiffers: the request id has another header.
             WrongOffset: neither 0 nor `committed_bytes`.
             DiskFull: the announced length does not fit.
+            RecordErased: the record's id is refused.
+            SlotKeyRetired: the slot key of `header.kept` is not in use any more; wrap it anew.
         """
         ...
 
@@ -113,6 +112,10 @@ class RecordStore(Protocol):
         ...
 
 
+class SlotKeyRetired(Exception):
+    """A slot was wrapped under a key that is about to be destroyed."""
+
+
 class ChainStore(Protocol):
     """What proven blocks made here, and how far the chain was followed: one transaction a block."""
 
@@ -134,4 +137,27 @@ class ChainStore(Protocol):
 
     async def release(self, order: OrderKey) -> Release | None:
         """Return what the order released, or None."""
+        ...
+
+
+class ChainFacts(Protocol):
+    """What proven blocks have said so far, for whoever checks something against it."""
+
+    async def anchored(self, record_id: bytes) -> AnchoredRecord | None:
+        """Return how a proven block anchored the record, or None; also after its erasure."""
+        ...
+
+    async def began(self) -> int:
+        """Return the height of the first block that was applied here; 0 before it.
+
+        Of what earlier blocks said, nothing is known here.
+        """
+        ...
+
+    async def erased(self, record_id: bytes) -> bool:
+        """Return whether a proven block ordered the record to be erased."""
+        ...
+
+    async def record_key(self, key_epoch: int) -> RecordKey | None:
+        """Return the members' record key of an epoch, or None: it is not in force."""
         ...

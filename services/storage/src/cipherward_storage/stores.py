@@ -19,14 +19,23 @@ import structlog
 
 from cipherward_kit.database import Database
 from cipherward_kit.readiness import Readiness
+from cipherward_member.ceremony_rows import SqliteCeremonies
+from cipherward_member.ceremony_store import CeremonyStore
+from cipherward_storage.erasures import ErasureStore
 from cipherward_storage.errors import StoreAway
+from cipherward_storage.guardian import ShareStore
 from cipherward_storage.instance import read_instance
 from cipherward_storage.mongo.settings import MongoSettings
 from cipherward_storage.place import Room, StoreOwner
 from cipherward_storage.schema import SCHEMA
+from cipherward_storage.slot_renewal import SlotStore
 from cipherward_storage.sqlite_chain import SqliteChainStore
+from cipherward_storage.sqlite_erasures import SqliteErasures
+from cipherward_storage.sqlite_facts import SqliteChainFacts
 from cipherward_storage.sqlite_records import SqliteRecordStore
-from cipherward_storage.store import ChainStore, RecordStore
+from cipherward_storage.sqlite_shares import SqliteShares
+from cipherward_storage.sqlite_slots import SqliteSlots
+from cipherward_storage.store import ChainFacts, ChainStore, RecordStore
 
 STORE = "store"  # the condition of readiness: the store answers
 # Between two looks at whether the store answers: an orchestrator looks about as often.
@@ -40,10 +49,15 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Both ports of one place."""
+    """All ports of one place."""
 
     records: RecordStore
     chain: ChainStore
+    facts: ChainFacts
+    shares: ShareStore
+    erasures: ErasureStore
+    slots: SlotStore
+    ceremonies: CeremonyStore
 
 
 @asynccontextmanager
@@ -71,14 +85,22 @@ async def open_stores(
             Database(folder / "storage.sqlite", SCHEMA) as database,
             SqliteRecordStore(database, folder / "bodies", room, clock) as records,
         ):
-            yield Stores(records, SqliteChainStore(database))
+            yield Stores(
+                records,
+                SqliteChainStore(database),
+                SqliteChainFacts(database),
+                SqliteShares(database),
+                SqliteErasures(database, records.bodies),
+                SqliteSlots(database),
+                SqliteCeremonies(database),
+            )
         return
     # Imported here: the embedded store does without the driver's 15 MB.
     from cipherward_storage.mongo.opening import open_mongo
 
     instance = await asyncio.to_thread(read_instance, folder)
-    async with open_mongo(mongo, owner, instance, room.quota_bytes, clock) as (records, chain):
-        yield Stores(records, chain)
+    async with open_mongo(mongo, owner, instance, room.quota_bytes, clock) as stores:
+        yield stores
 
 
 async def until_it_answers(work: Callable[[], Awaitable[Result]]) -> Result:

@@ -17,6 +17,8 @@ DRAIN_SECONDS = "0.1"
 GRACE_SECONDS = "2"
 # A snapshot of a development chain is some megabytes; whoever joins replays fewer blocks than this.
 SNAPSHOT_BLOCKS = "200"
+# A hospital keeps a slot key for a week; here somebody waits at the screen for an erasure to end.
+SLOT_RENEWAL_SECONDS = "10"
 
 # Which key files each service reads: its setting, and the file in the member's key folder.
 KEY_FILES: Mapping[str, Mapping[str, str]] = {
@@ -25,7 +27,10 @@ KEY_FILES: Mapping[str, Mapping[str, str]] = {
         "VALIDATOR_KEY_FILE": layout.CONSENSUS_KEY,
         "MEMBER_KEY_FILE": layout.MEMBER_KEY,
     },
-    "identity": {"ISSUER_KEY_FILE": layout.ISSUER_KEY},
+    "identity": {
+        "ISSUER_KEY_FILE": layout.ISSUER_KEY,
+        "MEMBER_KEY_FILE": layout.MEMBER_KEY,
+    },
     "storage": {
         "CUSTODIAN_KEY_FILE": layout.CUSTODIAN_KEY,
         "MEMBER_KEY_FILE": layout.MEMBER_KEY,
@@ -133,9 +138,13 @@ class Deployment:
         return {"FEED": self.parts.feed, "KAFKA_BOOTSTRAP": self.parts.kafka}
 
     def _store_settings(self, home: MemberFolder, service: str) -> dict[str, str]:
-        if self.parts.store == EMBEDDED or service != "storage":
+        if service != "storage":
             return {}
+        renewal = {"SLOT_RENEWAL_SECONDS": SLOT_RENEWAL_SECONDS}
+        if self.parts.store == EMBEDDED:
+            return renewal
         return {
+            **renewal,
             "STORE": self.parts.store,
             "MONGO_URI_FILE": str(home.key(layout.MONGO_URI)),
             "MONGO_DATABASE": f"cipherward_{self.chain_id}_{home.member}",

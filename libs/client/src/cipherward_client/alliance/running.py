@@ -23,6 +23,7 @@ from cipherward_client.alliance.parts import (
 )
 from cipherward_client.alliance.plans import Deployment, endpoints_document, services_of
 from cipherward_client.alliance.ports import assign_endpoints
+from cipherward_client.alliance.shared_keys import ensure_shared_keys
 from cipherward_client.alliance.supervisor import Lost, Supervisor, supervised
 from cipherward_kit.datafolder import DataFolder, write_atomically
 
@@ -162,15 +163,18 @@ async def running_alliance(
     plan: AlliancePlan | None = None,
     parts: Parts = ALL_EMBEDDED,
     port_base: int | None = None,
+    keys: bool = True,
     told: Callable[[str], None] = lambda _: None,
     lost: Lost = lambda _name, _words: None,
 ) -> AsyncGenerator[RunningAlliance]:
-    """Run the alliance in `root`, made first if there is none; inside, every process is ready.
+    """Run the alliance in `root`, made first if there is none; inside, every process is ready, and
+    the members have the keys that they share.
 
     Args:
         plan: of a new alliance, whose engine is that of the parts; None: four hospitals.
         parts: what it runs on, the same at every start.
         port_base: first of the ports; None takes free ones.
+        keys: let the members make their record key and opening key if they have none.
         told: gets the name of each process as it becomes ready.
         lost: gets name and last words of a process that stops for good while the others go on.
 
@@ -178,6 +182,7 @@ async def running_alliance(
         DataFolderLocked: another process runs it.
         PartsDiffer: it was started on other parts before.
         ProcessRefused, ProcessNotReady: see `supervised`.
+        ClientError: the keys could not be made.
     """
     folder = AllianceFolder(root)
     genesis, members = await asyncio.to_thread(_prepared, folder, plan, parts)
@@ -190,6 +195,8 @@ async def running_alliance(
         deployment = Deployment(folder, genesis.chain_id, parts)
         plans = [deployment.process_plan(name, place) for name, place in addresses.items()]
         async with supervised(plans, folder.logs, told, lost) as supervisor:
+            if keys:
+                await ensure_shared_keys(folder, members)
             yield RunningAlliance(deployment, genesis, addresses, supervisor)
 
 

@@ -8,14 +8,22 @@ import typer
 
 from cipherward_client.cli import (
     audit,
+    canary,
     chain,
     consent,
+    consent_fhir,
+    contract,
     demo,
     dev,
+    emergency,
+    key,
     member,
+    notices,
+    opening,
     receipt,
     record,
     study,
+    templates,
     wallet,
 )
 from cipherward_client.cli.output import (
@@ -36,13 +44,24 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("audit")(audit.audit)
+app.command("notices")(notices.notices)
 app.add_typer(dev.app, name="dev")
 app.add_typer(member.app, name="member")
 app.add_typer(member.upgrade_app, name="upgrade")
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(record.app, name="record")
+consent.app.command("import")(consent_fhir.import_consent)
+consent.app.command("export")(consent_fhir.export_consent)
 app.add_typer(consent.app, name="consent")
+templates.app.command("check")(contract.check)
+templates.app.command("simulate")(contract.simulate)
+templates.app.command("replay")(contract.replay)
+app.add_typer(templates.app, name="contract")
+app.add_typer(emergency.app, name="emergency")
+app.add_typer(key.app, name="key")
+app.add_typer(opening.app, name="opening")
 app.add_typer(study.app, name="study")
+app.add_typer(canary.app, name="canary")
 app.add_typer(receipt.app, name="receipt")
 app.add_typer(chain.app, name="chain")
 

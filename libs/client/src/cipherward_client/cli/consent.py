@@ -23,6 +23,7 @@ from cipherward_client.sdk.consents import (
     ConsentTerms,
     GrantedConsent,
     grant_consent,
+    representative_key,
     revoke_consent,
     show_consent,
 )
@@ -30,9 +31,21 @@ from cipherward_client.sdk.ledger import ProvenAct
 
 app = typer.Typer(no_args_is_help=True, help="Who may open a record, for what, until when.")
 
-PURPOSES = ("TREAT", "ETREAT", "HPAYMT", "HRESCH", "PATRQT")  # the shipped template's closed list
+# The shipped template's closed list: HL7 PurposeOfUse, and GA4GH DUO where it names no disease.
+PURPOSES = (
+    "TREAT",
+    "CAREMGT",
+    "ETREAT",
+    "GRU",
+    "HMB",
+    "HOPERAT",
+    "HPAYMT",
+    "HRESCH",
+    "NPUNCU",
+    "PATRQT",
+)
 DAY_SECONDS = 86_400
-KEY_HEX_DIGITS = 64
+KEY_BYTES = 32
 
 ConsentId = Annotated[str, typer.Argument(metavar="CONSENT", help="The consent's id.")]
 
@@ -44,12 +57,20 @@ def parse_grantee(text: str) -> tuple[str, bytes]:
         GranteeMalformed: it is neither.
     """
     member, slash, key = text.partition("/")
-    if not member or (slash and len(key) != KEY_HEX_DIGITS):
+    if not member or (slash and not key):
         raise GranteeMalformed(text)
+    return member, parse_key(key) if key else b""
+
+
+def parse_key(text: str) -> bytes:
+    """Return the 32 bytes of a registered key, or raise `GranteeMalformed`."""
     try:
-        return member, bytes.fromhex(key)
+        found = bytes.fromhex(text)
     except ValueError:
         raise GranteeMalformed(text) from None
+    if len(found) != KEY_BYTES:
+        raise GranteeMalformed(text)
+    return found
 
 
 @app.command()
@@ -59,9 +80,14 @@ def grant(
     to: Annotated[
         str, typer.Option(metavar="MEMBER[/KEY]", help="Clinicians of a hospital, or one.")
     ],
-    purpose: Annotated[str, typer.Option(help=", ".join(PURPOSES))] = "TREAT",
+    purpose: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(PURPOSES)}; several if repeated.")
+    ] = None,
     days: Annotated[int, typer.Option(min=1, max=3650, help="Ends by itself after so long.")] = 30,
     visits: Annotated[int, typer.Option(min=1, max=1000, help="How often it may be opened.")] = 10,
+    representative: Annotated[
+        str, typer.Option(metavar="KEY", help="Who may open and revoke it like the owner.")
+    ] = "",
     alliance: AllianceDir = DEFAULT_FOLDER,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
@@ -69,13 +95,16 @@ def grant(
     """Allow a hospital's clinicians to open one record; it ends by itself."""
     record_id = context.parse_id(record)
     member, key = parse_grantee(to)
-    if purpose not in PURPOSES:
-        raise PurposeUnknown(purpose)
+    purposes = tuple(sorted(set(purpose or ["TREAT"])))
+    for one in purposes:
+        if one not in PURPOSES:
+            raise PurposeUnknown(one)
     terms = ConsentTerms(
         record_id=record_id,
         grantee_member=member,
         grantee_key=key,
-        purpose=purpose,
+        representative_key=parse_key(representative) if representative else b"",
+        purposes=purposes,
         expires=int(time.time()) + days * DAY_SECONDS,
         visits_max=visits,
     )
@@ -90,13 +119,36 @@ def grant(
             "consent": given.grant_id.hex(),
             "record": record,
             "to": to,
-            "purpose": purpose,
+            "purposes": list(purposes),
             "expires": terms.expires,
             "height": given.act.height,
         },
         f"consent {given.grant_id.hex()}",
-        f"  {to} may open the record {visits} times for {purpose} until {clock(terms.expires)}; "
-        "give this id to who is to open it",
+        f"  {to} may open the record {visits} times for {', '.join(purposes)} until "
+        f"{clock(terms.expires)}; give this id to who is to open it",
+    )
+
+
+@app.command()
+def represent(
+    record: RecordId,
+    wallet: WalletFile,
+    alliance: AllianceDir = DEFAULT_FOLDER,
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """Print the key that a record's owner names to be represented by this wallet."""
+    record_id = context.parse_id(record)
+
+    async def work() -> bytes:
+        async with context.holder(alliance, wallet, passphrase_file) as me:
+            return await representative_key(me.alliance, me.wallet, record_id)
+
+    key = context.run(work()).hex()
+    Output(as_json).result(
+        {"record": record, "key": key},
+        f"key {key}",
+        "  the owner gives it with: cipherward consent grant --representative",
     )
 
 
@@ -104,16 +156,20 @@ def grant(
 def revoke(
     consent: ConsentId,
     wallet: WalletFile,
+    record: Annotated[
+        str, typer.Option(help="The record, given by who represents its owner.")
+    ] = "",
     alliance: AllianceDir = DEFAULT_FOLDER,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
     """End a consent at once: no key is released and no byte transferred from its block on."""
     grant_id = context.parse_id(consent)
+    record_id = context.parse_id(record) if record else None
 
     async def work() -> ProvenAct:
         async with context.holder(alliance, wallet, passphrase_file) as me:
-            return await revoke_consent(me.alliance, me.wallet, grant_id)
+            return await revoke_consent(me.alliance, me.wallet, grant_id, record_id=record_id)
 
     act = context.run(work())
     Output(as_json).result(
@@ -149,7 +205,8 @@ def _show(found: Consent, output: Output) -> None:
         "record": terms.record_id.hex(),
         "member": terms.grantee_member,
         "key": terms.grantee_key.hex(),
-        "purpose": terms.purpose,
+        "representative": terms.representative_key.hex(),
+        "purposes": list(terms.purposes),
         "expires": terms.expires,
         "visits_max": terms.visits_max,
         "created_height": found.created_height,
@@ -159,7 +216,7 @@ def _show(found: Consent, output: Output) -> None:
     output.result(
         document,
         f"consent {document['consent']} is {found.state}",
-        f"  record {document['record']} for {who}, purpose {terms.purpose}",
+        f"  record {document['record']} for {who}, for {', '.join(terms.purposes)}",
         f"  at most {terms.visits_max} times, until {clock(terms.expires)}; last changed in block "
         f"{found.changed_height}",
     )

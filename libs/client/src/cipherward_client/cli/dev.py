@@ -21,6 +21,7 @@ from cipherward_client.alliance.parts import Parts, Remembered
 from cipherward_client.alliance.plans import services_of
 from cipherward_client.alliance.ports import HOST, PORTS_END, ports_needed
 from cipherward_client.alliance.running import RunningAlliance, beside, new_plan, running_alliance
+from cipherward_client.alliance.shared_keys import ensure_shared_keys
 from cipherward_client.cli.context import alliance_folder, run
 from cipherward_client.cli.faults import (
     AllianceOfAnotherChain,
@@ -30,6 +31,7 @@ from cipherward_client.cli.faults import (
     MemberNotHere,
     PortTaken,
 )
+from cipherward_client.cli.key import keys_line
 from cipherward_client.cli.options import DEFAULT_FOLDER, Json
 from cipherward_client.cli.output import Output
 from cipherward_client.cli.parts import (
@@ -77,6 +79,9 @@ def dev(
     kafka: KafkaAddress = None,
     mongo: MongoAddress = None,
     cometbft: CometbftBinary = None,
+    no_keys: Annotated[
+        bool, typer.Option("--no-keys", help="Make no shared keys: then no record can be put.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run an alliance of four hospitals on this machine until it is stopped.
@@ -95,7 +100,8 @@ def dev(
     with _explained():
         if port_base is not None:
             _require_free_ports(port_base, count, parts)
-        run(_run(data, new_plan(parts, count), parts, port_base, output))
+        plan = new_plan(parts, count)
+        run(_run(data, plan, parts, port_base, output, keys=not no_keys))
 
 
 @app.command("join")
@@ -125,6 +131,10 @@ async def _join(data: Path, parts: Parts, member: str, name: str, output: Output
         try:
             async with beside(data, parts, lost) as running:
                 await add_member(running, member, name, output.say)
+                output.say(
+                    "It has no share of the members' keys until they are shared anew: "
+                    "cipherward key propose record --renew 1"
+                )
                 output.say("Ctrl-C stops its processes; it stays a member.")
                 await stopping.wait()
         except asyncio.CancelledError:
@@ -184,12 +194,21 @@ def _require_free_ports(base: int, members: int, parts: Parts) -> None:
 
 
 async def _run(
-    data: Path, plan: AlliancePlan, parts: Parts, port_base: int | None, output: Output
+    data: Path,
+    plan: AlliancePlan,
+    parts: Parts,
+    port_base: int | None,
+    output: Output,
+    *,
+    keys: bool,
 ) -> None:
     started = time.monotonic()
 
+    def say(text: str) -> None:
+        output.say(f"  {time.monotonic() - started:5.1f} s  {text}")
+
     def told(name: str) -> None:
-        output.say(f"  {time.monotonic() - started:5.1f} s  {name} is ready")
+        say(f"{name} is ready")
 
     def lost(name: str, words: str) -> None:
         output.say(f"  {name} has stopped for good, the others go on: {words}")
@@ -197,8 +216,17 @@ async def _run(
     with _stopping_at_signals() as stopping:
         try:
             async with running_alliance(
-                data, plan=plan, parts=parts, port_base=port_base, told=told, lost=lost
+                data,
+                plan=plan,
+                parts=parts,
+                port_base=port_base,
+                keys=False,
+                told=told,
+                lost=lost,
             ) as running:
+                if keys:
+                    made = await ensure_shared_keys(running.folder, running.members)
+                    say(keys_line(made))
                 _announce(running, time.monotonic() - started, output)
                 await stopping.wait()
                 output.say("Stopping.")

@@ -117,6 +117,14 @@ class IdMalformed(CliFault):
     fix = "Give all 32 hexadecimal digits, as the command that made it printed them."
 
 
+class PseudonymMalformed(CliFault):
+    """A pseudonym is not 96 hexadecimal digits."""
+
+    reason = "PSEUDONYM_MALFORMED"
+    cause = "The pseudonym does not have the form of one."
+    fix = "Give all 96 hexadecimal digits, as `cipherward study opt-out set` printed them."
+
+
 class GranteeMalformed(CliFault):
     """A grantee is not MEMBER or MEMBER/KEY."""
 
@@ -130,7 +138,7 @@ class PurposeUnknown(CliFault):
 
     reason = "PURPOSE_UNKNOWN"
     cause = "The alliance knows no such purpose."
-    fix = "Use TREAT, ETREAT, HPAYMT, HRESCH or PATRQT (codes of HL7's PurposeOfUse)."
+    fix = "Use a code that `cipherward consent grant --help` lists."
 
 
 class GrantMissing(CliFault):
@@ -139,6 +147,30 @@ class GrantMissing(CliFault):
     reason = "GRANT_MISSING"
     cause = "A record is opened under a consent, and none was named."
     fix = "Give --grant ID: the patient got it from `cipherward consent grant`."
+
+
+class PermitMissing(CliFault):
+    """A study was to be run and no data permit was named."""
+
+    reason = "PERMIT_MISSING"
+    cause = "A study runs under a data permit, and none was named."
+    fix = "Give --permit ID: apply for one with `cipherward study permit apply`."
+
+
+class ReviewerMissing(CliFault):
+    """An emergency was to be reviewed by nobody."""
+
+    reason = "REVIEWER_MISSING"
+    cause = "A review is somebody's, and nobody was named."
+    fix = "Give --wallet of a data-protection officer, or --member."
+
+
+class ListenerMissing(CliFault):
+    """Notices were asked for and nobody was named who was told."""
+
+    reason = "LISTENER_MISSING"
+    cause = "Notices are somebody's, and nobody was named."
+    fix = "Give --member, or --record and the wallet of its owner."
 
 
 class SpecMalformed(CliFault):

@@ -11,13 +11,11 @@ from cipherward_chain.acts import MEMBER_ID
 from cipherward_client.alliance.membership import keep_admission, prepare, take_seat
 from cipherward_client.cli import context
 from cipherward_client.cli.faults import FileExists, MemberIdMalformed
-from cipherward_client.cli.options import DEFAULT_FOLDER, AllianceDir, Json
+from cipherward_client.cli.options import DEFAULT_FOLDER, AllianceDir, As, Json, No
 from cipherward_client.cli.output import Output
 from cipherward_client.sdk.membership import (
     MEMBERSHIP,
     Change,
-    CountedVote,
-    ProposedChange,
     Registry,
     propose_member,
     propose_removal,
@@ -26,6 +24,7 @@ from cipherward_client.sdk.membership import (
     read_registry,
     vote_on_change,
 )
+from cipherward_client.sdk.proposals import CountedVote, ProposedChange
 from cipherward_client.sdk.registration import Registration
 from cipherward_kit.datafolder import write_atomically
 
@@ -34,9 +33,7 @@ REGISTRATION_BYTES_MAX = 64 * 1024  # a certificate and a few keys
 app = typer.Typer(no_args_is_help=True, help="Who belongs to the alliance: members vote it.")
 upgrade_app = typer.Typer(no_args_is_help=True, help="The next version of the chain's rules.")
 
-As = Annotated[str, typer.Option("--member", help="The member that acts; its keys lie here.")]
 ChangeId = Annotated[str, typer.Argument(metavar="CHANGE", help="The proposed change's id.")]
-No = Annotated[bool, typer.Option("--no", help="Vote against it.")]
 
 
 @app.command("list")

@@ -31,3 +31,5 @@ PassphraseFile = Annotated[
     ),
 ]
 RecordId = Annotated[str, typer.Argument(metavar="RECORD", help="The record's id.")]
+As = Annotated[str, typer.Option("--member", help="The member that acts; its keys lie here.")]
+No = Annotated[bool, typer.Option("--no", help="Vote against it.")]

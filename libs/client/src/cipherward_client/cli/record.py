@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from cipherward_client.cli import context
-from cipherward_client.cli.faults import FileExists, GrantMissing
+from cipherward_client.cli import context, erasure
+from cipherward_client.cli.faults import GrantMissing
+from cipherward_client.cli.files import refuse_existing, show_content
 from cipherward_client.cli.options import (
     DEFAULT_FOLDER,
     AllianceDir,
@@ -25,9 +24,9 @@ from cipherward_client.cli.options import (
 from cipherward_client.cli.output import Output
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.consents import ConsentTerms, grant_consent
+from cipherward_client.sdk.opened import OpenedRecord
 from cipherward_client.sdk.receipts import write_receipt
 from cipherward_client.sdk.records import (
-    OpenedRecord,
     RecordReceipt,
     WalletOwner,
     get_record,
@@ -37,6 +36,8 @@ from cipherward_client.wallet.scopes import record_scope
 from cipherward_client.wallet.wallet import Wallet
 
 app = typer.Typer(no_args_is_help=True, help="Store a record, open one, list one's own.")
+app.command("erase")(erasure.erase)
+app.command("allow")(erasure.allow)
 
 OWN_VISIT_SECONDS = 600  # an owner's consent to itself: this one download, with time to resume
 
@@ -67,7 +68,7 @@ def put(
     Plays the hospital that writes the record and the patient who countersigns it.
     """
     output = Output(as_json)
-    _refuse_existing(receipt)
+    refuse_existing(receipt)
     session = _Session(alliance, wallet, passphrase_file, output)
     stored = context.run(_put(session, file, hospital, label or file.name))
     if receipt is not None:
@@ -114,30 +115,27 @@ def get(
 ) -> None:
     """Open a record under a consent: the chain orders the key, the bytes are checked, decrypted."""
     output = Output(as_json)
-    _refuse_existing(out)
+    refuse_existing(out)
     record_id = context.parse_id(record)
     grant_id = context.parse_id(grant) if grant else b""
     session = _Session(alliance, wallet, passphrase_file, output)
     opened = context.run(_get(session, record_id, grant_id, purpose))
-    if out is not None:
-        _write_new(out, opened.content)
-    elif not as_json:
-        sys.stdout.buffer.write(opened.content)
-        sys.stdout.flush()
-        return
-    document = {
-        "record": record,
-        "custodian": opened.custodian,
-        "bytes": len(opened.content),
-        "transaction": opened.act.transaction_id.hex(),
-        "height": opened.act.height,
-        "out": str(out) if out is not None else None,
-    }
-    output.result(
-        document,
-        f"{len(opened.content)} bytes from {opened.custodian} in {out}; every byte was checked "
-        f"against the anchor. The access is on the chain, block {opened.act.height}.",
+    show_content(
+        output,
+        out,
+        opened.content,
+        {
+            "record": record,
+            "custodian": opened.custodian,
+            "transaction": opened.act.transaction_id.hex(),
+            "height": opened.act.height,
+            "faults": [fault.member for fault in opened.faults],
+        },
+        f"from {opened.custodian}; every byte was checked against the anchor. The access is on the "
+        f"chain, block {opened.act.height}.",
     )
+    for fault in opened.faults:
+        output.say(f"  {fault.member} signed a wrong part of the key; it opened without it.")
 
 
 async def _get(session: _Session, record_id: bytes, grant_id: bytes, purpose: str) -> OpenedRecord:
@@ -158,7 +156,7 @@ async def _consent_to_self(alliance: Alliance, wallet: Wallet, record_id: bytes)
         record_id=record_id,
         grantee_member="",
         grantee_key=wallet.public_key(record_scope(record_id)),
-        purpose="PATRQT",
+        purposes=("PATRQT",),
         expires=int(time.time()) + OWN_VISIT_SECONDS,
         visits_max=1,
         visit_seconds=OWN_VISIT_SECONDS,
@@ -190,14 +188,3 @@ async def _list(file: Path, passphrase_file: Path | None, output: Output) -> Non
         }
         rows = [(r.record_id.hex(), r.custodian, r.author, r.label) for r in records]
         output.table(document, ("record", "kept by", "written by", "label"), rows)
-
-
-def _refuse_existing(path: Path | None) -> None:
-    if path is not None and path.exists():
-        raise FileExists(str(path))
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    """Write a decrypted record for this user alone."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cipherward_client.cli import context
+from cipherward_client.cli import context, opt_outs
+from cipherward_client.cli import permit as permits
+from cipherward_client.cli.faults import PermitMissing
 from cipherward_client.cli.options import (
     DEFAULT_FOLDER,
     AllianceDir,
@@ -22,7 +26,9 @@ from cipherward_client.cli.output import Output
 from cipherward_client.cli.study_spec import read_spec
 from cipherward_client.cli.study_tables import lines_of, read_table, statistics_document
 from cipherward_client.sdk.errors import ActRefused, ClientError
+from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import ProvenAct
+from cipherward_client.sdk.permits import PermitRequest, apply_for_permit, vote_permit
 from cipherward_client.sdk.studies import (
     StudyProgress,
     StudyRequest,
@@ -37,6 +43,8 @@ from cipherward_client.sdk.studies import (
 app = typer.Typer(
     no_args_is_help=True, help="Statistics over all hospitals' patients, seen by no hospital."
 )
+app.add_typer(permits.app, name="permit")
+app.add_typer(opt_outs.app, name="opt-out")
 
 RELEASED = "released"
 DECIDED = "STATE_FORBIDS"  # why a vote is refused when those before it were enough
@@ -50,6 +58,7 @@ class _Run:
     """What `study run` was told."""
 
     request: StudyRequest
+    permit_id: bytes  # empty: for this study alone
     alliance: Path
     wallet: Path
     passphrase_file: Path | None
@@ -60,8 +69,15 @@ class _Run:
 def run_study(
     spec: Annotated[Path, typer.Argument(help="The study: a YAML or JSON file.")],
     wallet: WalletFile,
+    permit: Annotated[
+        str, typer.Option(help="The data permit under which it runs: `study permit apply`.")
+    ] = "",
     approve_as_all_members: Annotated[
-        bool, typer.Option(help="Vote yes as every member: in a development alliance only.")
+        bool,
+        typer.Option(
+            help="Vote yes as every member, on a permit for this one study too if none is named: "
+            "in a development alliance only."
+        ),
     ] = False,
     alliance: AllianceDir = DEFAULT_FOLDER,
     passphrase_file: PassphraseFile = None,
@@ -75,7 +91,10 @@ def run_study(
     """
     output = Output(as_json)
     request = read_spec(spec)
-    told = _Run(request, alliance, wallet, passphrase_file, approve_as_all_members)
+    if not permit and not approve_as_all_members:
+        raise PermitMissing()
+    permit_id = context.parse_id(permit) if permit else b""
+    told = _Run(request, permit_id, alliance, wallet, passphrase_file, approve_as_all_members)
     result = context.run(_run(told, output))
     document = {
         "study": result.study_id.hex(),
@@ -89,12 +108,13 @@ def run_study(
 
 async def _run(told: _Run, output: Output) -> StudyResult:
     async with context.holder(told.alliance, told.wallet, told.passphrase_file) as me:
-        proposed = await propose_study(me.alliance, me.wallet, told.request)
+        permit_id = told.permit_id or await _permitted(told, me, output)
+        proposed = await propose_study(me.alliance, me.wallet, told.request, permit_id)
         await me.opened.save()  # without its key the result could never be read
         output.say(f"study {proposed.study_id.hex()} is proposed in block {proposed.act.height}")
         if told.approve_all:
             members = told.request.members or me.alliance.present
-            await _approve(told.alliance, members, proposed.study_id)
+            await _approve(told.alliance, members, partial(vote, study_id=proposed.study_id))
         else:
             output.say("Members vote with: cipherward study approve STUDY --member MEMBER")
         last = None
@@ -119,11 +139,24 @@ async def _vote(root: Path, member: str, study_id: bytes, approve: bool = True) 
         return await vote(hospital, study_id, approve)
 
 
-async def _approve(root: Path, members: tuple[str, ...], study_id: bytes) -> None:
+async def _permitted(told: _Run, me: context.Holder, output: Output) -> bytes:
+    """Apply for a permit for this one study and vote yes on it as every member; return its id."""
+    request = PermitRequest.for_study(told.request)
+    permit_id = (await apply_for_permit(me.alliance, me.wallet, request)).permit_id
+    members = told.request.members or me.alliance.present
+    await _approve(told.alliance, members, partial(vote_permit, permit_id=permit_id))
+    output.say(f"permit {permit_id.hex()} is granted")
+    return permit_id
+
+
+async def _approve(
+    root: Path, members: tuple[str, ...], say_yes: Callable[[Hospital], Awaitable[ProvenAct]]
+) -> None:
     """Vote yes as one member after the other, until the votes suffice."""
     for member in members:
         try:
-            await _vote(root, member, study_id)
+            async with context.hospital(context.alliance_folder(root), member) as hospital:
+                await say_yes(hospital)
         except ActRefused as refusal:
             if refusal.reason != DECIDED:
                 raise
@@ -132,7 +165,13 @@ async def _approve(root: Path, members: tuple[str, ...], study_id: bytes) -> Non
 
 @app.command()
 def contribute(
-    file: Annotated[Path, typer.Argument(help="A CSV file: names, then numbers; empty: missing.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A CSV file: names, then numbers; empty: missing. A first column `reference` has "
+            "32 hex digits a patient, by which opt-outs find the rows."
+        ),
+    ],
     hospital: Annotated[str, typer.Option(help="The member whose patients the rows are.")],
     data_set: Annotated[str, typer.Option(help="cohort-1 … cohort-99.")] = "cohort-1",
     alliance: AllianceDir = DEFAULT_FOLDER,
@@ -146,7 +185,9 @@ def contribute(
 
     async def work() -> int:
         async with context.hospital(context.alliance_folder(alliance), hospital) as author:
-            return await contribute_rows(author, data_set, table.names, table.rows)
+            return await contribute_rows(
+                author, data_set, table.names, table.rows, references=table.references
+            )
 
     rows = context.run(work())
     Output(as_json).result(

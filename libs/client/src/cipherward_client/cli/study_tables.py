@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +12,43 @@ from cipherward_client.cli.faults import TableMalformed
 from cipherward_client.sdk.studies import StudyResult
 from cipherward_threshold.study import LinearRegression, StudyStatistics
 
+REFERENCE = "reference"
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A hospital's rows: a number for each name, NaN where it is missing."""
+    """A hospital's rows: a number for each name, NaN where it is missing.
+
+    references: of the rows' patients, 16 bytes each; empty when the file has none.
+    """
 
     names: list[str]
     rows: list[list[float]]
+    references: list[bytes] = field(default_factory=list[bytes])
 
 
 def read_table(path: Path) -> Table:
     """Read a CSV file with names in its first line; an empty field is a missing value.
+
+    A first column named `reference` has the rows' references, 32 hexadecimal digits each.
 
     Raises:
         OSError: the file cannot be read.
         TableMalformed: the text names the line.
     """
     rows: list[list[float]] = []
+    references: list[bytes] = []
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file)
             names = [name.strip() for name in next(reader, list[str]())]
+            columns, named = len(names), names[:1] == [REFERENCE]
+            names = names[named:]
             for row in reader:
-                if len(row) != len(names):
+                if len(row) != columns:
                     raise TableMalformed(f"{path}: line {reader.line_num} has {len(row)} fields")
+                if named:
+                    references.append(bytes.fromhex(row.pop(0)))
                 rows.append([float(text) if text.strip() else math.nan for text in row])
     except ValueError as error:  # also what is no UTF-8
         raise TableMalformed(f"{path}: after {len(rows)} rows: {error}") from error
@@ -43,7 +56,7 @@ def read_table(path: Path) -> Table:
         raise TableMalformed(f"{path}: {error}") from error
     if not names or not rows:
         raise TableMalformed(f"{path} has no rows")
-    return Table(names, rows)
+    return Table(names, rows, references)
 
 
 def statistics_document(found: StudyStatistics) -> dict[str, Any]:

@@ -12,8 +12,13 @@ from cipherward_client.alliance.parts import COMETBFT, SOLO, Parts
 from cipherward_client.alliance.running import RunningAlliance, new_plan, running_alliance
 from cipherward_client.demo.cast import Case, Cast
 from cipherward_client.demo.chapters.account import account, prove_offline
+from cipherward_client.demo.chapters.alone import alone
 from cipherward_client.demo.chapters.compute import compute
+from cipherward_client.demo.chapters.emergency import emergency
 from cipherward_client.demo.chapters.enrol import enrol
+from cipherward_client.demo.chapters.erasure import order_erasure, prove_erasure
+from cipherward_client.demo.chapters.expiry import expiry
+from cipherward_client.demo.chapters.keys import make_keys
 from cipherward_client.demo.chapters.share import share
 from cipherward_client.demo.chapters.store import store
 from cipherward_client.demo.memory import MemoryWatch, watched_memory
@@ -45,7 +50,14 @@ async def tell(teller: Teller, report: Report, folder: Path, parts: Parts, membe
                 await enrol(cast)
                 await store(cast)
                 shared = await share(cast)
+                # One patient after the other: each chapter's record has a history of its own.
+                _, alone_case, broken_case, brief_case, erased_case = cast.cases[:5]
+                await alone(cast, alone_case, shared.reader)
+                await emergency(cast, broken_case, shared.stranger)
+                ordered = await order_erasure(cast, erased_case, shared.stranger)
+                await expiry(cast, brief_case, shared.reader)
                 await compute(cast)
+                await prove_erasure(cast, erased_case, ordered)
                 receipts = await account(cast, shared)
             genesis_file = folder / "genesis.json"
             await prove_offline(teller, report, genesis_file, receipts)
@@ -67,7 +79,7 @@ async def _staged(
     started, ready = time.perf_counter(), list[str]()
     async with AsyncExitStack() as stack:
         plan = new_plan(parts, members)
-        starting = running_alliance(folder, plan=plan, parts=parts, told=ready.append)
+        starting = running_alliance(folder, plan=plan, parts=parts, keys=False, told=ready.append)
         running = await stack.enter_async_context(starting)
         report.timings["start"] = time.perf_counter() - started
         teller.say(
@@ -80,8 +92,8 @@ async def _staged(
             len(set(ready)) == expected > 0,
             f"{len(set(ready))} of {expected} processes ready",
         )
-        cast = await _connected(stack, teller, report, running)
-        yield cast
+        await make_keys(teller, report, running.folder, running.members)
+        yield await _connected(stack, teller, report, running)
         report.check(
             "no process died on the way",
             running.supervisor.restarts == 0,

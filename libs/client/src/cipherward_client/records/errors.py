@@ -32,9 +32,21 @@ class RecordSuiteUnknown(RecordError):
 
 
 class KeyPartWrong(RecordError):
-    """The part that was released is not the one that the anchor commits to."""
+    """The custodian's part is not the one that the anchor commits to."""
 
     reason = "KEY_PART_WRONG"
+
+
+class PartRefused(RecordError):
+    """A part is not that member's, or is about another order: it proves nothing against anybody."""
+
+    reason = "PART_REFUSED"
+
+
+class AllianceSlotDiffers(RecordError):
+    """The members' slot is not the one that the anchor names."""
+
+    reason = "ALLIANCE_SLOT_DIFFERS"
 
 
 class CiphertextDiffers(RecordError):

@@ -95,4 +95,50 @@ CONTRACTS: Mapping[str, tuple[str, str]] = {
         "The alliance cannot go over to that version at that height.",
         "Propose the next version, at a height that is far enough ahead.",
     ),
+    "RECORD_ERASED": ("The record is erased, for good.", "Nothing of it can be opened any more."),
+    "SUITE_TOO_OLD": ("The record was sealed by an earlier release.", "Update, and seal it again."),
+    "KEY_EPOCH_UNKNOWN": (
+        "The record was sealed under a shared key that is not in force.",
+        "Put the record again: it is sealed under the key of now.",
+    ),
+    "PSEUDONYM_SUSPENDED": (
+        "This person may not act now: an emergency was not reviewed, or members voted it.",
+        "Ask the data-protection officer of your hospital.",
+    ),
+    "MEMBER_SUSPENDED": (
+        "The member is suspended by the vote of the others.",
+        "Wait until it is reinstated; patients may still give rights up.",
+    ),
+    "OPENING_REQUIRED": (
+        "Staff have to show that the members together could find out who they are.",
+        "Show the credential again: the members have made or changed their opening key.",
+    ),
+    "BUDGET_SPENT": (
+        "The permit's releases are used up.",
+        "Apply for another permit.",
+    ),
+    "PERMIT_REFUSED": (
+        "The study is not what its permit allows.",
+        "Propose it with the permit's user, data sets, outputs and minimum.",
+    ),
+    "TEMPLATE_NOT_ACTIVE": (
+        "The template is not active yet: members have time to object first.",
+        "Try again when the delay after the vote is over.",
+    ),
+    "TEMPLATE_REFUSED": (
+        "The analysis finds faults in the template.",
+        "Run `cipherward contract check` on it: it names line and fix.",
+    ),
+    "INSTANCE_NOT_IN_STATE": (
+        "A contract that is named is not in the state that this needs.",
+        "Look at that contract's state.",
+    ),
+    "CEREMONY_REFUSED": (
+        "The ceremony does not take this now: it runs, is over, or the message does not fit.",
+        "Look at the ceremony, and begin another one when it has ended.",
+    ),
+    "EVIDENCE_REFUSED": (
+        "The part that was published is not wrong, or nobody has signed it.",
+        "Nothing is to be done: it proves nothing against anybody.",
+    ),
 }

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cipherward_client.sdk.advice_phrases import AGAIN, BACKUP, DESK, FOLDER, OTHER_PEER, UNEXPECTED
+from cipherward_client.sdk.advice_phrases import (
+    AGAIN,
+    BACKUP,
+    DESK,
+    FOLDER,
+    OTHER_PEER,
+    UNEXPECTED,
+    WAIT_CHAIN,
+)
 
 # Found on this side: nothing that was received is believed before it is checked.
 HERE: Mapping[str, tuple[str, str]] = {
@@ -94,4 +102,40 @@ HERE: Mapping[str, tuple[str, str]] = {
         "Run `make servers`, or name a server with --mongo URI.",
     ),
     "CANNOT_START": ("A part of this program cannot start.", "Do what its sentence says."),
+    "STATE_UNPROVEN": ("The chain does not certify what was answered.", OTHER_PEER),
+    "STATE_TOO_OLD": ("The chain has made no block for too long.", WAIT_CHAIN),
+    "SHARES_MISSING": (
+        "Too few members have handed over a right part of the record's key.",
+        "Open the record again in a moment: a member may be away or renew its share.",
+    ),
+    "PART_REFUSED": ("A member has not signed its part of the key for this.", OTHER_PEER),
+    "ALLIANCE_SLOT_DIFFERS": ("The custodian sent another slot than was anchored.", OTHER_PEER),
+    "SHARE_REJECTED": ("A member's part of a key is wrong.", "Ask again: others may be enough."),
+    "CEREMONY_FAILED": (
+        "The members' services have not made the key.",
+        "See that the services of all members run, and propose it again.",
+    ),
+    "ERASURE_UNFINISHED": (
+        "Not all members have said in time that they erased the record.",
+        "Ask those whose statement is missing; no key of it is released anyway.",
+    ),
+    "OPENING_OUTDATED": (
+        "The opening key was shared anew since the warrant was ordered.",
+        "Propose the warrant again.",
+    ),
+    "OPENING_NOT_ORDERED": (
+        "The members have not voted for the opening.",
+        "Let more members vote, or look at the warrant's state.",
+    ),
+    "PERMIT_UNREADABLE": ("The contract is no data permit.", "Check the permit's id."),
+    "OPT_OUT_RECEIPT_DIFFERS": ("The member has signed another choice.", OTHER_PEER),
+    "CONSENT_NOT_EXPRESSIBLE": (
+        "No contract can say exactly what this FHIR Consent says.",
+        "Change the elements that are named; nothing is approximated.",
+    ),
+    "TIME_NOT_EXACT": ("A time of the document is not exact.", "Give date, time and zone."),
+    "DIRECTORY_MALFORMED": (
+        "The directory file is out of form.",
+        "Correct the entry that is named.",
+    ),
 }

@@ -128,4 +128,26 @@ SERVICES: Mapping[str, tuple[str, str]] = {
         "The block is older than what this member keeps.",
         "Ask another member, or use the receipt that was kept.",
     ),
+    "GROUP_KEY_UNKNOWN": (
+        "The members have not made that shared key yet.",
+        "Let the members make it: `cipherward key propose`, then their votes.",
+    ),
+    "PURPOSE_UNKNOWN": ("No shared key is for that purpose.", "Use record or opening."),
+    "HOLDER_UNKNOWN": (
+        "This member has not issued a credential to that person.",
+        "Ask the member whose staff the opened pseudonym is.",
+    ),
+    "WARRANT_UNKNOWN": (
+        "No proven block has ordered that opening here.",
+        "Wait until the members have voted for it.",
+    ),
+    "OPT_OUT_MALFORMED": ("The choice is out of form.", "Name rows by references of 16 bytes."),
+    "SOURCE_TOO_LARGE": ("The source of a template or scenario is too long.", "Shorten it."),
+    "SCENARIO_MALFORMED": ("The scenario is out of form.", "Correct the line that is named."),
+    "TEMPLATE_MALFORMED": (
+        "The template is out of form.",
+        "Run `cipherward contract check` on it: it names line and fix.",
+    ),
+    "TOO_MANY_JOBS": ("The service has enough to compute just now.", AGAIN),
+    "CANARY_REPORT_MALFORMED": ("A report about refusals is out of form.", UPDATE),
 }

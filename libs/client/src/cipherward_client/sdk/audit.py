@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.contract.v1 import contract_service_pb2 as pb
-from cipherward_chain.canonical import decode_map
+from cipherward_chain.canonical import Value, decode_map
 from cipherward_chain.receipts import verify_receipt
 from cipherward_chain.transactions import ParsedTransaction
 from cipherward_chain.wire import timestamp_ns
 from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.emergencies import PURPOSE
+from cipherward_client.sdk.emergencies import TEMPLATE as EMERGENCY_ACCESS
 from cipherward_client.sdk.errors import CheckFailed, explained, explaining
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import RECEIPTS_AT_ONCE, ProvenAct, Submitter
@@ -158,12 +160,18 @@ def _check_act(alliance: Alliance, act: ProvenAct, row: pb.Disclosure) -> None:
 
 def _opens(transaction: ParsedTransaction, instance_id: bytes, purpose: str) -> bool:
     """Say whether a transaction asks that contract to open, for that purpose."""
-    return any(
-        act.WhichOneof("act") == "transition"
-        and act.transition.instance_id == instance_id
-        and decode_map(act.transition.arguments).get("purpose", "") == purpose
-        for act in transaction.body.acts
-    )
+    return any(_asks(act, instance_id) == purpose for act in transaction.body.acts)
+
+
+def _asks(act: chain_pb.Act, instance_id: bytes) -> Value | None:
+    """Return the purpose for which an act asks a contract to open; None if it does not ask it."""
+    kind = act.WhichOneof("act")
+    if kind == "transition" and act.transition.instance_id == instance_id:
+        return decode_map(act.transition.arguments).get("purpose", "")
+    if kind == "instantiate" and act.instantiate.instance_id == instance_id:
+        # An emergency opens by beginning, and has one purpose.
+        return PURPOSE if act.instantiate.template == EMERGENCY_ACCESS else None
+    return None
 
 
 def _check_report(alliance: Alliance, report: ProvenAct, row: pb.Disclosure) -> None:

@@ -19,6 +19,8 @@ from cipherward_chain.admission import DOCUMENT_BYTES_MAX, FOLDER, Admission
 from cipherward_chain.checkpoint import TrustRoot
 from cipherward_chain.endpoints import Endpoints, EndpointUnknown
 from cipherward_chain.genesis import Genesis, Member
+from cipherward_chain.group_keys import GroupKeyEntry
+from cipherward_client.sdk.certified import Certifier
 from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.ledgers import Ledgers, ledgers_of
 from cipherward_kit.channels import open_channel
@@ -58,6 +60,9 @@ class Alliance:
         self.home = home  # whose ledger and contract it asks
         self.ledgers = Ledgers(home, ledgers_of(endpoints))
         self.trust_root: TrustRoot = genesis.trust_root()
+        self.certifier = Certifier(self.trust_root)
+        # Proven entries of shared keys by (purpose, epoch; 0 the newest), and when they were asked.
+        self.known_keys: dict[tuple[str, int], tuple[float, GroupKeyEntry]] = {}
         # Everybody who is or was a member, for what they signed: `present` are those of now.
         self.members: dict[str, Member] = {**genesis.members, **(admitted or {})}
         self._registry = TrustRegistry(

@@ -14,6 +14,7 @@ from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.credentials import register_pseudonym
 from cipherward_client.sdk.errors import explaining
 from cipherward_client.sdk.ledger import ProvenAct, Submitter
+from cipherward_client.sdk.proven_contracts import proven_contract
 from cipherward_client.sdk.questions import Asker, ask
 from cipherward_client.wallet.entries import GivenGrant
 from cipherward_client.wallet.scopes import record_scope
@@ -28,15 +29,17 @@ class ConsentTerms:
     """What an owner allows.
 
     `grantee_key`: the registered key (32 bytes) of the one clinician; empty: any of the member's.
-    `purpose`: an HL7 PurposeOfUse code of the template. `expires`: Unix seconds. `visits_max`:
-    1..1000 openings, each good for `visit_seconds`: 60..86400.
+    `representative_key`: of whoever may open and revoke like the owner: a child's parent, a ward's
+    guardian; empty: nobody. `purposes`: codes of the template's closed list, sorted. `expires`:
+    Unix seconds. `visits_max`: 1..1000 openings, each good for `visit_seconds`: 60..86400.
     """
 
     record_id: bytes
     grantee_member: str
     expires: int
     grantee_key: bytes = b""
-    purpose: str = "TREAT"
+    representative_key: bytes = b""
+    purposes: tuple[str, ...] = ("TREAT",)
     visits_max: int = 10
     visit_seconds: int = 3600
 
@@ -46,7 +49,8 @@ class ConsentTerms:
             "record": self.record_id,
             "grantee_member": self.grantee_member,
             "grantee_key": self.grantee_key,
-            "purpose": self.purpose,
+            "representative_key": self.representative_key,
+            "purposes": list(self.purposes),
             "expires": self.expires,
             "visits_max": self.visits_max,
             "visit_seconds": self.visit_seconds,
@@ -61,7 +65,8 @@ class ConsentTerms:
             record_id=fields.octets("record"),
             grantee_member=fields.text("grantee_member"),
             grantee_key=fields.octets("grantee_key"),
-            purpose=fields.text("purpose"),
+            representative_key=fields.octets("representative_key"),
+            purposes=fields.texts("purposes"),
             expires=fields.integer("expires"),
             visits_max=fields.integer("visits_max"),
             visit_seconds=fields.integer("visit_seconds"),
@@ -110,8 +115,27 @@ async def grant_consent(alliance: Alliance, wallet: Wallet, terms: ConsentTerms)
         return GrantedConsent(grant_id, act)
 
 
-async def revoke_consent(alliance: Alliance, wallet: Wallet, grant_id: bytes) -> ProvenAct:
+async def representative_key(alliance: Alliance, wallet: Wallet, record_id: bytes) -> bytes:
+    """Return the key (32 bytes) under which this wallet may represent a record's owner, registered.
+
+    The owner names it in a consent; from then on the wallet opens and revokes under that consent.
+
+    Raises:
+        ActRefused, ClientError: it could not be registered.
+    """
+    with explaining():
+        scope = record_scope(record_id)
+        await register_pseudonym(alliance, wallet, scope)
+        return wallet.public_key(scope)
+
+
+async def revoke_consent(
+    alliance: Alliance, wallet: Wallet, grant_id: bytes, *, record_id: bytes | None = None
+) -> ProvenAct:
     """End a consent of this wallet; also when the owner's registration is of an earlier epoch.
+
+    Args:
+        record_id: given by a representative, whose wallet has not given the consent.
 
     Raises:
         ActRefused: it is revoked or expired already.
@@ -119,30 +143,33 @@ async def revoke_consent(alliance: Alliance, wallet: Wallet, grant_id: bytes) ->
     """
     with explaining():
         wallet.require_chain(alliance.chain_id)
-        grant = wallet.grant(grant_id)
+        about = wallet.grant(grant_id).record_id if record_id is None else record_id
         end = chain_pb.Transition(instance_id=grant_id, transition="revoke", arguments=encode({}))
-        signer = wallet.signer(record_scope(grant.record_id))
+        signer = wallet.signer(record_scope(about))
         return await Submitter(alliance).submit([chain_pb.Act(transition=end)], signer)
 
 
-async def show_consent(alliance: Alliance, wallet: Wallet, grant_id: bytes) -> Consent:
-    """Return a consent of this wallet as it stands.
+async def show_consent(
+    alliance: Alliance, wallet: Wallet, grant_id: bytes, *, record_id: bytes | None = None
+) -> Consent:
+    """Return a consent of this wallet as the chain proves it.
+
+    Args:
+        record_id: given by a representative, whose wallet has not given the consent.
 
     Raises:
-        ClientError: the wallet has not given it, or it is not on the chain.
+        ClientError: the wallet has not given it, it is not on the chain, or it is not proven.
     """
     with explaining():
-        asker = await Asker.owner(alliance, wallet, wallet.grant(grant_id).record_id)
-        method = "/cipherward.contract.v1.ContractService/GetContract"
-        response = await ask(
-            asker,
-            method,
-            grant_id,
-            lambda read, left: alliance.contract.GetContract(
-                pb.GetContractRequest(read=read), timeout=left
-            ),
+        about = wallet.grant(grant_id).record_id if record_id is None else record_id
+        found = await proven_contract(await Asker.owner(alliance, wallet, about), grant_id)
+        return Consent(
+            grant_id=grant_id,
+            state=found.state,
+            terms=ConsentTerms.from_bytes(found.terms),
+            created_height=found.created_height,
+            changed_height=found.changed_height,
         )
-        return _consent(response.contract)
 
 
 async def list_consents(alliance: Alliance, wallet: Wallet, record_id: bytes) -> list[Consent]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from grpc import aio
 
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.identity.v1 import identity_service_pb2 as pb
 from cipherward_anoncred.credential import Credential
 from cipherward_anoncred.issuance import (
@@ -19,8 +20,10 @@ from cipherward_anoncred.issuance import (
 )
 from cipherward_anoncred.schema import parse_header
 from cipherward_chain.acts import register_pseudonym as registration
+from cipherward_chain.group_keys import OPENING
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import ActRefused, explaining
+from cipherward_client.sdk.group_keys import group_key, newest_group_key
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import ProvenAct, Submitter
 from cipherward_client.sdk.retries import patiently
@@ -30,6 +33,7 @@ from cipherward_client.wallet.scopes import PATIENT, duty_scope
 from cipherward_client.wallet.wallet import Wallet
 from cipherward_kit.errors import reason_of
 
+OPENING_REQUIRED = "OPENING_REQUIRED"
 DESK_SECONDS = 30.0  # also while a service that has just started waits for its first block
 
 
@@ -218,7 +222,7 @@ async def register_pseudonym(alliance: Alliance, wallet: Wallet, scope: str) -> 
         credential = await _current(alliance, wallet, held.schema, held.issuer)
         act = registration(alliance.chain_id, scope, wallet.pseudonym_seed(scope))
         try:
-            done = await Submitter(alliance).submit([act], PresentationSigner(credential, scope))
+            done = await _register(alliance, act, credential, scope)
         except ActRefused as refused:
             # A restored backup has forgotten that its own key is registered.
             if refused.reason != "KEY_REGISTERED":
@@ -226,6 +230,24 @@ async def register_pseudonym(alliance: Alliance, wallet: Wallet, scope: str) -> 
             done = None
         wallet.registered[scope] = epoch
         return done
+
+
+async def _register(
+    alliance: Alliance, act: chain_pb.Act, credential: Credential, scope: str
+) -> ProvenAct:
+    """Submit a registration; that of staff carries the identity, encrypted to the members."""
+    accountable = parse_header(credential.header).accountable
+    entry = await newest_group_key(alliance, OPENING) if accountable else None
+    key = b"" if entry is None else entry.public_key
+    submitter = Submitter(alliance)
+    try:
+        return await submitter.submit([act], PresentationSigner(credential, scope, key))
+    except ActRefused as refused:
+        if not accountable or refused.reason != OPENING_REQUIRED:
+            raise
+    # The members have made another opening key since this connection asked.
+    entry = await group_key(alliance, OPENING, fresh=True)
+    return await submitter.submit([act], PresentationSigner(credential, scope, entry.public_key))
 
 
 async def register_duty(alliance: Alliance, wallet: Wallet, member: str) -> str:

@@ -1,52 +1,44 @@
-"""Fetching what an order released: the sealed key part, and the ciphertext."""
+"""Fetching what an order released: the key from several members, and the ciphertext from one."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from grpc import aio
 
-from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.storage.v1 import storage_service_pb2 as pb
-from cipherward_chain.acts import parse_anchor
 from cipherward_chain.authorization import Signer
-from cipherward_chain.reads import build_read
-from cipherward_chain.sealing import SealingKey, release_place
-from cipherward_chain.wire import NANOS
+from cipherward_chain.sealing import SealingKey
 from cipherward_client.records.sealing import RecordOpener
 from cipherward_client.sdk.connection import Alliance
-from cipherward_client.sdk.errors import CheckFailed
-from cipherward_client.sdk.ledger import Progress
+from cipherward_client.sdk.errors import ClientError, explained
+from cipherward_client.sdk.ledger import Progress, ProvenAct, Submitter
+from cipherward_client.sdk.release_orders import Release, release_read
+from cipherward_client.sdk.releases import Evidence, KeyRelease
 from cipherward_client.sdk.retries import Patience, is_passing
 from cipherward_kit.errors import reason_of
 
-SERVICE = "/cipherward.storage.v1.StorageService"
 DOWNLOAD_SECONDS = 600.0  # a record of 1 GiB over a line of 2 MiB/s
-# The custodian may be a block behind the ledger: the release is there in a moment.
-NOT_YET = frozenset(("RELEASE_UNKNOWN", "RECORD_UNKNOWN"))
-KEY_SECONDS = 15.0
-# It carries an order out some milliseconds after the reader has the receipt: ask again soon.
-KEY_PAUSE_SECONDS = 0.005
-
-
-class AnchorDiffers(CheckFailed):
-    """The custodian's anchor is not the one that the order names."""
-
-    reason = "ANCHOR_DIFFERS"
+EVIDENCE_SECONDS = 10.0  # a wrong share is worth telling the others, not worth waiting for long
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
-    """A release that an order made, as its proven arguments say; `reader` has signed for it."""
+class Fault:
+    """A member that signed a wrong part; `act` published it, or is None if that did not succeed."""
 
-    record_id: bytes
-    custodian: str
-    anchor_digest: bytes
-    order: tuple[int, int]
-    reader: bytes
+    member: str
+    act: ProvenAct | None
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """A record's content, and the members that were found to have signed something wrong."""
+
+    content: bytes = field(repr=False)
+    faults: Sequence[Fault]
 
 
 class Download:
@@ -64,46 +56,51 @@ class Download:
 
         Args:
             signer: has the reader's key.
-            key: the one-time key that the part is sealed to; it dies with this object.
+            key: the one-time key that the parts are sealed to; it dies with this object.
         """
         self._alliance = alliance
         self._storage = alliance.storage_of(release.custodian)
         self._release = release
         self._signer = signer
-        self._key = key
+        self._keys = KeyRelease(alliance, release, signer, key)
         self._progress = progress
 
-    async def content(self) -> bytes:
-        """Return the record's content.
+    async def record(self) -> Downloaded:
+        """Return the record; wrong parts of its key are published as evidence on the way.
 
         Raises:
-            AioRpcError: the custodian refused, or does not answer.
-            AnchorDiffers, OpeningRejected, RecordError: what it sent is not what was anchored.
+            ClientError: see `KeyRelease.fetch`; or the custodian refused the ciphertext, or sent
+                another than was anchored.
         """
-        released = await self._released_key()
-        if hashlib.sha256(released.anchor).digest() != self._release.anchor_digest:
-            raise AnchorDiffers("the anchor is not the one in the order")
-        anchor = parse_anchor(released.anchor)
-        release = self._release
-        place = release_place(
-            self._alliance.chain_id, release.record_id, release.order, release.reader
-        )
-        part = self._key.open(released.sealed_part, place)
-        opener = RecordOpener(self._alliance.chain_id, anchor, part)
-        with ThreadPoolExecutor(1, thread_name_prefix="record") as thread:
-            await self._receive(opener, anchor.ciphertext_bytes, thread)
-            return await asyncio.get_running_loop().run_in_executor(thread, opener.content)
+        try:
+            released = await self._keys.fetch()
+        except ClientError:
+            await self._publish()
+            raise
+        anchor = released.anchor
+        opener = RecordOpener(self._alliance.chain_id, anchor, released.key)
+        try:
+            async with asyncio.TaskGroup() as group:
+                publishing = group.create_task(self._publish())
+                with ThreadPoolExecutor(1, thread_name_prefix="record") as thread:
+                    await self._receive(opener, anchor.ciphertext_bytes, thread)
+                    loop = asyncio.get_running_loop()
+                    content = await loop.run_in_executor(thread, opener.content)
+        except ExceptionGroup as failures:
+            raise explained(failures) from failures
+        return Downloaded(content, publishing.result())
 
-    async def _released_key(self) -> pb.GetReleasedKeyResponse:
-        patience = Patience(KEY_SECONDS, pause_seconds=KEY_PAUSE_SECONDS)
-        while True:
-            request = pb.GetReleasedKeyRequest(read=self._read("GetReleasedKey"))
-            try:
-                return await self._storage.GetReleasedKey(request, timeout=patience.left_seconds)
-            except aio.AioRpcError as error:
-                if not is_passing(error) and reason_of(error) not in NOT_YET:
-                    raise
-                await patience.pause(error)
+    async def _publish(self) -> Sequence[Fault]:
+        """Tell the alliance who signed something wrong, as far as that succeeds soon."""
+        return [Fault(one.member, await self._published(one)) for one in self._keys.evidence]
+
+    async def _published(self, evidence: Evidence) -> ProvenAct | None:
+        try:
+            return await Submitter(self._alliance).submit(
+                [evidence.act()], self._signer, timeout_seconds=EVIDENCE_SECONDS
+            )
+        except ClientError:  # somebody else has published it, or the ledger is away
+            return None
 
     async def _receive(self, opener: RecordOpener, length: int, thread: Executor) -> None:
         """Feed the opener, from as many streams as it takes; each goes on where one stopped."""
@@ -112,7 +109,8 @@ class Download:
         received = 0
         opening: asyncio.Future[None] | None = None
         while received < length:
-            request = pb.GetRecordRequest(read=self._read("GetRecord"), offset=received)
+            read = release_read(self._alliance, self._release, self._signer, "GetRecord")
+            request = pb.GetRecordRequest(read=read, offset=received)
             stream = self._storage.GetRecord(request, timeout=patience.left_seconds)
             try:
                 async for response in stream:
@@ -136,14 +134,3 @@ class Download:
                 await patience.pause(error)
         if opening is not None:
             await opening
-
-    def _read(self, method: str) -> chain_pb.AuthorizedRead:
-        """Return a fresh question: each is answered once."""
-        return build_read(
-            f"{SERVICE}/{method}",
-            self._release.record_id,
-            chain_id=self._alliance.chain_id,
-            signer=self._signer,
-            time_ns=int(self._alliance.now() * NANOS),
-            order=self._release.order,
-        )

@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from grpc import aio
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.contract.v1 import contract_service_pb2 as pb
-from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.admission import Admission
-from cipherward_chain.canonical import Value, decode_map, encode
+from cipherward_chain.canonical import decode_map, encode
 from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.hospital import Hospital
-from cipherward_client.sdk.ledger import ProvenAct, Submitter
-from cipherward_client.sdk.ledger_calls import BEHIND_SECONDS
+from cipherward_client.sdk.ledger import ProvenAct
+from cipherward_client.sdk.proposals import (
+    VOTE_SECONDS,
+    CountedVote,
+    ProposedChange,
+    act_as,
+    propose,
+    read_contract,
+    vote,
+)
 from cipherward_client.sdk.proven_orders import block_at
-from cipherward_client.sdk.questions import Asker, ask
 from cipherward_client.sdk.registration import Registration
-from cipherward_client.sdk.retries import Patience, patiently
-from cipherward_kit.errors import reason_of
+from cipherward_client.sdk.retries import patiently
 
 MEMBERSHIP, REMOVAL, MACHINE_UPGRADE = "membership", "removal", "machine-upgrade"
-VERSION = 1
 VOTES = {MEMBERSHIP: "admit", REMOVAL: "remove", MACHINE_UPGRADE: "upgrade"}  # by template
 JOIN, ADMITTED = "join", "admitted"  # the newcomer's step, and the state that it is taken in
-DAY_SECONDS = 86_400
-# How long members have to vote, and a newcomer to fetch the chain: people decide both.
-VOTE_SECONDS = JOIN_SECONDS = 7 * DAY_SECONDS
+JOIN_SECONDS = VOTE_SECONDS  # a newcomer fetches the chain and is seated in that time
 REGISTRY_SECONDS = 30.0
-GET_CONTRACT = "/cipherward.contract.v1.ContractService/GetContract"
-
-
-@dataclass(frozen=True, slots=True)
-class ProposedChange:
-    """A change of the alliance on the chain that waits for the members' votes."""
-
-    change_id: bytes
-    act: ProvenAct
 
 
 class NotAChange(CheckFailed):
@@ -55,14 +44,6 @@ class Change:
     kind: str
     state: str
     member: str
-
-
-@dataclass(frozen=True, slots=True)
-class CountedVote:
-    """A vote on the chain; `decided` says that it was the one that decided."""
-
-    act: ProvenAct
-    decided: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +101,7 @@ async def propose_member(hospital: Hospital, registration: Registration) -> Prop
     Raises:
         ActRefused: the registration is out of form, or one of its names or keys is taken.
     """
-    return await _propose(hospital, MEMBERSHIP, registration.terms(JOIN_SECONDS))
+    return await propose(hospital, MEMBERSHIP, registration.terms(JOIN_SECONDS))
 
 
 async def propose_removal(hospital: Hospital, member: str) -> ProposedChange:
@@ -129,7 +110,7 @@ async def propose_removal(hospital: Hospital, member: str) -> ProposedChange:
     Raises:
         ActRefused: there is no such member, or nobody would be left.
     """
-    return await _propose(hospital, REMOVAL, {"member": member})
+    return await propose(hospital, REMOVAL, {"member": member})
 
 
 async def propose_upgrade(hospital: Hospital, version: int, height: int) -> ProposedChange:
@@ -142,20 +123,7 @@ async def propose_upgrade(hospital: Hospital, version: int, height: int) -> Prop
     Raises:
         ActRefused: it is not the next version, or the height is too near.
     """
-    return await _propose(hospital, MACHINE_UPGRADE, {"version": version, "height": height})
-
-
-async def _propose(hospital: Hospital, template: str, terms: Mapping[str, Value]) -> ProposedChange:
-    with explaining():
-        change_id = secrets.token_bytes(ID_BYTES)
-        start = chain_pb.Instantiate(
-            template=template,
-            version=VERSION,
-            instance_id=change_id,
-            terms=encode({**terms, "vote_seconds": VOTE_SECONDS}),
-        )
-        act = await _submit(hospital, chain_pb.Act(instantiate=start))
-        return ProposedChange(change_id, act)
+    return await propose(hospital, MACHINE_UPGRADE, {"version": version, "height": height})
 
 
 async def vote_on_change(
@@ -169,10 +137,7 @@ async def vote_on_change(
     Raises:
         ActRefused: it is decided already, or the member has no say in it.
     """
-    with explaining():
-        said = chain_pb.Vote(instance_id=change_id, transition=VOTES[kind], approve=approve)
-        act = await _submit(hospital, chain_pb.Act(vote=said))
-        return CountedVote(act, act.result.order_count > 0)
+    return await vote(hospital, change_id, VOTES[kind], approve)
 
 
 async def admission_of(hospital: Hospital, decided: ProvenAct) -> Admission:
@@ -197,7 +162,7 @@ async def join(hospital: Hospital, change_id: bytes) -> ProvenAct:
     """
     with explaining():
         step = chain_pb.Transition(instance_id=change_id, transition=JOIN, arguments=encode({}))
-        return await _submit(hospital, chain_pb.Act(transition=step))
+        return await act_as(hospital, chain_pb.Act(transition=step))
 
 
 async def read_change(hospital: Hospital, change_id: bytes) -> Change:
@@ -207,33 +172,9 @@ async def read_change(hospital: Hospital, change_id: bytes) -> Change:
         ClientError: there is no such change.
     """
     with explaining():
-        found = await _contract(hospital, change_id)
-        contract = found.contract
+        contract = await read_contract(hospital, change_id)
         if contract.template not in VOTES:
             raise NotAChange(contract.template)
         terms = decode_map(contract.terms)
         member = terms.get("member")
         return Change(contract.template, contract.state, member if isinstance(member, str) else "")
-
-
-async def _contract(hospital: Hospital, change_id: bytes) -> pb.GetContractResponse:
-    """Ask the member's own contract service, which may be a block behind whoever proposed."""
-    contract, behind = hospital.alliance.contract, Patience(BEHIND_SECONDS)
-    while True:
-        try:
-            return await ask(
-                Asker.member(hospital),
-                GET_CONTRACT,
-                change_id,
-                lambda read, left: contract.GetContract(
-                    pb.GetContractRequest(read=read), timeout=left
-                ),
-            )
-        except aio.AioRpcError as error:
-            if reason_of(error) != "INSTANCE_UNKNOWN":
-                raise
-            await behind.pause(error)
-
-
-async def _submit(hospital: Hospital, act: chain_pb.Act) -> ProvenAct:
-    return await Submitter(hospital.alliance).submit([act], hospital.signer)

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward_chain.acts import anchor_record, countersign, parse_anchor
-from cipherward_chain.canonical import NotCanonical, encode
-from cipherward_chain.orders import Order
+from cipherward_chain.authorization import PseudonymSigner
+from cipherward_chain.canonical import encode
+from cipherward_chain.group_keys import RECORD
 from cipherward_chain.receipts import verify_receipt
 from cipherward_chain.sealing import SealingKey
 from cipherward_client.records.sealing import Custody, seal_record
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.credentials import register_duty, register_pseudonym
-from cipherward_client.sdk.downloads import Download, Release
 from cipherward_client.sdk.errors import CheckFailed, explained, explaining
+from cipherward_client.sdk.group_keys import group_key, threshold_key
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import Progress, ProvenAct, Submitter
-from cipherward_client.sdk.proven_orders import OrderDiffers, orders_of
+from cipherward_client.sdk.opened import OpenedRecord, fetch_released
 from cipherward_client.sdk.uploads import Upload
 from cipherward_client.wallet.entries import OwnedRecord
 from cipherward_client.wallet.errors import CredentialMissing
@@ -107,15 +108,6 @@ class RecordReceipt:
     ciphertext_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedRecord:
-    """The content of a record as its author sealed it; `act` is the opening's, with its receipt."""
-
-    content: bytes = field(repr=False)
-    act: ProvenAct
-    custodian: str
-
-
 async def put_record(
     hospital: Hospital, content: bytes, owner: Owner | None, *, progress: Progress | None = None
 ) -> RecordReceipt:
@@ -128,14 +120,17 @@ async def put_record(
 
     Raises:
         ActRefused, ClientError: nothing was anchored; what was uploaded is deleted in a day.
+            GROUP_KEY_UNKNOWN: the members have not made their record key yet.
     """
     with explaining():
-        custodian = hospital.alliance.members[hospital.member]
+        alliance = hospital.alliance
+        custodian = alliance.members[hospital.member]
         custody = Custody(
-            hospital.alliance.chain_id,
+            alliance.chain_id,
             hospital.member,
             custodian.id,
             custodian.custodian_public_key,
+            threshold_key(alliance.chain_id, await group_key(alliance, RECORD)),
         )
         record = await asyncio.to_thread(seal_record, custody, content)
         _tell(progress, "seal")
@@ -243,55 +238,62 @@ async def get_record(
         ClientError: the custodian refused, or sent something else than was anchored.
     """
     with explaining():
+        key = await asyncio.to_thread(SealingKey.generate)
+        asked = await ask_to_open(alliance, wallet, record_id, grant_id, key, purpose=purpose)
+        _tell(progress, "open")
+        return await fetch_released(alliance, asked.act, record_id, asked.signer, key, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedToOpen:
+    """The act that had a record released, and the reader who did it."""
+
+    act: ProvenAct
+    signer: PseudonymSigner
+
+
+async def ask_to_open(
+    alliance: Alliance,
+    wallet: Wallet,
+    record_id: bytes,
+    grant_id: bytes,
+    key: SealingKey,
+    *,
+    purpose: str = "TREAT",
+) -> AskedToOpen:
+    """Have a record released to a one-time key, under a consent; what is released is not fetched.
+
+    Args:
+        wallet, grant_id, purpose: see `get_record`.
+        key: serves this one opening.
+
+    Raises:
+        ActRefused: the consent does not allow it.
+        ClientError: the wallet has no credential for it.
+    """
+    with explaining():
         wallet.require_chain(alliance.chain_id)
         scope = await _reading_scope(alliance, wallet, record_id)
-        owned = record_id in wallet.records
-        signer, key = wallet.signer(scope), await asyncio.to_thread(SealingKey.generate)
+        owners = scope == record_scope(record_id)
         arguments = {
             "reader_key": key.public_key,
-            "purpose": OWNERS_PURPOSE if owned else purpose,
+            "purpose": OWNERS_PURPOSE if owners else purpose,
         }
         opening = chain_pb.Transition(
             instance_id=grant_id, transition="open", arguments=encode(arguments)
         )
+        signer = wallet.signer(scope)
         act = await Submitter(alliance).submit([chain_pb.Act(transition=opening)], signer)
-        _tell(progress, "open")
-        (order, *_) = await orders_of(alliance, act)
-        release = _release(order, record_id, signer.public_key, key.public_key)
-        content = await Download(alliance, release, signer, key, progress).content()
-        return OpenedRecord(content, act, release.custodian)
+        return AskedToOpen(act, signer)
 
 
 async def _reading_scope(alliance: Alliance, wallet: Wallet, record_id: bytes) -> str:
     """Return the scope whose key opens the record, registered: the owner's, or the duty's."""
-    if record_id in wallet.records:
-        scope = record_scope(record_id)
-        await register_pseudonym(alliance, wallet, scope)
-        return scope
+    own = record_scope(record_id)
+    if record_id in wallet.records or own in wallet.registered:  # or who represents the owner
+        await register_pseudonym(alliance, wallet, own)
+        return own
     members = sorted(issuer for schema, issuer in wallet.credentials if schema == STAFF)
     if not members:
         raise CredentialMissing("no staff credential in the wallet, and the record is not its own")
     return await register_duty(alliance, wallet, members[0])
-
-
-def _release(order: Order, record_id: bytes, reader: bytes, reader_key: bytes) -> Release:
-    """Return what a proven order releases, if it is what was asked for."""
-    try:
-        fields = order.fields()
-        same = (
-            order.instruction == "release_key"
-            and fields.octets("record") == record_id
-            and fields.octets("reader") == reader
-            and fields.octets("reader_key") == reader_key
-        )
-        if not same:
-            raise OrderDiffers("the order releases something else")
-        return Release(
-            record_id=record_id,
-            custodian=fields.text("custodian"),
-            anchor_digest=fields.octets("anchor_digest"),
-            order=(order.height, order.index),
-            reader=reader,
-        )
-    except NotCanonical as error:
-        raise OrderDiffers(f"the order is out of form: {error}") from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_anoncred.credential import Credential
-from cipherward_anoncred.presentation import present
+from cipherward_anoncred.presentation import Accountable, present, present_accountably
 from cipherward_anoncred.schema import schema_of
 from cipherward_chain.domains import presentation_authorizer
 from cipherward_chain.wire import exact_bytes
@@ -20,9 +22,18 @@ class PresentationSigner:
     Making one costs about 0.5 ms: the pseudonym.
     """
 
-    def __init__(self, credential: Credential, scope: str) -> None:
+    def __init__(self, credential: Credential, scope: str, opening_key: bytes = b"") -> None:
+        """Describe who presents.
+
+        Args:
+            credential: of a patient or of staff.
+            scope: what the pseudonym is of.
+            opening_key: the members' opening key, which staff's identity is encrypted to; empty for
+                patients, and for staff while the alliance has none.
+        """
         self._credential = credential
         self._scope = scope
+        self._opening_key = opening_key
         self._pseudonym = credential.pseudonym(scope.encode())
 
     @property
@@ -31,11 +42,11 @@ class PresentationSigner:
         return presentation_authorizer(self._pseudonym)
 
     def authorize(self, context: bytes) -> bytes:
-        """Return a serialised Authorization by a fresh presentation. Cost: about 3 ms."""
+        """Return a serialised Authorization by a fresh presentation. Cost: about 4 ms."""
         credential = self._credential
         schema = schema_of(credential.header)
         indexes = [schema.index_of(name) for name in DISCLOSED.get(schema.name, ())]
-        proof = present(credential, disclosed=indexes, scope=self._scope.encode(), context=context)
+        shown = self._shown(indexes, context)
         presentation = pb.Presentation(
             issuer_public_key=credential.public_key,
             header=credential.header,
@@ -44,7 +55,22 @@ class PresentationSigner:
                 for index in indexes
             ],
             scope=self._scope,
-            proof=proof,
+            proof=shown.octets,
             pseudonym=self._pseudonym,
+            opening_key=self._opening_key,
+            opening=shown.opening,
         )
         return exact_bytes(pb.Authorization(presentation=presentation))
+
+    def _shown(self, disclosed: Sequence[int], context: bytes) -> Accountable:
+        credential, scope = self._credential, self._scope.encode()
+        if not self._opening_key:
+            octets = present(credential, disclosed=disclosed, scope=scope, context=context)
+            return Accountable(octets, b"")
+        return present_accountably(
+            credential,
+            opening_key=self._opening_key,
+            disclosed=disclosed,
+            scope=scope,
+            context=context,
+        )

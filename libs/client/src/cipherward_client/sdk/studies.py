@@ -20,6 +20,7 @@ from cipherward_client.sdk.credentials import register_duty
 from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import ProvenAct, Submitter
+from cipherward_client.sdk.permits import show_permit, staff_member
 from cipherward_client.sdk.questions import Asker
 from cipherward_client.sdk.retries import PAUSE_SECONDS, Patience, is_passing, patiently
 from cipherward_client.sdk.study_requests import (
@@ -30,8 +31,6 @@ from cipherward_client.sdk.study_requests import (
 )
 from cipherward_client.sdk.study_results import StudyResult, fetch_result, requester_key
 from cipherward_client.wallet.entries import KeptStudy
-from cipherward_client.wallet.errors import CredentialMissing
-from cipherward_client.wallet.scopes import STAFF
 from cipherward_client.wallet.wallet import Wallet
 from cipherward_kit.errors import reason_of
 
@@ -87,12 +86,15 @@ async def contribute_rows(
     variables: Sequence[str],
     rows: Sequence[Sequence[float]],
     *,
+    references: Sequence[bytes] = (),
     request_id: str | None = None,
 ) -> int:
     """Store the hospital's rows of a data set at its own compute service; return how many.
 
     Args:
         rows: a number for each variable, NaN where it is missing. They replace what was stored.
+        references: of the rows' patients, 16 random bytes each: by them patients who opt out are
+            left out. Without them no study counts the rows once a patient of the hospital is out.
         request_id: UUID; the same one again changes nothing.
 
     Raises:
@@ -106,6 +108,7 @@ async def contribute_rows(
             data_set=data_set,
             variables=variables,
             values=[value for row in rows for value in row],
+            references=b"".join(references),
         )
         compute = hospital.alliance.compute_of(hospital.member)
         response = await patiently(
@@ -114,33 +117,38 @@ async def contribute_rows(
         return response.rows
 
 
-async def propose_study(alliance: Alliance, wallet: Wallet, request: StudyRequest) -> ProposedStudy:
+async def propose_study(
+    alliance: Alliance, wallet: Wallet, request: StudyRequest, permit_id: bytes
+) -> ProposedStudy:
     """Hand the study's text to every member and put the study on the chain.
 
     Args:
         wallet: of a researcher; from it comes the key that alone reads the result.
+        permit_id: of the granted data permit under which it runs, and with which it ends.
 
     Raises:
-        ActRefused: the terms are out of bounds, or the wallet is no researcher's.
+        ActRefused: the terms are out of bounds or beyond the permit, or the wallet is no
+            researcher's.
         ClientError: the request is impossible, or a member does not take the text.
     """
     with explaining():
         wallet.require_chain(alliance.chain_id)
         members = request.members or tuple(sorted(alliance.present))
-        issuers = sorted(issuer for schema, issuer in wallet.credentials if schema == STAFF)
-        if not issuers:
-            raise CredentialMissing("no staff credential in the wallet")
         study_id = secrets.token_bytes(ID_BYTES)
         public_key = await asyncio.to_thread(
             lambda: requester_key(PROFILE, wallet.requester_seed(study_id)).public_key()
         )
         text = request.text(public_key)
+        permit = await show_permit(alliance, wallet, permit_id)
         async with asyncio.TaskGroup() as group:
             for member in members:
                 group.create_task(_put_text(alliance, member, text))
-        scope = await register_duty(alliance, wallet, issuers[0])
+        scope = await register_duty(alliance, wallet, staff_member(wallet))
         terms = request.terms(
-            members, hashlib.sha256(text).digest(), hashlib.sha256(public_key).digest()
+            members,
+            (permit_id, permit.releases_max),
+            hashlib.sha256(text).digest(),
+            hashlib.sha256(public_key).digest(),
         )
         wallet.studies[study_id] = KeptStudy(study_id, scope, request.to_bytes())
         start = chain_pb.Instantiate(

@@ -109,12 +109,25 @@ class StudyRequest:
         )
 
     def terms(
-        self, members: tuple[str, ...], spec_digest: bytes, requester_key_digest: bytes
+        self,
+        members: tuple[str, ...],
+        permit: tuple[bytes, int],
+        spec_digest: bytes,
+        requester_key_digest: bytes,
     ) -> bytes:
-        """Return the canonical terms of the study's contract, over these members."""
+        """Return the canonical terms of the study's contract, over these members.
+
+        Args:
+            permit: its id, and how many releases it allows.
+        """
         threshold = threshold_of(len(members))
+        permit_id, releases_max = permit
         return encode(
             {
+                "permit": permit_id,
+                "releases_max": releases_max,
+                "data_set": self.data_set,
+                "outputs": sorted(self.statistics),
                 "spec_digest": spec_digest,
                 "members": sorted(members),
                 "threshold": threshold,

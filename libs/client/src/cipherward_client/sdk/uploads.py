@@ -95,6 +95,7 @@ class Upload:
                 request_id=self._request_id,
                 anchor=self._record.anchor,
                 custodian_slot=self._record.slot,
+                alliance_slot=self._record.alliance_slot,
                 offset=offset,
             )
         )

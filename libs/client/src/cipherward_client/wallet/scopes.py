@@ -37,8 +37,8 @@ def issue_of(scope: str) -> Issue:
         ValueError: it is no scope of the alliance.
     """
     kind, _, rest = scope.partition(":")
-    if kind in ("record", "study"):
+    if kind in ("record", "study", "care"):
         return Issue(PATIENT, "")
     if kind == "duty":
         return Issue(STAFF, rest.rpartition(":")[0])
-    raise ValueError("a scope is record:<id>, study:<id> or duty:<member>:<epoch>")
+    raise ValueError("a scope is record:<id>, study:<id>, care:<member> or duty:<member>:<epoch>")

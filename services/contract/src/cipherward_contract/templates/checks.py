@@ -2,8 +2,9 @@
 
 * every name that it uses exists, and every transition fits its kind;
 * every state can be reached, every state that is not final can be left, and final ones cannot;
-* every state from which a key can be released has a timer that ends it, and a transition by the
-  owner that ends it and that an ended epoch does not stop;
+* every state in which somebody may read has a timer that ends it at a due time, and a transition by
+  the owner that ends it and that an ended epoch does not stop: to end is to come where no key is
+  released, now or later;
 * instructions are of the closed list, with exactly their arguments; the cost of a transition is
   bounded.
 
@@ -12,19 +13,26 @@ That the policies fit the types is checked where they are parsed (cipherward_con
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from cipherward_contract.instructions import INSTRUCTIONS, RELEASE_KEY
+from cipherward_contract.instructions.closed_list import INSTRUCTIONS
+from cipherward_contract.instructions.studies import CUT_STUDIES, PERMIT_ENDED
 from cipherward_contract.templates.document import (
+    GUARDIANS,
     INSTANTIATE,
+    QUORUM_CUSTODIAN,
     QUORUM_REGISTRY,
+    RECORD_KINDS,
     REGISTRY_KINDS,
+    STEP_KINDS,
     VOTING_KINDS,
+    Step,
     Template,
     TemplateMalformed,
     Transition,
 )
 from cipherward_contract.templates.expressions import FIXED_NAMES, Expression
+from cipherward_contract.templates.graph_checks import check_graph, check_reading_ends
 
 # Bounds of what one act can cost, far above what a reviewed template needs.
 STATES_MAX, TRANSITIONS_MAX, TERMS_MAX, INSTRUCTIONS_MAX = 32, 64, 32, 8
@@ -32,11 +40,17 @@ STATES_MAX, TRANSITIONS_MAX, TERMS_MAX, INSTRUCTIONS_MAX = 32, 64, 32, 8
 
 def check_template(template: Template) -> None:
     """Raise `TemplateMalformed` with every fault, or accept."""
-    faults = [*_names(template), *_edges(template)]
-    if not faults:  # the graph is worth a look only when its names are right
-        faults = [*_graph(template), *_access_ends(template), *_expressions(template)]
+    faults = faults_by_rule(template)
     if faults:
-        raise TemplateMalformed("; ".join(faults))
+        raise TemplateMalformed("; ".join(fault for found in faults.values() for fault in found))
+
+
+def faults_by_rule(template: Template) -> dict[str, list[str]]:
+    """Return the faults by the id of the rule that they break; a fault begins with its place."""
+    found = {rule: list(check(template)) for rule, check in _FORM.items()}
+    if not any(found.values()):  # the graph is worth a look only when its names are right
+        found = {rule: list(check(template)) for rule, check in _MEANING.items()}
+    return {rule: faults for rule, faults in found.items() if faults}
 
 
 def _names(template: Template) -> Iterator[str]:
@@ -55,8 +69,10 @@ def _names(template: Template) -> Iterator[str]:
     yield from (f"no state {name}" for name in sorted(set(used) - set(states.names)))
     if template.object_term and template.object_term not in template.terms:
         yield f"the object {template.object_term} is no term"
+    if template.unclaimed and not template.object_term:
+        yield "unclaimed: there is no record"
     for name, party in template.parties.items():
-        if party.kind == "record_owner" and not template.object_term:
+        if party.kind in RECORD_KINDS and not template.object_term:
             yield f"party {name}: there is no record"
         for term in party.terms.values():
             if term not in template.terms:
@@ -64,6 +80,16 @@ def _names(template: Template) -> Iterator[str]:
     for name, kind in template.terms.items():
         if kind.kind in ("quorum", "count"):
             yield from (f"term {name}: no term {n}" for n in kind.names if n not in template.terms)
+
+
+def _properties(template: Template) -> Iterator[str]:
+    for item in template.never:
+        if item.order not in INSTRUCTIONS:
+            yield f"never {item.id}: no instruction {item.order}"
+        if item.transition and item.transition not in template.transitions:
+            yield f"never {item.id}: no transition {item.transition}"
+        for state in sorted(set(item.states) - set(template.states.names)):
+            yield f"never {item.id}: no state {state}"
 
 
 _NO_TRANSITION = Transition(kind="", sources=(), target="")
@@ -87,22 +113,31 @@ def _edges(template: Template) -> Iterator[str]:
             yield f"{name}: only parties that list members can vote"
         step = transition.step
         if step is not None:
-            other = template.transitions.get(step.otherwise, _NO_TRANSITION)
-            if other.kind != "automatic" or not set(transition.sources) <= set(other.sources):
-                yield f"{name}: {step.otherwise} is no automatic transition from the same states"
-            if not _is_quorum(template, transition, step.quorum):
-                yield f"{name}: no quorum {step.quorum}"
-            if "agreed_digest" in step.keep.values() and not step.agree:
-                yield f"{name}: nobody has to agree on what it keeps"
+            yield from (f"{name}: {fault}" for fault in _step(template, transition, step))
         yield from (f"{name}: {fault}" for fault in _instructions(transition))
-    for kind in ("report", "vote"):
+        if name == PERMIT_ENDED and transition.orders(CUT_STUDIES.name):
+            yield f"{name}: what a permit's end ends may not end more"
+    for kind in sorted(STEP_KINDS):
         for state in template.states.names:
             found = [t for t in template.transitions.values() if _leaves(t, kind, state)]
             if len(found) > 1:
                 yield f"{state}: more than one {kind} leaves it"
+    voted = [one for one in template.transitions.values() if one.kind == "vote"]
+    if len(voted) > 1 and any("votes" not in one.effects.sets for one in voted):
+        yield "with more than one vote, each sets votes anew: those on one are none on another"
     for state in template.states.names:
         if sum(state in timer.states for timer in template.states.timers) > 1:
             yield f"{state}: more than one timer"
+
+
+def _step(template: Template, transition: Transition, step: Step) -> Iterator[str]:
+    other = template.transitions.get(step.otherwise, _NO_TRANSITION)
+    if other.kind != "automatic" or not set(transition.sources) <= set(other.sources):
+        yield f"{step.otherwise} is no automatic transition from the same states"
+    if transition.kind != "ceremony" and not _is_quorum(template, transition, step.quorum):
+        yield f"no quorum {step.quorum}"
+    if "agreed_digest" in step.keep.values() and not step.agree:
+        yield "nobody has to agree on what it keeps"
 
 
 def _members_only(template: Template, transition: Transition) -> bool:
@@ -115,7 +150,21 @@ def _is_quorum(template: Template, transition: Transition, quorum: str) -> bool:
     kinds = {template.parties[name].kind for name in transition.by if name in template.parties}
     if quorum == QUORUM_REGISTRY:
         return bool(kinds) and kinds <= REGISTRY_KINDS
-    return quorum == "all" or quorum.removeprefix("terms.") in template.terms
+    if quorum == QUORUM_CUSTODIAN:
+        recorded = GUARDIANS in _variables(template)
+        return transition.kind == "report" and bool(template.object_term) and recorded
+    root, _, name = quorum.partition(".")
+    known = {"terms": set(template.terms), "variables": _variables(template)}
+    return quorum == "all" or name in known.get(root, set())
+
+
+def _variables(template: Template) -> set[str]:
+    """Return what the machine may have recorded in an instance."""
+    found = {"failure", "votes"}  # what the machine itself records
+    for transition in template.transitions.values():
+        found.update(transition.effects.sets)
+        found.update(transition.step.keep if transition.step else ())
+    return found
 
 
 def _leaves(transition: Transition, kind: str, state: str) -> bool:
@@ -134,54 +183,8 @@ def _instructions(transition: Transition) -> Iterator[str]:
             yield f"{name}: arguments missing or unknown: {names}"
 
 
-def _graph(template: Template) -> Iterator[str]:
-    reached, waiting = {template.states.initial}, [template.states.initial]
-    while waiting:
-        state = waiting.pop()
-        targets = {t.target for t in template.transitions.values() if state in t.sources}
-        waiting.extend(sorted(targets - reached))
-        reached |= targets
-    left = {state for t in template.transitions.values() for state in t.sources}
-    for state in template.states.names:
-        if state not in reached:
-            yield f"{state}: cannot be reached"
-        if state in template.states.finals and state in left:
-            yield f"{state}: is final and can be left"
-        if state not in template.states.finals and state not in left:
-            yield f"{state}: cannot be left and is not final"
-
-
-def _access_ends(template: Template) -> Iterator[str]:
-    owners = {name for name, party in template.parties.items() if party.kind == "record_owner"}
-    for state in _where_keys_are_released(template):
-        timer = template.timer_of(state)
-        if timer is None or not timer.is_absolute:
-            yield f"{state}: lets somebody read and no due time ends it"
-        elif template.transitions[timer.transition].target not in template.states.finals:
-            yield f"{state}: lets somebody read and its timer does not end it"
-        if not any(
-            state in t.sources
-            and t.target in template.states.finals
-            and t.gives_up_rights
-            and owners & set(t.by)
-            for t in template.transitions.values()
-        ):
-            yield f"{state}: lets somebody read and the owner cannot end it at any time"
-
-
-def _where_keys_are_released(template: Template) -> list[str]:
-    found: set[str] = set()
-    for transition in template.transitions.values():
-        if any(name == RELEASE_KEY for name, _ in transition.effects.instructions):
-            found.update((*transition.sources, transition.target))
-    return sorted(found)
-
-
 def _expressions(template: Template) -> Iterator[str]:
-    variables = {"failure", "votes"}  # what the machine itself records
-    for transition in template.transitions.values():
-        variables.update(transition.effects.sets)
-        variables.update(transition.step.keep if transition.step else ())
+    variables = _variables(template)
     for timer in template.states.timers:
         yield from _paths(template, "a timer", [timer.when], frozenset(), variables)
     for name, transition in template.transitions.items():
@@ -212,3 +215,32 @@ def _paths(
                 yield f"{where}: nothing at {path.root}.{path.name}"
             elif path.root == "record" and not template.object_term:
                 yield f"{where}: there is no record"
+            elif path.root == "subject" and not _names_somebody(template, variables):
+                yield f"{where}: neither terms nor variables name a subject"
+            elif path.root == "ceremony" and not template.terms.keys() >= CEREMONY_TERMS:
+                yield f"{where}: the terms of a ceremony are {', '.join(sorted(CEREMONY_TERMS))}"
+
+
+# What a ceremony is computed from.
+CEREMONY_TERMS = frozenset({"purpose", "key_epoch", "members", "window"})
+
+
+def _names_somebody(template: Template, variables: set[str]) -> bool:
+    """Say whether an instance can say whose registration is meant, and by names of one type."""
+    kinds = {
+        name: template.terms[name].kind for name in ("scope", "pseudonym") if name in template.terms
+    }
+    in_terms = kinds == {"scope": "scope", "pseudonym": "pseudonym"}
+    return in_terms or {"subject_scope", "subject_pseudonym"} <= variables
+
+
+_FORM: Mapping[str, Callable[[Template], Iterator[str]]] = {
+    "names": _names,
+    "never": _properties,
+    "transitions": _edges,
+}
+_MEANING: Mapping[str, Callable[[Template], Iterator[str]]] = {
+    "graph": check_graph,
+    "reading-ends": check_reading_ends,
+    "expressions": _expressions,
+}

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cipherward_contract.templates.expressions import Expression
-from cipherward_contract.templates.values import FieldType
+from cipherward_contract.templates.never import Never
+from cipherward_contract.templates.types import FieldType
 
 INSTANTIATE = "instantiate"  # the transition that makes an instance; from no state
 
 # How a transition comes about: by an act that names it, by votes, by reports of a step's order, by
-# a timer, or as the consequence of a vote, a report or a timer.
-KINDS = frozenset({"transition", "vote", "report", "timer", "automatic"})
+# the end of a ceremony, by a timer, or as the consequence of one of these or of another contract.
+KINDS = frozenset({"transition", "vote", "report", "ceremony", "timer", "automatic"})
+STEP_KINDS = frozenset({"vote", "report", "ceremony"})
 # Who a party is; the parameters name terms.
 PARTY_KINDS: Mapping[str, tuple[str, ...]] = {
     "record_owner": (),
@@ -26,13 +28,34 @@ PARTY_KINDS: Mapping[str, tuple[str, ...]] = {
     "any_member": (),
     "other_member": ("member",),
     "the_member": ("member",),
+    "key_holder": ("key",),
+    "any_staff": (),
+    "custodian_member": (),
+    "author_member": (),
+    "custodian_staff": (),
+    "author_staff": (),
 }
+# The kinds that exist only where the template is about a record.
+RECORD_KINDS = frozenset(
+    {
+        "record_owner",
+        "key_holder",
+        "custodian_member",
+        "author_member",
+        "custodian_staff",
+        "author_staff",
+    }
+)
 # The kinds that are lists of members, who can vote; the last two are the registry's members at the
 # time of the vote.
 VOTING_KINDS = frozenset({"member_of", "any_member", "other_member"})
 REGISTRY_KINDS = VOTING_KINDS - {"member_of"}
 # More than two thirds of the registry at the time of counting.
 QUORUM_REGISTRY = "two_thirds_of_registry"
+# The record's custodian, and of the members that the variable `guardians` lists all but as many as
+# may fail; for reports only.
+QUORUM_CUSTODIAN = "custodian_and_guardians"
+GUARDIANS = "guardians"
 # What reports leave behind: every member's digest, the digest agreed on, or the first who agreed.
 KEPT_FORMS = frozenset({"digests", "agreed_digest", "agreed_set"})
 
@@ -51,9 +74,10 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How votes or reports decide.
+    """How votes or reports decide, or what becomes of a contract whose ceremony fails.
 
-    quorum: "all" named members, QUORUM_REGISTRY, or the term that says how many.
+    quorum: "all" named members, QUORUM_REGISTRY, QUORUM_CUSTODIAN, or the term that says how many;
+        "" for a ceremony.
     agree: reports count together only when their digests are equal.
     failures_end: one report FAILED ends the step; else it ends when the quorum is out of reach.
     otherwise: the automatic transition taken when the step cannot succeed.
@@ -98,6 +122,10 @@ class Transition:
     effects: Effects = field(default_factory=Effects)
     gives_up_rights: bool = False
 
+    def orders(self, instruction: str) -> bool:
+        """Say whether taking it gives an instruction."""
+        return any(name == instruction for name, _ in self.effects.instructions)
+
 
 @dataclass(frozen=True, slots=True)
 class Timer:
@@ -127,6 +155,8 @@ class Template:
     """A parsed template.
 
     object_term: the term that names the record that it is about, or "" when it is about itself.
+    unclaimed: it may be instantiated about a record that nobody owns yet.
+    never: what the template says of itself that it never does.
     """
 
     name: str
@@ -138,6 +168,8 @@ class Template:
     transitions: Mapping[str, Transition]
     policies: str
     digest: bytes
+    unclaimed: bool = False
+    never: tuple[Never, ...] = ()
 
     def transition_from(self, state: str, kind: str) -> tuple[str, Transition] | None:
         """Return the first transition of `kind` that leaves `state`, by name; checks allow at most

@@ -1,11 +1,22 @@
 """Where an instruction's argument comes from: paths into what the machine knows, and literals.
 
-A path is `root.name`. The roots: `terms`, `arguments`, `variables` of the instance; `record` (`id`,
-`owner`, `author`, `custodian`, `anchor_digest`, `slot_digest`); `actor` (`key`, `member`);
-`instance` (`id`); `block` (`time` in Unix seconds, `seed`); `registry` (`next_index`, the number
-that the next member gets). A literal is `{value: x}`; `{least:
-[..]}` and `{total: [..]}` take integers. There is nothing else: no loop, no condition, no text from
-outside.
+A path is `root.name`.
+
+* `terms`, `arguments`, `variables`: of the instance, as the template says.
+* `record`: the record that it is about. `id`, `owner`, `author`, `custodian`, `anchor_digest`,
+  `slot_digest`, `key_epoch`, `guardians` (who holds a share of that epoch's key), `members` (they
+  and the custodian), `keepers` (author and custodian).
+* `actor`: who takes the transition. `key`, `member`, `pseudonym`, `scope`, `role`.
+* `subject`: the registration that the terms `scope` and `pseudonym` name, or else the variables
+  `subject_scope` and `subject_pseudonym`. `ciphertext`, `opening_key`, `key_epoch`, `sharing`,
+  `threshold`, `guardians`.
+* `ceremony`: the ceremony that the contract runs; names as in the orders share_key and use_sharing.
+* `instance`: `id`. `block`: `time` (Unix seconds), `seed`. `registry`: `next_index`, the number
+  that the next member gets.
+
+A literal is `{value: x}`; `{least: [..]}` and `{total: [..]}` take integers, `{joined: [..]}` makes
+one text of texts and ids (as hex), with slashes between. There is nothing else: no loop, no
+condition, no text from outside.
 """
 
 from __future__ import annotations
@@ -16,18 +27,26 @@ from typing import TypeAlias
 
 from cipherward_chain.canonical import Value
 from cipherward_chain.fields import Fields
-from cipherward_contract.templates.values import INTEGER_MAX
+from cipherward_contract.templates.types import INTEGER_MAX
 
 Environment: TypeAlias = Mapping[str, Mapping[str, Value]]
 
 FIXED_NAMES: Mapping[str, frozenset[str]] = {
-    "record": frozenset({"id", "owner", "author", "custodian", "anchor_digest", "slot_digest"}),
-    "actor": frozenset({"key", "member"}),
-    "instance": frozenset({"id"}),
-    "block": frozenset({"time", "seed"}),
-    "registry": frozenset({"next_index"}),
+    root: frozenset(names.split())
+    for root, names in {
+        "record": "id owner author custodian anchor_digest slot_digest key_epoch guardians members"
+        " keepers",
+        "actor": "key member pseudonym scope role",
+        "subject": "ciphertext opening_key key_epoch sharing threshold guardians",
+        "ceremony": "ceremony purpose key_epoch sharing members dealers threshold window start old"
+        " public_key guardians",
+        "instance": "id",
+        "block": "time seed",
+        "registry": "next_index",
+    }.items()
 }
 TEMPLATE_ROOTS = frozenset({"terms", "arguments", "variables"})
+PARTS_MAX = 8  # of a least, a total or a joined: bounds what one argument costs
 
 
 class ExpressionMalformed(ValueError):
@@ -97,7 +116,30 @@ class Arithmetic:
         return tuple(path for part in self.parts for path in part.paths())
 
 
-Expression: TypeAlias = Path | Literal | Arithmetic
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """One text of several parts, with slashes between; bytes as lower-case hex."""
+
+    parts: tuple[Expression, ...]
+
+    def evaluate(self, environment: Environment) -> Value:
+        """Return the text, or raise `NothingThere`."""
+        texts: list[str] = []
+        for part in self.parts:
+            value = part.evaluate(environment)
+            if isinstance(value, bytes):
+                value = value.hex()
+            if not isinstance(value, str):
+                raise NothingThere("a text or an id")
+            texts.append(value)
+        return "/".join(texts)
+
+    def paths(self) -> tuple[Path, ...]:
+        """Return the paths inside."""
+        return tuple(path for part in self.parts for path in part.paths())
+
+
+Expression: TypeAlias = Path | Literal | Arithmetic | Joined
 
 
 def parse_expression(value: Value) -> Expression:
@@ -113,8 +155,10 @@ def parse_expression(value: Value) -> Expression:
         (operation,) = value
         if operation == "value":
             return Literal(value[operation])
-        if operation in ("least", "total"):
+        if operation in ("least", "total", "joined"):
             parts = tuple(parse_expression(part) for part in Fields(value).items(operation))
-            if parts:
-                return Arithmetic(operation, parts)
-    raise ExpressionMalformed("an expression is a path, a value, a least or a total")
+            if 0 < len(parts) <= PARTS_MAX:
+                return Joined(parts) if operation == "joined" else Arithmetic(operation, parts)
+    raise ExpressionMalformed(
+        f"an expression is a path, a value, or a least, total or joined of 1 to {PARTS_MAX} parts"
+    )

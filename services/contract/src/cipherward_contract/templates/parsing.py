@@ -15,6 +15,7 @@ from cipherward_contract.templates.document import (
     KEPT_FORMS,
     KINDS,
     PARTY_KINDS,
+    STEP_KINDS,
     Effects,
     Party,
     States,
@@ -29,7 +30,8 @@ from cipherward_contract.templates.expressions import (
     ExpressionMalformed,
     parse_expression,
 )
-from cipherward_contract.templates.values import TypeUnknown, parse_type
+from cipherward_contract.templates.never import NEVER_MAX, Never, NeverMalformed, parse_never
+from cipherward_contract.templates.types import TypeUnknown, parse_type
 
 DOCUMENT_BYTES_MAX = 65_536  # as a transaction: a template must be proposable
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
@@ -57,9 +59,11 @@ def parse_template(document: bytes) -> Template:
             transitions=_named(fields.mapping("transitions"), _transition),
             policies=fields.text("policies"),
             digest=hashlib.sha256(document).digest(),
+            unclaimed=_optional_flag(fields, "unclaimed"),
+            never=_never(fields),
         )
         fields.end()
-    except (NotCanonical, ExpressionMalformed, TypeUnknown) as error:
+    except (NotCanonical, ExpressionMalformed, NeverMalformed, TypeUnknown) as error:
         raise TemplateMalformed(str(error)) from error
     return template
 
@@ -117,6 +121,15 @@ def _only_expression(when: Mapping[str, Value]) -> Expression:
     return parse_expression(expression)
 
 
+def _never(fields: Fields) -> tuple[Never, ...]:
+    found = [parse_never(item) for item in fields.items("never")] if fields.has("never") else []
+    if len(found) > NEVER_MAX or len({one.id for one in found}) != len(found):
+        raise TemplateMalformed(
+            f"never: at most {NEVER_MAX} properties, each with an id of its own"
+        )
+    return tuple(found)
+
+
 def _transition(value: Value) -> Transition:
     fields = Fields(value)
     kind = fields.text("kind")
@@ -128,7 +141,7 @@ def _transition(value: Value) -> Transition:
         target=fields.text("to"),
         by=fields.texts("by") if fields.has("by") else (),
         arguments=_named(_optional_map(fields, "arguments"), parse_type),
-        step=_step(fields) if kind in ("vote", "report") else None,
+        step=_step(fields, kind) if kind in STEP_KINDS else None,
         effects=_effects(fields),
         gives_up_rights=_optional_flag(fields, "gives_up_rights"),
     )
@@ -144,7 +157,9 @@ def _optional_flag(fields: Fields, name: str) -> bool:
     return fields.flag(name) if fields.has(name) else False
 
 
-def _step(fields: Fields) -> Step:
+def _step(fields: Fields, kind: str) -> Step:
+    if kind == "ceremony":
+        return Step(quorum="", otherwise=fields.text("otherwise"))
     keep: dict[str, str] = {}
     for name, form in _optional_map(fields, "keep").items():
         if not isinstance(form, str) or form not in KEPT_FORMS:

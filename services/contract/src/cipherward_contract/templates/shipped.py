@@ -11,7 +11,20 @@ from cipherward_contract.templates.checks import check_template
 from cipherward_contract.templates.document import Template
 from cipherward_contract.templates.parsing import parse_template
 
-SHIPPED = ("consent", "machine-upgrade", "membership", "removal", "study")
+SHIPPED = (
+    "consent",
+    "data-permit",
+    "emergency-access",
+    "erasure",
+    "key-ceremony",
+    "machine-upgrade",
+    "membership",
+    "opening",
+    "removal",
+    "study",
+    "suspension",
+    "template-adoption",
+)
 
 
 def document_of(source: str) -> bytes:

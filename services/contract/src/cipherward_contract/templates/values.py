@@ -1,35 +1,16 @@
-"""The types that a template's terms and arguments may have, each with its bounds.
-
-| type | parameters | value |
-|---|---|---|
-| bytes | lengths | a byte string of one of these lengths |
-| text | one_of | a text of a closed list |
-| int | minimum, maximum | an integer between the two, both included |
-| time | ahead_max | Unix seconds, later than the block and at most so many seconds ahead of it |
-| member | may_be_empty | the id of a member of the registry |
-| members | at_least | sorted distinct ids of members, at least so many |
-| quorum | of | n - floor((n-1)/3) for the n members of the term `of`: 2f+1 when n = 3f+1 |
-| count | of, least | an integer from the value of the term `least` to the number of `of` |
-
-| new_member | - | an id that no member has |
-| name | - | what people call an institution: at most 64 characters |
-| certificate | - | an authority's certificate, PEM |
-| public_key | may_be_empty | an Ed25519 key that may be registered |
-| sealing_key | - | an HPKE key of the suite |
-
-There is no free text about anybody: what is on the chain is from closed lists, random or a digest,
-and of an institution its name and its certificate.
-"""
+"""Checking the values of a contract's terms and arguments against their types."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from cipherward_chain.acts import DIGEST_BYTES, ID_BYTES, NAME
+from cipherward_chain.authorization import PSEUDONYM_BYTES
 from cipherward_chain.canonical import Value
-from cipherward_chain.fields import Fields
 from cipherward_contract.templates.registration import (
     certificate_fault,
     member_id_fault,
@@ -37,22 +18,19 @@ from cipherward_contract.templates.registration import (
     public_key_fault,
     sealing_key_fault,
 )
+from cipherward_contract.templates.types import FieldType
 
-# Cedar's Long is a signed 64-bit integer; half of it leaves policies room to add two.
-INTEGER_MAX = 2**62
 # A policy sees longer byte strings (keys of kilobytes) by their digest, so that a decision stays
 # cheap.
 POLICY_BYTES_MAX = 64
-LENGTH_MAX = 4096  # the longest key or digest of any suite is 1216 bytes
 LIST_MAX = 64  # as many members as an alliance may have
+# Names say nothing of what is in a data set; the holders know.
+DATA_SET = re.compile(r"cohort-(?:0|[1-9][0-9]{0,5})", re.ASCII)
+DUTY_SCOPE = re.compile(r"duty:[a-z][a-z0-9-]{1,30}:[1-9][0-9]{0,9}", re.ASCII)
 
 QUORUM_MIN = 3  # with fewer shares two members could decrypt for themselves
 
 Values: TypeAlias = Mapping[str, Value]
-
-
-class TypeUnknown(ValueError):
-    """A template gives a term or an argument a type or a bound that does not exist."""
 
 
 class ValueRefused(ValueError):
@@ -61,92 +39,13 @@ class ValueRefused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What values are checked against: the members' ids, and the block's time in seconds."""
+    """What values are checked against: the members' ids, the block's time in seconds, and where
+    contracts stand (template and state by id; None if there is none).
+    """
 
     members: frozenset[str]
     now: int
-
-
-@dataclass(frozen=True, slots=True)
-class FieldType:
-    """One typed field; `numbers` and `names` are its kind's parameters, in the table's order."""
-
-    kind: str
-    numbers: tuple[int, ...] = ()
-    names: tuple[str, ...] = ()
-
-    @property
-    def cedar(self) -> str:
-        """The field's type in a Cedar schema."""
-        return {"int": "Long", "time": "Long", "quorum": "Long", "count": "Long"}.get(
-            self.kind, "Set<String>" if self.kind == "members" else "String"
-        )
-
-
-def parse_type(value: Value) -> FieldType:
-    """Return the type that a template's document describes.
-
-    Raises:
-        TypeUnknown: no such type, or bounds that no value can meet.
-        NotCanonical: a parameter is missing, unknown or of another type.
-    """
-    fields = Fields(value)
-    kind = fields.text("type")
-    read = _PARAMETERS.get(kind)
-    if read is None:
-        raise TypeUnknown(f"no type {kind}")
-    found = read(kind, fields)
-    fields.end()
-    if any(not -INTEGER_MAX <= number <= INTEGER_MAX for number in found.numbers):
-        raise TypeUnknown(f"a bound of a {kind} is beyond 62 bits")
-    return found
-
-
-def _bytes_type(kind: str, fields: Fields) -> FieldType:
-    lengths = _integers(fields.items("lengths"))
-    if not lengths or any(not 0 <= length <= LENGTH_MAX for length in lengths):
-        raise TypeUnknown(f"bytes need lengths between 0 and {LENGTH_MAX}")
-    return FieldType(kind, numbers=lengths)
-
-
-def _text_type(kind: str, fields: Fields) -> FieldType:
-    words = fields.texts("one_of")
-    if not words:
-        raise TypeUnknown("a text needs a closed list")
-    return FieldType(kind, names=words)
-
-
-def _int_type(kind: str, fields: Fields) -> FieldType:
-    bounds = fields.integer("minimum"), fields.integer("maximum")
-    if bounds[0] > bounds[1]:
-        raise TypeUnknown("minimum is above maximum")
-    return FieldType(kind, numbers=bounds)
-
-
-_PARAMETERS: Mapping[str, Callable[[str, Fields], FieldType]] = {
-    "bytes": _bytes_type,
-    "text": _text_type,
-    "int": _int_type,
-    "time": lambda kind, fields: FieldType(kind, numbers=(fields.integer("ahead_max", minimum=1),)),
-    "member": lambda kind, fields: FieldType(kind, numbers=(int(fields.flag("may_be_empty")),)),
-    "members": lambda kind, fields: FieldType(kind, numbers=(fields.integer("at_least"),)),
-    "quorum": lambda kind, fields: FieldType(kind, names=(fields.text("of"),)),
-    "count": lambda kind, fields: FieldType(kind, names=(fields.text("of"), fields.text("least"))),
-    "new_member": lambda kind, _: FieldType(kind),
-    "name": lambda kind, _: FieldType(kind),
-    "certificate": lambda kind, _: FieldType(kind),
-    "public_key": lambda kind, fields: FieldType(kind, (int(fields.flag("may_be_empty")),)),
-    "sealing_key": lambda kind, _: FieldType(kind),
-}
-
-
-def _integers(items: Sequence[Value]) -> tuple[int, ...]:
-    found: list[int] = []
-    for item in items:
-        if not isinstance(item, int) or isinstance(item, bool):
-            raise TypeUnknown("a length is not an integer")
-        found.append(item)
-    return tuple(found)
+    standing: Callable[[bytes], tuple[str, str] | None]
 
 
 def check_values(types: Mapping[str, FieldType], values: Values, world: World) -> None:
@@ -166,6 +65,10 @@ def check_values(types: Mapping[str, FieldType], values: Values, world: World) -
 
 def _number(value: Value) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+# Returns what is wrong with a value, or "".
+_Check: TypeAlias = Callable[[FieldType, Value, Values, World], str]
 
 
 def _check_bytes(kind: FieldType, value: Value, _: Values, __: World) -> str:
@@ -230,6 +133,56 @@ def _check_count(kind: FieldType, value: Value, values: Values, _: World) -> str
     return ""
 
 
+def _sorted_distinct(value: Value, least: int, what: str) -> tuple[list[str], str]:
+    """Return a list of texts, and why it is none that may be given, or ""."""
+    found = member_list(value)
+    if not isinstance(value, (list, tuple)) or len(found) != len(value):
+        return [], f"not a list of {what}"
+    if found != sorted(set(found)) or len(found) > LIST_MAX:
+        return [], f"not a sorted list of distinct {what}"
+    return found, "" if len(found) >= least else f"fewer than {least} {what}"
+
+
+def _check_texts(kind: FieldType, value: Value, _: Values, __: World) -> str:
+    found, fault = _sorted_distinct(value, kind.numbers[0], "texts")
+    return fault or ("" if set(found) <= set(kind.names) else "not of the closed list")
+
+
+def _check_data_sets(kind: FieldType, value: Value, _: Values, __: World) -> str:
+    found, fault = _sorted_distinct(value, kind.numbers[0], "data sets")
+    return fault or ("" if all(map(DATA_SET.fullmatch, found)) else "not all are data sets")
+
+
+def _check_instance(kind: FieldType, value: Value, _: Values, world: World) -> str:
+    if value == b"" and kind.numbers[0]:
+        return ""
+    if not isinstance(value, bytes) or len(value) != ID_BYTES:
+        return "not the id of a contract"
+    template, *states = kind.names
+    found = world.standing(value)
+    if found is None or found[0] != template:
+        return f"not a contract {template}"
+    return "" if found[1] in states else f"the contract is {found[1]}"
+
+
+def _check_flag(_: FieldType, value: Value, __: Values, ___: World) -> str:
+    return "" if isinstance(value, bool) else "not true or false"
+
+
+def _text_like(pattern: re.Pattern[str], what: str) -> _Check:
+    def check(_: FieldType, value: Value, __: Values, ___: World) -> str:
+        return "" if isinstance(value, str) and pattern.fullmatch(value) else f"not {what}"
+
+    return check
+
+
+def _bytes_long(length: int, what: str) -> _Check:
+    def check(_: FieldType, value: Value, __: Values, ___: World) -> str:
+        return "" if isinstance(value, bytes) and len(value) == length else f"not {what}"
+
+    return check
+
+
 def _check_new_member(_: FieldType, value: Value, __: Values, world: World) -> str:
     fault = member_id_fault(value)
     return fault or ("a member has that id" if value in world.members else "")
@@ -239,7 +192,16 @@ def _check_public_key(kind: FieldType, value: Value, _: Values, __: World) -> st
     return "" if value == b"" and kind.numbers[0] else public_key_fault(value)
 
 
-_CHECKS: Mapping[str, Callable[[FieldType, Value, Values, World], str]] = {
+_CHECKS: Mapping[str, _Check] = {
+    "flag": _check_flag,
+    "texts": _check_texts,
+    "data_set": _text_like(DATA_SET, "the name of a data set"),
+    "data_sets": _check_data_sets,
+    "digest": _bytes_long(DIGEST_BYTES, f"a digest of {DIGEST_BYTES} bytes"),
+    "instance": _check_instance,
+    "template_name": _text_like(NAME, "the name of a template"),
+    "scope": _text_like(DUTY_SCOPE, "a scope of staff"),
+    "pseudonym": _bytes_long(PSEUDONYM_BYTES, f"a pseudonym of {PSEUDONYM_BYTES} bytes"),
     "bytes": _check_bytes,
     "text": _check_text,
     "int": _check_int,

@@ -14,14 +14,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import DuplicateKeyError
 
 from cipherward_member.reports import OrderKey, Outcome, PendingReport, Report
+from cipherward_storage.effects import BlockEffects, Release
+from cipherward_storage.mongo.ceremonies import add_ceremony_news
 from cipherward_storage.mongo.database import Document, MongoDatabase, Session
-from cipherward_storage.mongo.failures import DUPLICATE_KEY, bulk_numbers
-from cipherward_storage.mongo.layout import ANCHORS, HOME, ORDERS, POSITION, RECORDS, REPORTING
+from cipherward_storage.mongo.erasures import add_erasures
+from cipherward_storage.mongo.facts import add_facts
+from cipherward_storage.mongo.layout import HOME, ORDERS, POSITION, REPORTING
 from cipherward_storage.mongo.place import MongoPlace
-from cipherward_storage.records import BlockEffects, Release
+from cipherward_storage.mongo.shares import add_shares, end_shares, forget_shares
+from cipherward_storage.mongo.writes import write_first
 
 # A release that is over is answered as ended for this long, then as unknown; its sealed bytes go.
 ENDED_RELEASE_SECONDS = 24 * 3600
@@ -71,6 +75,7 @@ class MongoChainStore:
             made["reader"],
             made["ends"],
             made["sealed"],
+            made["alliance_slot"],
             made["revoked"],
         )
 
@@ -128,9 +133,12 @@ async def _apply(database: MongoDatabase, effects: BlockEffects, session: Sessio
     place = await home.find_one({"_id": POSITION}, {"height": 1}, session=session)
     if place is not None and place["height"] >= effects.height:  # what it made first stays
         return
-    await _end_grants(database, effects, session)
-    await _anchor(database, effects, session)
+    await add_facts(database, effects, session)
     await _add_orders(database, effects, session)
+    await add_shares(database, effects, session)
+    await add_erasures(database, effects, session)
+    await _end_rights(database, effects, session)
+    await add_ceremony_news(database, effects.ceremonies, session)
     await _settle(database, effects, session)
     await _forget(database, effects, session)
     await home.update_one(
@@ -140,51 +148,21 @@ async def _apply(database: MongoDatabase, effects: BlockEffects, session: Sessio
     )
 
 
-async def _end_grants(database: MongoDatabase, effects: BlockEffects, session: Session) -> None:
-    if effects.ended_grants:
-        ended = {"release.contract": {"$in": list(effects.ended_grants)}}
-        await database.collection(ORDERS).update_many(
-            ended, {"$set": {"release.revoked": True}}, session=session
-        )
-
-
-async def _anchor(database: MongoDatabase, effects: BlockEffects, session: Session) -> None:
-    """Keep anchors, the first of each record; then note them in the records that they mean."""
-    anchors = [
-        UpdateOne(
-            {"_id": found.anchor.record_id},
-            {
-                "$setOnInsert": {
-                    "anchor": found.anchor.octets,
-                    "slot_digest": found.slot_digest,
-                    "height": found.height,
-                }
-            },
-            upsert=True,
-        )
-        for found in effects.anchored
-    ]
-    await _write(database, ANCHORS, anchors, session)
-    meant = [
-        {
-            "_id": found.anchor.record_id,
-            "anchor": found.anchor.octets,
-            "slot_digest": found.slot_digest,
-        }
-        for found in effects.anchored
-    ]
-    if not meant:
-        return
-    held = [
-        row["_id"]
-        async for row in database.collection(ANCHORS).find(
-            {"$or": meant}, {"_id": 1}, session=session
-        )
-    ]
-    noted = [
-        UpdateOne(one, {"$unset": {"unanchored_since": ""}}) for one in meant if one["_id"] in held
-    ]
-    await _write(database, RECORDS, noted, session)
+async def _end_rights(database: MongoDatabase, effects: BlockEffects, session: Session) -> None:
+    """Drop what was made for grants that end and for records that are erased."""
+    ended = {
+        "contract": list(effects.ended_grants),
+        "record_id": [erasure.record_id for erasure in effects.erased],
+    }
+    for field, values in ended.items():
+        if values:
+            await database.collection(ORDERS).update_many(
+                {f"release.{field}": {"$in": values}},
+                {"$set": {"release.revoked": True, "release.sealed": b""}},
+                session=session,
+            )
+    named: list[Document] = [{name: {"$in": values}} for name, values in ended.items() if values]
+    await end_shares(database, named, session)
 
 
 async def _add_orders(database: MongoDatabase, effects: BlockEffects, session: Session) -> None:
@@ -198,7 +176,8 @@ async def _add_orders(database: MongoDatabase, effects: BlockEffects, session: S
             "reader": release.reader,
             "ends": release.ends,
             "sealed": release.sealed,
-            "revoked": release.grant in effects.ended_grants,  # ordered and ended in one block
+            "alliance_slot": release.alliance_slot,
+            "revoked": release.revoked,
         }
     for report in effects.reports:
         made.setdefault(report.order, {})["report"] = {
@@ -212,7 +191,7 @@ async def _add_orders(database: MongoDatabase, effects: BlockEffects, session: S
         )
         for key, fields in made.items()
     ]
-    await _write(database, ORDERS, orders, session)
+    await write_first(database, ORDERS, orders, session)
 
 
 async def _settle(database: MongoDatabase, effects: BlockEffects, session: Session) -> None:
@@ -230,8 +209,9 @@ async def _settle(database: MongoDatabase, effects: BlockEffects, session: Sessi
 
 async def _forget(database: MongoDatabase, effects: BlockEffects, session: Session) -> None:
     """Forget releases that are long over."""
-    orders = database.collection(ORDERS)
-    over = {"release.ends": {"$lt": effects.time - ENDED_RELEASE_SECONDS}}
+    orders, before = database.collection(ORDERS), effects.time - ENDED_RELEASE_SECONDS
+    await forget_shares(database, before, ENDED_RELEASES_PER_BLOCK, session)
+    over = {"release.ends": {"$lt": before}}
     found = orders.find(over, {"_id": 1}, session=session).limit(ENDED_RELEASES_PER_BLOCK)
     names = [row["_id"] async for row in found]
     if names:
@@ -240,18 +220,6 @@ async def _forget(database: MongoDatabase, effects: BlockEffects, session: Sessi
         await orders.update_many(
             {"_id": {"$in": names}}, {"$unset": {"release": ""}}, session=session
         )
-
-
-async def _write(
-    database: MongoDatabase, name: str, requests: Sequence[UpdateOne], session: Session
-) -> None:
-    """Do writes of which the first of each document stays."""
-    try:
-        await database.bulk(name, requests, session)
-    except BulkWriteError as error:
-        # Another storage inserted the same one this moment. In a transaction it is a conflict.
-        if session is not None or bulk_numbers(error) != {DUPLICATE_KEY}:
-            raise
 
 
 def _sent(pending: PendingReport) -> Document:

@@ -2,11 +2,17 @@
 
 | collection | one document each | what decides |
 |---|---|---|
-| home | owner; how far the chain was followed; what the quota counts; who sends reports | `_id` |
+| home | owner; place in the chain; quota and oldest slot key; who reports, who renews | `_id` |
 | uploads | upload: its lease, what is committed, the bytes after its last whole part | request id |
 | records | complete record: anchor, slot, body, tags of the parts | record id; body |
-| anchors | anchor of this custodian's that a proven block holds | record id |
+| anchors | anchor of any custodian's that a proven block holds | record id |
 | orders | order that was carried out: what it released, what is to be reported | height, number |
+| shares | order that takes a guardian's share: what is to be made, or was | height, number |
+| erased | record id that is refused for ever; what is still to be done about it | record id |
+| record_keys | record key of the members, as slots are made under it | key epoch |
+| ceremonies | ceremony of a record key: its orders, its sealed seed | contract |
+| ceremony_messages | message of a ceremony that is under way | contract, height, place |
+| sharings | sharing in force, with this member's sealed share | key epoch, sharing |
 | bodies.chunks, bodies.files | GridFS | body, part |
 | garbage | body that nobody names any more | body |
 """
@@ -24,8 +30,11 @@ from cipherward_storage.errors import StoreUnusable
 from cipherward_storage.place import StoreOwner
 
 UPLOADS, RECORDS, ANCHORS, ORDERS, HOME = "uploads", "records", "anchors", "orders", "home"
+SHARES, ERASED, RECORD_KEYS = "shares", "erased", "record_keys"
+CEREMONIES, CEREMONY_MESSAGES, SHARINGS = "ceremonies", "ceremony_messages", "sharings"
 CHUNKS, FILES, GARBAGE = "bodies.chunks", "bodies.files", "garbage"
-OWNER, POSITION, USE, REPORTING = "owner", "position", "use", "reporting"  # documents of `home`
+# Documents of `home`.
+OWNER, POSITION, USE, REPORTING, RENEWING = "owner", "position", "use", "reporting", "renewing"
 
 LAYOUT = 1  # grows when an older release would harm what a newer one wrote
 
@@ -38,18 +47,32 @@ INDEXES: Mapping[str, tuple[IndexModel, ...]] = {
     UPLOADS: (
         _index("touched_at"),
         _index("body", unique=True, sparse=True),  # absent once complete
+        _index("record_id"),
+        _index("key_number", sparse=True),  # absent once complete
     ),
     RECORDS: (
         _index("body", unique=True),
         _index("unanchored_since", sparse=True),  # absent once anchored
+        _index("key_number"),
     ),
     ORDERS: (
         _index("height", "number", unique=True),
         _index("release.contract", sparse=True),
+        _index("release.record_id", sparse=True),
         _index("release.ends", sparse=True),
         _index("report.transaction_id", unique=True, sparse=True),
         _index("report.pending", "height", "number"),
     ),
+    SHARES: (
+        _index("height", "number", unique=True),
+        _index("contract"),
+        _index("record_id"),
+        _index("ends"),
+        _index("pending", "height", "number"),
+    ),
+    ERASED: (_index("unfinished", "height"),),
+    CEREMONY_MESSAGES: (_index("ceremony", "height", "place", unique=True),),
+    SHARINGS: (_index("key_epoch", "sharing", unique=True),),
     CHUNKS: (_index("files_id", "n", unique=True),),  # as GridFS has it
     FILES: (_index("filename", "uploadDate"),),  # as GridFS has it
     GARBAGE: (_index("since"),),
@@ -76,7 +99,7 @@ async def open_home(
         raise StoreUnusable(f"a newer release wrote the database {name}; run that one")
     fresh: tuple[tuple[str, dict[str, Any]], ...] = (
         (POSITION, {"height": 0, "checkpoint": b""}),
-        (USE, {"promised_bytes": Int64(0), "version": Int64(0)}),
+        (USE, {"promised_bytes": Int64(0), "version": Int64(0), "key_floor": Int64(0)}),
     )
     for key, fields in fresh:
         await home.update_one({"_id": key}, {"$setOnInsert": fields}, upsert=True)

@@ -1,16 +1,22 @@
-"""Both ports over one MongoDB."""
+"""All ports over one MongoDB."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
+from cipherward_storage.mongo.ceremonies import MongoCeremonies
 from cipherward_storage.mongo.chain import MongoChainStore
 from cipherward_storage.mongo.database import MongoDatabase
+from cipherward_storage.mongo.erasures import MongoErasures
+from cipherward_storage.mongo.facts import MongoChainFacts
 from cipherward_storage.mongo.place import MongoPlace
 from cipherward_storage.mongo.records import MongoRecordStore
 from cipherward_storage.mongo.settings import MongoSettings
+from cipherward_storage.mongo.shares import MongoShares
+from cipherward_storage.mongo.slots import MongoSlots
 from cipherward_storage.place import StoreOwner
+from cipherward_storage.stores import Stores
 
 
 @asynccontextmanager
@@ -22,7 +28,7 @@ async def open_mongo(
     clock: Callable[[], int],
     *,
     transactions: bool | None = None,
-) -> AsyncGenerator[tuple[MongoRecordStore, MongoChainStore]]:
+) -> AsyncGenerator[Stores]:
     """Open the database; the server need not be there yet.
 
     Args:
@@ -39,4 +45,12 @@ async def open_mongo(
     """
     async with MongoDatabase(settings, owner, transactions=transactions) as database:
         place = MongoPlace(database, instance, quota_bytes, clock)
-        yield MongoRecordStore(place), MongoChainStore(place)
+        yield Stores(
+            MongoRecordStore(place),
+            MongoChainStore(place),
+            MongoChainFacts(place),
+            MongoShares(place),
+            MongoErasures(place),
+            MongoSlots(place),
+            MongoCeremonies(place),
+        )

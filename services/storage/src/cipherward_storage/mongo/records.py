@@ -28,9 +28,16 @@ from cipherward_storage.mongo.place import MongoPlace
 from cipherward_storage.mongo.quota import give_back, recount
 from cipherward_storage.mongo.spool import MongoSpool, held
 from cipherward_storage.mongo.uploads import Turn
-from cipherward_storage.records import PART_BYTES, Anchor, StoredRecord, UploadHeader, UploadState
+from cipherward_storage.records import (
+    PART_BYTES,
+    Anchor,
+    KeptSlot,
+    StoredRecord,
+    UploadHeader,
+    UploadState,
+)
 
-DESCRIPTION = {"anchor": 1, "slot": 1, "slot_digest": 1}
+DESCRIPTION = {"anchor": 1, "slot_digest": 1, "alliance_slot": 1, "key_number": 1, "kept": 1}
 
 
 class MongoRecordStore:
@@ -165,7 +172,9 @@ class MongoRecordStore:
         return [
             StoredRecord(
                 Anchor.parse(row["anchor"]),
-                row["slot"],
+                row["slot_digest"],
+                row["alliance_slot"],
+                KeptSlot(row["key_number"], row["kept"]),
                 anchored.get((row["_id"], row["anchor"], row["slot_digest"]), 0),
             )
             for row in rows

@@ -10,9 +10,16 @@ from typing import Any, TypeVar
 import structlog
 
 from cipherward_storage.bodies import BodyDigest
-from cipherward_storage.errors import DigestDiffers, RecordExists, StoreAway, UploadInProgress
+from cipherward_storage.errors import (
+    DigestDiffers,
+    RecordErased,
+    RecordExists,
+    StoreAway,
+    UploadInProgress,
+)
 from cipherward_storage.mongo import uploads
 from cipherward_storage.mongo.chunks import Overtaken, write_chunks
+from cipherward_storage.mongo.completion import complete
 from cipherward_storage.mongo.place import LEASE_SECONDS, MongoPlace
 from cipherward_storage.mongo.uploads import Turn
 from cipherward_storage.records import PART_BYTES, StoredRecord
@@ -130,12 +137,12 @@ class MongoSpool:
                 self._tail.clear()
             await self._write_chunks()
         try:
-            await uploads.complete(self._place, self._turn, table)
-        except RecordExists:
+            await complete(self._place, self._turn, table)
+        except (RecordExists, RecordErased):
             await self._refuse()
             raise
         self._over, self._committed = True, self._received
-        return StoredRecord(anchor, header.slot, 0)
+        return StoredRecord(anchor, header.slot_digest, header.alliance_slot, header.kept, 0)
 
     async def _refuse(self) -> None:
         self._over = True

@@ -1,4 +1,4 @@
-"""Uploads as documents: begun, taken up, saved and ended, each step one atomic act.
+"""Uploads as documents: begun, taken up, saved and removed, each step one atomic act.
 
 `epoch` grows by one whenever somebody opens the upload; whoever opened it before has lost it and
 changes nothing any more, by its document or by its chunks. `tail` holds the committed bytes after
@@ -7,13 +7,14 @@ the last whole part, so that chunks are written once and whole.
 On a server without transactions the steps of an act are done in the order that is written here,
 and a stop after any of them is safe:
 
-- `begin`: promise room, insert the upload. In between: room that is promised to nobody, until it
-  is counted anew.
+- `begin`: promise room, insert the upload, look at the slot keys' floor again. In between: room
+  that is promised to nobody, until it is counted anew.
 - `restart`: discard the old body, name the new one. In between: a discarded body that is named; it
   stays.
 - `remove`: discard the body, delete the upload, give back its room. In between: as above.
-- `complete`: keep the lease, file the body, insert the record, end the upload. In between: an
-  upload whose body is a record's; `load` ends it.
+- `completion.complete`: keep the lease, file the body, insert the record with the upload's slot,
+  look whether that was moved, end the upload. In between: an upload whose body is a record's;
+  `load` ends it.
 """
 
 from __future__ import annotations
@@ -24,15 +25,24 @@ from dataclasses import dataclass, replace
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from cipherward_storage.errors import RecordExists, UploadInProgress
-from cipherward_storage.mongo.chunks import delete_discarded, discard, file_body
+from cipherward_storage.errors import RecordErased, UploadInProgress
+from cipherward_storage.mongo.chunks import delete_discarded, discard
 from cipherward_storage.mongo.database import Document, Session
-from cipherward_storage.mongo.layout import ANCHORS, RECORDS, UPLOADS
+from cipherward_storage.mongo.facts import is_erased
+from cipherward_storage.mongo.layout import RECORDS, UPLOADS
 from cipherward_storage.mongo.place import MongoPlace
-from cipherward_storage.mongo.quota import give_back, promise
-from cipherward_storage.records import Anchor, UploadHeader, UploadState, digest_of
+from cipherward_storage.mongo.quota import Wanted, check_floor, give_back, promise
+from cipherward_storage.records import Anchor, KeptSlot, UploadHeader, UploadState
+from cipherward_storage.store import SlotKeyRetired
 
-ENDED: Document = {"body": "", "tail": "", "instance": "", "leased_until": ""}
+ENDED: Document = {
+    "body": "",
+    "tail": "",
+    "instance": "",
+    "leased_until": "",
+    "key_number": "",
+    "kept": "",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,11 @@ def overtaken() -> UploadInProgress:
     return UploadInProgress("another stream writes this upload")
 
 
+def erased() -> RecordErased:
+    """Return what is said about the id of an erased record."""
+    return RecordErased("the record of this id was erased")
+
+
 async def load(place: MongoPlace, request_id: str) -> Upload | None:
     """Return the upload, or None."""
     database = place.database
@@ -81,7 +96,7 @@ async def load(place: MongoPlace, request_id: str) -> Upload | None:
         wanted = {"body": row["body"]}
         if await database.collection(RECORDS).find_one(wanted, {"_id": 1}) is None:
             return row
-        await uploads.update_one({"_id": request_id, **wanted}, _complete(row["ciphertext_bytes"]))
+        await uploads.update_one({"_id": request_id, **wanted}, completed(row["ciphertext_bytes"]))
         return await uploads.find_one({"_id": request_id}, {"tail": 0})
 
     row = await database.run(work)
@@ -93,6 +108,8 @@ async def begin(place: MongoPlace, header: UploadHeader) -> Turn:
 
     Raises:
         DiskFull: the announced length would exceed the quota.
+        RecordErased: the record's id is refused.
+        SlotKeyRetired: the header's slot key is not in use any more.
         UploadInProgress: another stream began it this very moment.
     """
     turn = Turn(header, secrets.token_hex(16), 1)
@@ -101,7 +118,10 @@ async def begin(place: MongoPlace, header: UploadHeader) -> Turn:
         **turn.mine,
         "record_id": header.anchor.record_id,
         "anchor": header.anchor.octets,
-        "slot": header.slot,
+        "slot_digest": header.slot_digest,
+        "alliance_slot": header.alliance_slot,
+        "key_number": header.kept.key_number,
+        "kept": header.kept.octets,
         "body": turn.body,
         "ciphertext_bytes": length,
         "committed_bytes": 0,
@@ -110,8 +130,12 @@ async def begin(place: MongoPlace, header: UploadHeader) -> Turn:
         **place.lease(),
     }
 
+    wanted = Wanted(length, place.quota_bytes, header.kept.key_number)
+
     async def work(session: Session) -> None:
-        await promise(place.database, length, place.quota_bytes, session)
+        if await is_erased(place.database, header.anchor.record_id, session):
+            raise erased()
+        await promise(place.database, wanted, session)
         try:
             await place.database.collection(UPLOADS).insert_one(row, session=session)
         except DuplicateKeyError:
@@ -123,7 +147,19 @@ async def begin(place: MongoPlace, header: UploadHeader) -> Turn:
         await place.database.atomically(work)
     except DuplicateKeyError:
         raise overtaken() from None
+    if not place.database.transactions:
+        await _look_at_floor_again(place, turn)
     return turn
+
+
+async def _look_at_floor_again(place: MongoPlace, turn: Turn) -> None:
+    """Undo an upload that came while the floor was raised, and perhaps was not seen by who did."""
+    number = turn.header.kept.key_number
+    try:
+        await place.database.run(lambda: check_floor(place.database, number, None))
+    except SlotKeyRetired:
+        await refuse(place, turn)
+        raise
 
 
 async def take_up(place: MongoPlace, upload: Upload) -> tuple[Turn, int, bytes]:
@@ -159,7 +195,7 @@ async def restart(place: MongoPlace, turn: Turn) -> Turn:
     async def work(session: Session) -> None:
         await discard(place.database, turn.body, place.clock(), session)
         change: Document = {"body": anew.body, "committed_bytes": 0, "tail": b""}
-        await _change(place, turn, {"$set": change}, session)
+        await change_ours(place, turn, {"$set": change}, session)
 
     await place.database.atomically(work)
     await delete_discarded(place.database, turn.body)
@@ -174,13 +210,13 @@ async def save(place: MongoPlace, turn: Turn, committed: int, tail: bytes) -> No
         "touched_at": place.clock(),
         **place.lease(),
     }
-    await place.database.run(lambda: _change(place, turn, {"$set": change}, None))
+    await place.database.run(lambda: change_ours(place, turn, {"$set": change}, None))
 
 
 async def renew(place: MongoPlace, turn: Turn) -> None:
     """Keep our turn for another lease."""
     change: Document = {"touched_at": place.clock(), **place.lease()}
-    await place.database.run(lambda: _change(place, turn, {"$set": change}, None))
+    await place.database.run(lambda: change_ours(place, turn, {"$set": change}, None))
 
 
 async def leave(place: MongoPlace, turn: Turn) -> None:
@@ -214,51 +250,23 @@ async def remove(place: MongoPlace, turn: Turn, still: Document) -> bool:
     return removed
 
 
-async def complete(place: MongoPlace, turn: Turn, table: bytes) -> None:
-    """Turn the upload into a record; all its chunks are written.
-
-    Raises:
-        RecordExists: another record took the id meanwhile.
-        UploadInProgress: our turn is over.
-    """
-    database, anchor, slot = place.database, turn.header.anchor, turn.header.slot
-    row: Document = {
-        "_id": anchor.record_id,
-        "anchor": anchor.octets,
-        "slot": slot,
-        "slot_digest": digest_of(slot),
-        "body": turn.body,
-        "ciphertext_bytes": anchor.ciphertext_bytes,
-        "part_tags": table,
-    }
-
-    async def work(session: Session) -> None:
-        now = place.clock()
-        await _change(place, turn, {"$set": {"touched_at": now, **place.lease()}}, session)
-        await file_body(database, turn.body, anchor.ciphertext_bytes, now, session)
-        means = {"_id": anchor.record_id, "anchor": anchor.octets, "slot_digest": digest_of(slot)}
-        anchored = await database.collection(ANCHORS).find_one(means, {"_id": 1}, session=session)
-        since: Document = {} if anchored else {"unanchored_since": now}
-        await database.collection(RECORDS).insert_one({**row, **since}, session=session)
-        await _change(place, turn, _complete(anchor.ciphertext_bytes), session)
-
-    try:
-        await database.atomically(work)
-    except DuplicateKeyError:
-        raise RecordExists("another record took this id meanwhile") from None
-
-
-async def _change(place: MongoPlace, turn: Turn, change: Document, session: Session) -> None:
+async def change_ours(place: MongoPlace, turn: Turn, change: Document, session: Session) -> None:
     uploads = place.database.collection(UPLOADS)
     changed = await uploads.update_one(turn.mine, change, session=session)
     if not changed.matched_count:
         raise overtaken()
 
 
-def _complete(length: int) -> Document:
+def completed(length: int) -> Document:
     return {"$set": {"committed_bytes": length}, "$unset": ENDED}
 
 
 def _upload(row: Document) -> Upload:
-    header = UploadHeader(row["_id"], Anchor.parse(row["anchor"]), row["slot"])
+    header = UploadHeader(
+        row["_id"],
+        Anchor.parse(row["anchor"]),
+        row["slot_digest"],
+        row["alliance_slot"],
+        KeptSlot(row.get("key_number", 0), row.get("kept", b"")),
+    )
     return Upload(header, row.get("body"), row["committed_bytes"], row["epoch"])

@@ -34,8 +34,8 @@ async def account(cast: Cast, shared: Shared) -> list[bytes]:
     opened = [row.member for row in rows if row.stage == CARRIED_OUT]
     refused = [row.member for row in rows if row.stage == REFUSED]
     complete = (
-        opened == [shared.reader]
-        and sorted(refused) == sorted((shared.stranger, shared.reader))
+        opened == [shared.reader.member]
+        and sorted(refused) == sorted((shared.stranger.member, shared.reader.member))
         and len(rows) == 1 + shared.refusals
     )
     teller.say("That is the whole list, and the chain proves every line of it.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 
 import numpy as np
 
@@ -14,6 +16,9 @@ from cipherward_client.demo.report import size
 from cipherward_client.demo.teller import word
 from cipherward_client.fhir import VARIABLES, values_of
 from cipherward_client.sdk.credentials import admit_holder, obtain_credential
+from cipherward_client.sdk.hospital import Hospital
+from cipherward_client.sdk.ledger import ProvenAct
+from cipherward_client.sdk.permits import PermitRequest, apply_for_permit, vote_permit
 from cipherward_client.sdk.studies import (
     StudyRequest,
     StudyVariable,
@@ -112,13 +117,14 @@ async def _researcher(cast: Cast) -> Wallet:
 
 async def _play(cast: Cast, wallet: Wallet) -> tuple[ResultParts, bytes]:
     teller = cast.teller
-    proposed = await propose_study(cast.alliance, wallet, _request())
+    permit = await _permit(cast, wallet)
+    proposed = await propose_study(cast.alliance, wallet, _request(), permit)
     cast.acts.append(proposed.act)
     teller.say(
-        f"A researcher proposes it on the chain: which sums over {len(ASKED)} variables, at least "
+        f"Then the study, under the permit: which sums over {len(ASKED)} variables, at least "
         f"{MINIMUM} patients, and who alone may read the result."
     )
-    votes = await _votes(cast, proposed.study_id)
+    votes = await _votes(cast, partial(vote, study_id=proposed.study_id))
     began = time.perf_counter()
     teller.say(f"{votes} of {len(cast.hospitals)} hospitals vote yes, which is enough.")
     seen = await _watch(cast, wallet, proposed.study_id)
@@ -136,10 +142,24 @@ async def _play(cast: Cast, wallet: Wallet) -> tuple[ResultParts, bytes]:
     return parts, proposed.study_id
 
 
-async def _votes(cast: Cast, study_id: bytes) -> int:
+async def _permit(cast: Cast, wallet: Wallet) -> bytes:
+    """Let the hospitals grant the researcher's institution a permit; return its id."""
+    request = PermitRequest.for_study(_request())
+    applied = await apply_for_permit(cast.alliance, wallet, request)
+    cast.acts.append(applied.act)
+    votes = await _votes(cast, partial(vote_permit, permit_id=applied.permit_id))
+    cast.teller.say(
+        f"First the researcher's institution applies for a data permit: for research, {DATA_SET} "
+        f"only, {request.releases_max} releases at most, until tomorrow. {votes} of "
+        f"{len(cast.hospitals)} hospitals grant it; any of them can end it, and what runs under it."
+    )
+    return applied.permit_id
+
+
+async def _votes(cast: Cast, say_yes: Callable[[Hospital], Awaitable[ProvenAct]]) -> int:
     """Let as many hospitals vote yes as decide it; return how many."""
     voters = list(cast.hospitals.values())[: cast.threshold]
-    acts = [await vote(hospital, study_id) for hospital in voters]
+    acts = [await say_yes(hospital) for hospital in voters]
     cast.acts.extend(acts)
     return len(acts)
 

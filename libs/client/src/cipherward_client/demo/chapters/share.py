@@ -12,12 +12,12 @@ from cipherward_chain.reads import build_read
 from cipherward_chain.wire import NANOS
 from cipherward_client.demo.cast import Case, Cast
 from cipherward_client.demo.report import size
+from cipherward_client.demo.staff import Staff, on_duty
 from cipherward_client.sdk.consents import ConsentTerms, grant_consent, revoke_consent
-from cipherward_client.sdk.credentials import admit_holder, obtain_credential, register_duty
 from cipherward_client.sdk.errors import ClientError, explained
-from cipherward_client.sdk.records import OpenedRecord, get_record
-from cipherward_client.wallet.scopes import STAFF, duty_scope
-from cipherward_client.wallet.wallet import Wallet
+from cipherward_client.sdk.opened import OpenedRecord
+from cipherward_client.sdk.records import get_record
+from cipherward_client.wallet.scopes import duty_scope
 
 DAY_SECONDS = 86_400
 CALL_SECONDS = 15.0
@@ -25,20 +25,12 @@ GET_RELEASED_KEY = "/cipherward.storage.v1.StorageService/GetReleasedKey"
 
 
 @dataclass(frozen=True, slots=True)
-class Clinician:
-    """A member of a hospital's staff, with a wallet of their own."""
-
-    member: str
-    wallet: Wallet
-
-
-@dataclass(frozen=True, slots=True)
 class Shared:
-    """What the chapter leaves to the last one: the patient, and who did what to the record."""
+    """What the chapter leaves to others: the patient, and who did what to the record."""
 
     case: Case
-    reader: str
-    stranger: str
+    reader: Staff
+    stranger: Staff
     refusals: int
 
 
@@ -47,7 +39,7 @@ async def share(cast: Cast) -> Shared:
     teller, case = cast.teller, cast.cases[0]
     teller.chapter("A patient lets one hospital read, and takes it back")
     others = [member for member in cast.hospitals if member != case.hospital]
-    reader, stranger = await _clinician(cast, others[0]), await _clinician(cast, others[1])
+    reader, stranger = await on_duty(cast, others[0]), await on_duty(cast, others[1])
     teller.explain(
         "A consent is a contract on the chain: one record, one hospital, one purpose, an end. The "
         "key is given out because a block orders it, never because a server was asked nicely."
@@ -66,18 +58,10 @@ async def share(cast: Cast) -> Shared:
     opened = await _opens(cast, case, reader, given.grant_id)
     refusals = await _is_refused(cast, case, stranger, given.grant_id)
     refusals += await _is_revoked(cast, case, reader, given.grant_id, opened)
-    return Shared(case, reader.member, stranger.member, refusals)
+    return Shared(case, reader, stranger, refusals)
 
 
-async def _clinician(cast: Cast, member: str) -> Clinician:
-    wallet = Wallet.create(cast.alliance.chain_id)
-    code = await admit_holder(cast.hospitals[member], STAFF, role="clinician")
-    await obtain_credential(cast.alliance, wallet, member, code)
-    await register_duty(cast.alliance, wallet, member)
-    return Clinician(member, wallet)
-
-
-async def _opens(cast: Cast, case: Case, reader: Clinician, grant_id: bytes) -> OpenedRecord:
+async def _opens(cast: Cast, case: Case, reader: Staff, grant_id: bytes) -> OpenedRecord:
     with cast.report.timed("open a record"):
         opened = await get_record(cast.alliance, reader.wallet, case.record.record_id, grant_id)
     cast.acts.append(opened.act)
@@ -85,8 +69,9 @@ async def _opens(cast: Cast, case: Case, reader: Clinician, grant_id: bytes) -> 
     same = opened.content == case.content
     cast.teller.say(
         f"A clinician of {reader.member} opens it: block {opened.act.height} orders the key, "
-        f"{opened.custodian} hands it out, {size(len(opened.content))} of FHIR are decrypted at "
-        f"the clinician's, {milliseconds:.0f} ms in all."
+        f"{opened.custodian} and the others hand out their parts of it, "
+        f"{size(len(opened.content))} of FHIR are decrypted at the clinician's, "
+        f"{milliseconds:.0f} ms in all."
     )
     cast.report.check(
         "the clinician got the original bytes",
@@ -96,13 +81,13 @@ async def _opens(cast: Cast, case: Case, reader: Clinician, grant_id: bytes) -> 
     return opened
 
 
-async def _is_refused(cast: Cast, case: Case, stranger: Clinician, grant_id: bytes) -> int:
+async def _is_refused(cast: Cast, case: Case, stranger: Staff, grant_id: bytes) -> int:
     reason = await _attempt(cast, case, stranger, grant_id)
     cast.teller.say(f"A clinician of {stranger.member} asks for the same record: {reason}.")
     return int(cast.report.check("a third hospital is refused", reason == "POLICY_DENIED", reason))
 
 
-async def _attempt(cast: Cast, case: Case, clinician: Clinician, grant_id: bytes) -> str:
+async def _attempt(cast: Cast, case: Case, clinician: Staff, grant_id: bytes) -> str:
     """Return why the clinician may not open the record, or that it was opened."""
     try:
         await get_record(cast.alliance, clinician.wallet, case.record.record_id, grant_id)
@@ -112,7 +97,7 @@ async def _attempt(cast: Cast, case: Case, clinician: Clinician, grant_id: bytes
 
 
 async def _is_revoked(
-    cast: Cast, case: Case, reader: Clinician, grant_id: bytes, opened: OpenedRecord
+    cast: Cast, case: Case, reader: Staff, grant_id: bytes, opened: OpenedRecord
 ) -> int:
     before = await _released_key(cast, case, reader, opened)
     with cast.report.timed("revoke to refused"):
@@ -138,7 +123,7 @@ async def _is_revoked(
     )
 
 
-async def _until_refused(cast: Cast, case: Case, reader: Clinician, opened: OpenedRecord) -> str:
+async def _until_refused(cast: Cast, case: Case, reader: Staff, opened: OpenedRecord) -> str:
     """Return the first refusal of the old release; the custodian may be a moment behind."""
     ends = time.monotonic() + CALL_SECONDS
     while (answer := await _released_key(cast, case, reader, opened)) == "given":
@@ -147,7 +132,7 @@ async def _until_refused(cast: Cast, case: Case, reader: Clinician, opened: Open
     return answer
 
 
-async def _released_key(cast: Cast, case: Case, reader: Clinician, opened: OpenedRecord) -> str:
+async def _released_key(cast: Cast, case: Case, reader: Staff, opened: OpenedRecord) -> str:
     """Ask the custodian for the key of the earlier order, as the reader may; return its word."""
     alliance, custodian = cast.alliance, opened.custodian
     read = build_read(

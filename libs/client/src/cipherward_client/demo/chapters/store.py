@@ -51,8 +51,8 @@ async def store(cast: Cast) -> None:
         f"{found} found."
     )
     teller.explain(
-        "The hospital that keeps a record could still open it with its own key; the threat model "
-        "says so. That it needs the others for it comes with the shared record key."
+        "A record's key has two halves: one is sealed to the hospital that keeps the record, the "
+        "other is encrypted under the record key that all of them share. It takes both."
     )
     report.check(
         "no record can be read on any disk",

@@ -1,0 +1,75 @@
+"""The canaries' process: reads as its wiring diagram."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from functools import partial
+
+from cipherward_chain.genesis import Genesis, GenesisMalformed
+from cipherward_client.canaries.config import CanaryConfig
+from cipherward_client.canaries.memory import Memory
+from cipherward_client.canaries.schedule import Kind, Schedule
+from cipherward_client.canaries.stage import Files, open_stage
+from cipherward_client.canaries.watch import CANARIES, SCENES, Waits, Watch
+from cipherward_client.sdk.errors import ClientError
+from cipherward_kit.datafolder import DataFolder
+from cipherward_kit.drain import Drain
+from cipherward_kit.errors import CannotStart
+from cipherward_kit.readiness import Readiness
+from cipherward_kit.server import serve_probes
+
+DOMAIN = "canary.cipherward"
+MEMORY_FILE = "canaries.cbor"
+
+
+class CanaryFilesUnusable(CannotStart):
+    """The alliance's files, or the member's certificate or key, cannot be used."""
+
+    exit_status = 60
+
+
+async def serve_canaries(config: CanaryConfig) -> None:
+    """Wire the canaries by hand: this function is the whole dependency graph."""
+    files = Files(
+        config.endpoints_file,
+        config.genesis_file,
+        config.tls_certificate,
+        config.tls_private_key,
+        config.member_key_file,
+    )
+    chain_id = await asyncio.to_thread(_chain_of, config)
+    with DataFolder(config.data_dir, chain_id) as folder:
+        memory = await asyncio.to_thread(Memory.load, folder.path / MEMORY_FILE, chain_id)
+        await _check(files, memory, config.member)
+        readiness, drain = Readiness(SCENES, CANARIES), Drain()
+        waits = Waits(config.settle_seconds, config.expiry_seconds)
+        watch = Watch(memory, partial(open_stage, files, memory), readiness, waits)
+        periods = {
+            Kind.READS: float(config.round_seconds),
+            Kind.ACTS: float(config.act_round_seconds),
+        }
+        schedule = Schedule(periods, time.monotonic, secrets.SystemRandom().random)
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(watch.run(schedule))
+            await serve_probes(config, domain=DOMAIN, readiness=readiness, drain=drain)
+            working.cancel()
+
+
+def _chain_of(config: CanaryConfig) -> str:
+    try:
+        return Genesis.parse(config.genesis_file.read_bytes()).chain_id
+    except (OSError, GenesisMalformed) as error:
+        raise CanaryFilesUnusable(f"the genesis file is unusable: {error}") from None
+
+
+async def _check(files: Files, memory: Memory, member: str) -> None:
+    """Refuse to start with files that no round could use."""
+    try:
+        async with open_stage(files, memory) as stage:
+            found = stage.hospital.member
+    except ClientError as error:
+        raise CanaryFilesUnusable(f"{error.cause} {error.fix} ({error.detail})") from None
+    if found != member:
+        raise CanaryFilesUnusable(f"the certificate is of {found}, not of {member}")

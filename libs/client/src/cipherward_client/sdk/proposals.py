@@ -1,0 +1,115 @@
+"""What a member proposes to the others and they vote on: contracts about the alliance itself."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from grpc import aio
+
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
+from cipherward.contract.v1 import contract_service_pb2 as pb
+from cipherward_chain.acts import ID_BYTES
+from cipherward_chain.canonical import Value, encode
+from cipherward_client.sdk.errors import explaining
+from cipherward_client.sdk.hospital import Hospital
+from cipherward_client.sdk.ledger import ProvenAct, Submitter
+from cipherward_client.sdk.ledger_calls import BEHIND_SECONDS
+from cipherward_client.sdk.questions import Asker, ask
+from cipherward_client.sdk.retries import Patience
+from cipherward_kit.errors import reason_of
+
+VERSION = 1  # of the shipped templates
+DAY_SECONDS = 86_400
+VOTE_SECONDS = 7 * DAY_SECONDS  # how long members have to vote: people decide
+GET_CONTRACT = "/cipherward.contract.v1.ContractService/GetContract"
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedChange:
+    """A change of the alliance on the chain that waits for the members' votes."""
+
+    change_id: bytes
+    act: ProvenAct
+
+
+@dataclass(frozen=True, slots=True)
+class CountedVote:
+    """A vote on the chain; `decided` says that it was the one that decided."""
+
+    act: ProvenAct
+    decided: bool
+
+
+async def propose(
+    hospital: Hospital, template: str, terms: Mapping[str, Value], *, version: int = VERSION
+) -> ProposedChange:
+    """Begin a contract that the members vote on, for VOTE_SECONDS unless its terms say else.
+
+    Raises:
+        ActRefused: the terms are out of bounds.
+    """
+    with explaining():
+        change_id = secrets.token_bytes(ID_BYTES)
+        start = chain_pb.Instantiate(
+            template=template,
+            version=version,
+            instance_id=change_id,
+            terms=encode({"vote_seconds": VOTE_SECONDS, **terms}),
+        )
+        return ProposedChange(change_id, await act_as(hospital, chain_pb.Act(instantiate=start)))
+
+
+async def vote(
+    hospital: Hospital, change_id: bytes, transition: str, approve: bool = True
+) -> CountedVote:
+    """Say the member's yes or no.
+
+    Args:
+        transition: the template's step that is voted on.
+
+    Raises:
+        ActRefused: it is decided already, or the member has no say in it.
+    """
+    with explaining():
+        said = chain_pb.Vote(instance_id=change_id, transition=transition, approve=approve)
+        act = await act_as(hospital, chain_pb.Act(vote=said))
+        return CountedVote(act, act.result.order_count > 0)
+
+
+async def read_contract(hospital: Hospital, instance_id: bytes) -> pb.Contract:
+    """Return a contract as the member's own contract service has it.
+
+    That service may be a block behind whoever told of the contract.
+
+    Raises:
+        ClientError: there is none.
+    """
+    contract, behind = hospital.alliance.contract, Patience(BEHIND_SECONDS)
+    with explaining():
+        while True:
+            try:
+                answer = await ask(
+                    Asker.member(hospital),
+                    GET_CONTRACT,
+                    instance_id,
+                    lambda read, left: contract.GetContract(
+                        pb.GetContractRequest(read=read), timeout=left
+                    ),
+                )
+            except aio.AioRpcError as error:
+                if reason_of(error) != "INSTANCE_UNKNOWN":
+                    raise
+                await behind.pause(error)
+            else:
+                return answer.contract
+
+
+async def act_as(hospital: Hospital, act: chain_pb.Act) -> ProvenAct:
+    """Carry out an act as the member.
+
+    Raises:
+        ActRefused, ClientError: see `Submitter.submit`.
+    """
+    return await Submitter(hospital.alliance).submit([act], hospital.signer)

@@ -1,0 +1,96 @@
+"""What histories draw from: who, what, how; mostly what is usual, and now and then what is not."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.reference import cast
+
+HOUR, DAY = 3_600, 86_400
+TEN_YEARS = 315_360_000
+
+PEOPLE = [one.name for one in cast.PEOPLE]
+WHOEVER = [
+    *PEOPLE,
+    *cast.MEMBERS,
+    "hospital-a forged",
+    cast.NO_MEMBER,
+    "owner-0 showing",
+    "clinician-b showing",
+    "clinician-b showing-elsewhere",
+    "clinician-b showing-unissued",
+    "clinician-c showing-late",
+    "clinician-b first",
+]
+RIGHT = ""  # in the place of a name: whoever should do it
+
+
+def mostly(usual: Sequence[Any], odd: Sequence[Any]) -> st.SearchStrategy[Any]:
+    """Return what is usual, nine times in ten, or something odd."""
+    return st.sampled_from([*usual] * ceil(9 * len(odd) / len(usual)) + [*odd])
+
+
+def changed(odd: Sequence[Mapping[str, Any]]) -> st.SearchStrategy[Mapping[str, Any]]:
+    """Return what is changed in terms that are right: often nothing."""
+    return st.sampled_from([{}] * 2 * len(odd) + [*odd])
+
+
+WHO = st.sampled_from([RIGHT] * 2 * len(WHOEVER) + WHOEVER)
+HOSPITAL = st.sampled_from([*cast.MEMBERS] * 6 + WHOEVER)
+WHICH = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 4])  # of the newest, the newest first
+TAKEN = st.sampled_from([False] * 15 + [True])  # the id of a contract that is there
+RECORD = mostly([0, 0, 1, 2], [3, 4, 5])
+MANNER = st.sampled_from(["alone", "alone", "with others", "with others", "joined"])
+PURPOSES = mostly(
+    [["HRESCH", "TREAT"], ["HRESCH", "TREAT"], ["TREAT"]],
+    [["ETREAT", "TREAT"], ["TREAT", "HRESCH"], ["TREAT", "TREAT"], ["CANCER"], []],
+)
+DIGESTS = [hashlib.sha256(b"one").digest(), hashlib.sha256(b"two").digest()]
+CONSENT_CHANGES = changed(
+    [
+        {"grantee_member": "", "grantee_key": "clinician-b"},
+        {"grantee_key": "clinician-b"},
+        {"grantee_key": "researcher-b"},
+        {"grantee_member": "", "grantee_key": b""},
+        {"grantee_member": cast.NO_MEMBER},
+        {"grantee_key": b"short"},
+        {"visits_max": 1},
+        {"visits_max": 1_000},
+        {"visits_max": 0},
+        {"visit_seconds": 59},
+        {"visit_seconds": "long"},
+        {"expires": True},
+        {"reason": "more than is asked for"},
+        {"purposes": "TREAT"},
+        {"representative_key": "owner-0"},
+    ]
+)
+PERMIT_CHANGES = changed(
+    [
+        {"user_key": "researcher-b"},
+        {"user_member": "hospital-c"},
+        {"holders": ["hospital-a", "hospital-b", "hospital-d"], "threshold": 3, "approvals": 3},
+        {"holders": ["hospital-a", "hospital-b"], "threshold": 2, "approvals": 2},
+        {"threshold": 4},
+        {"approvals": 4},
+        {"releases_max": 3},
+        {"data_sets": ["cohort-1", "cohort-01"]},
+        {"vote_seconds": 60},
+    ]
+)
+STUDY_CHANGES = changed(
+    [
+        {"data_set": "cohort-3"},
+        {"minimum": 20},
+        {"outputs": ["sum"]},
+        {"releases_max": 3},
+        {"members": ["hospital-a", "hospital-b", "hospital-d"]},
+        {"members": ["hospital-a", "hospital-b", "hospital-x"]},
+        {"step_seconds": HOUR},
+    ]
+)

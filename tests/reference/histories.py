@@ -1,0 +1,82 @@
+"""Random histories: a machine of hypothesis whose rules are what anybody might say at any time.
+
+Arguments are plain numbers and names, so that a history that goes wrong shrinks to a short one and
+is printed as it was played.
+"""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, rule
+
+from tests.reference import cast, words
+from tests.reference.drawing import DAY, HOUR, WHICH, mostly
+from tests.reference.history import History
+from tests.reference.member_rules import MemberRules
+from tests.reference.record_rules import RecordRules
+from tests.reference.service import Mishap
+from tests.reference.world import NANOS
+
+PROLOGUES = ("nothing", "consents", "emergency", "study", "erasure")
+ALONE = "alone"
+
+
+class Histories(RecordRules, MemberRules):
+    """Anybody says anything, and time passes, and processes are killed."""
+
+    @initialize(version=st.sampled_from([1, 2]), prologue=st.sampled_from(PROLOGUES))
+    def begin(self, version: int, prologue: str) -> None:
+        self.history = History(self.bases[version], self.runner, self.tally)
+        if prologue == "consents":
+            for record, lasts in ((0, HOUR), (1, 40 * DAY)):
+                self.consent("", record, 1, ["HRESCH", "TREAT"], lasts, {}, False, ALONE)
+        elif prologue == "emergency":
+            self.break_the_glass("", 0, HOUR, "unconscious", False, "with others")
+            self.break_the_glass("clinician-c", 2, HOUR, "unconscious", False, ALONE)
+        elif prologue == "study":
+            self.permit("", HOUR, {}, True, ALONE)
+            self.study("", 0, {}, "with others")
+            self.study("", 0, {"step_seconds": HOUR, "data_set": "cohort-2"}, ALONE)
+        elif prologue == "erasure":
+            self.erase("", 1, "objection", False, ALONE)
+
+    def teardown(self) -> None:
+        if hasattr(self, "history"):
+            self.history.finish()
+
+    @rule(
+        how=st.sampled_from(["garbage", "too large", "again", "another chain", "late", "early"]),
+        which=WHICH,
+    )
+    def odd_transaction(self, how: str, which: int) -> None:
+        history = self.history
+        match how:
+            case "garbage" | "too large":
+                history.send(cast.unreadable(too_large=how == "too large"))
+            case "again" if history.sent:
+                history.send(history.sent[-1 - which % len(history.sent)])
+            case "another chain":
+                history.say("hospital-a", words.Tick(), chain="other-chain")
+            case "late":
+                history.say("hospital-a", words.Tick(), life=-which)
+            case _:
+                history.say("hospital-a", words.Tick(), life=600 + which % 2)
+
+    @rule(
+        seconds=mostly([0, 1, 59, HOUR, 4 * HOUR, DAY], [3 * DAY, 7 * DAY, 30 * DAY]),
+        nanoseconds=st.sampled_from([0, 1, NANOS - 1]),
+    )
+    def wait(self, seconds: int, nanoseconds: int) -> None:
+        self.history.pass_time(seconds * NANOS + nanoseconds)
+
+    @rule(offset=mostly([0, 1], [-1, -2]), mishap=st.sampled_from(Mishap))
+    def wait_for_a_timer(self, offset: int, mishap: Mishap) -> None:
+        due = self.history.next_timer()
+        if due is not None:
+            self.history.pass_until(due + offset)
+            self.history.say("hospital-a", words.Tick())
+        self.history.decide(mishap)
+
+    @rule(mishap=st.sampled_from(Mishap))
+    def decide(self, mishap: Mishap) -> None:
+        self.history.decide(mishap)

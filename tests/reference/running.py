@@ -1,0 +1,55 @@
+"""Running histories: so many, from a seed or always the same, and what they came to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.reference.base import Base, make_base
+from tests.reference.histories import Histories
+from tests.reference.history import Tally
+
+STEPS = 30  # what is said and done in one history, at most
+
+
+@contextmanager
+def _bases(runner: asyncio.Runner) -> Generator[dict[int, Base]]:
+    """Make the two beginnings, one a version of the machine."""
+    with TemporaryDirectory(prefix="beginning-") as folder:
+        made: dict[int, Base] = {}
+        for version in (1, 2):
+            home = Path(folder) / str(version)
+            home.mkdir()
+            made[version] = runner.run(make_base(home, version))
+        yield made
+
+
+def run_histories(count: int, from_seed: int | None = None) -> Tally:
+    """Play histories; raise AssertionError with the shortest one in which the two differ.
+
+    Args:
+        from_seed: other histories for every seed; None: the same ones every time.
+    """
+    tally = Tally()
+    with asyncio.Runner() as runner, _bases(runner) as bases:
+        played = type("Histories", (Histories,), {"bases": bases, "tally": tally, "runner": runner})
+        if from_seed is not None:
+            played = seed(from_seed)(played)
+        chosen = settings(
+            max_examples=count,
+            stateful_step_count=STEPS,
+            deadline=None,  # a history is as long as it is
+            database=None,
+            derandomize=from_seed is None,
+            print_blob=False,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        )
+        run_state_machine_as_test(played, settings=chosen)
+    return tally

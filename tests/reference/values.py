@@ -1,0 +1,91 @@
+"""Whether terms and arguments are what their types say: one plain question a type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tests.reference.templates import Document
+from tests.reference.world import World
+
+LIST_MAX = 64
+
+
+def in_order(world: World, types: Document, values: Mapping[str, Any]) -> bool:
+    """Say whether `values` are exactly the fields of `types`, each of its type."""
+    if set(types) != set(values):
+        return False
+    return all(_fits(world, types[name], values[name], values) for name in types)
+
+
+def _fits(world: World, kind: Document, value: Any, others: Mapping[str, Any]) -> bool:
+    members = set(world.members())
+    match kind["type"]:
+        case "bytes":
+            return isinstance(value, bytes) and len(value) in kind["lengths"]
+        case "text":
+            return isinstance(value, str) and value in kind["one_of"]
+        case "int":
+            return type(value) is int and kind["minimum"] <= value <= kind["maximum"]
+        case "time":
+            return type(value) is int and world.now < value <= world.now + kind["ahead_max"]
+        case "member":
+            empty = value == "" and bool(kind["may_be_empty"])
+            return empty or (isinstance(value, str) and value in members)
+        case "members":
+            return _listed(value, max(1, kind["at_least"])) and set(value) <= members
+        case "texts":
+            return _listed(value, kind["at_least"]) and set(value) <= set(kind["one_of"])
+        case "data_sets":
+            return _listed(value, kind["at_least"]) and all(map(_is_data_set, value))
+        case "data_set":
+            return isinstance(value, str) and _is_data_set(value)
+        case "quorum":
+            count = len(others[kind["of"]]) if isinstance(others[kind["of"]], list) else 0
+            return type(value) is int and value == count - (count - 1) // 3 and value >= 3
+        case "count":
+            most, least = others[kind["of"]], others[kind["least"]]
+            numbers = type(value) is int and type(least) is int and isinstance(most, list)
+            return numbers and least <= value <= len(most)
+        case _:
+            return _fits_rarely(world, kind, value)
+
+
+def _fits_rarely(world: World, kind: Document, value: Any) -> bool:
+    match kind["type"]:
+        case "digest":
+            return isinstance(value, bytes) and len(value) == 32
+        case "pseudonym":
+            return isinstance(value, bytes) and len(value) == 48
+        case "sealing_key":
+            return isinstance(value, bytes) and len(value) == 1216
+        case "template_name":
+            return isinstance(value, str) and bool(re.fullmatch("[a-z][a-z0-9_-]{0,63}", value))
+        case "scope":
+            return isinstance(value, str) and bool(
+                re.fullmatch("duty:[a-z][a-z0-9-]{1,30}:[1-9][0-9]{0,9}", value)
+            )
+        case "instance":
+            if value == b"":
+                return bool(kind["may_be_empty"])
+            found = world.get(b"instance/" + value) if isinstance(value, bytes) else None
+            return (
+                found is not None
+                and len(value) == 16
+                and found["template"] == kind["template"]
+                and found["state"] in kind["states"]
+            )
+        case other:
+            raise NotImplementedError(other)
+
+
+def _listed(value: Any, least: int) -> bool:
+    """Say whether a value is a list of distinct texts in their order, at least so many."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        return False
+    return value == sorted(set(value)) and least <= len(value) <= LIST_MAX
+
+
+def _is_data_set(text: str) -> bool:
+    return re.fullmatch("cohort-(0|[1-9][0-9]{0,5})", text) is not None
