@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,7 @@ PACKAGES = (
 pytestmark = pytest.mark.slow  # imports every module of the product
 
 SETTINGS = 2  # the kit's status of settings out of form, which is no class
+OPERATING = Path(__file__).resolve().parents[1] / "docs" / "operating.md"
 
 
 def causes() -> list[type[CannotStart]]:
@@ -65,3 +67,10 @@ def test_every_cause_has_a_status_of_its_own_that_a_supervisor_knows() -> None:
 
 def test_the_table_of_statuses_is_complete() -> None:
     assert told() == {SETTINGS, *(cause.exit_status for cause in causes())}
+
+
+def test_an_operator_is_told_what_to_do_about_each_status() -> None:
+    page = OPERATING.read_text(encoding="utf-8")
+    section = page.split("## Exit statuses")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| ([0-9, ]+) \|", section, re.MULTILINE)
+    assert {int(status) for row in rows for status in row.split(", ")} == told()

@@ -91,7 +91,9 @@ async def difference(stage: Stage, theirs: object, ours: object, said: list[word
     return "\n".join(found)
 
 
-def transaction(stage: Stage, speaker: cast.Speaker, *acts: words.Act, seed: bytes = b"") -> cast.Sent:
+def transaction(
+    stage: Stage, speaker: cast.Speaker, *acts: words.Act, seed: bytes = b""
+) -> cast.Sent:
     """Return a transaction for the next block."""
     stage.nonce += 1
     return cast.send(

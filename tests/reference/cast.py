@@ -171,9 +171,7 @@ def act_of(speaker: Speaker, act: words.Act, seed: bytes = b"") -> pb.Act:
             )
             return pb.Act(instantiate=start)
         case words.Move(instance, name, arguments):
-            move = pb.Transition(
-                instance_id=instance, transition=name, arguments=encode(arguments)
-            )
+            move = pb.Transition(instance_id=instance, transition=name, arguments=encode(arguments))
             return pb.Act(transition=move)
         case _:
             return _other_act_of(act)
@@ -243,5 +241,3 @@ def unreadable(*, too_large: bool = False) -> Sent:
     fault = "TRANSACTION_TOO_LARGE" if too_large else "TRANSACTION_MALFORMED"
     by = words.ByMember("", b"")
     return Sent(raw, words.Said(b"", "", 0, by, (), fault))
-
-

@@ -15,30 +15,41 @@ from tests.reference.history import History
 from tests.reference.member_rules import MemberRules
 from tests.reference.record_rules import RecordRules
 from tests.reference.service import Mishap
+from tests.reference.templates import LATER_CONSENT
 from tests.reference.world import NANOS
 
-PROLOGUES = ("nothing", "consents", "emergency", "study", "erasure")
+PROLOGUES = ("nothing", "consents", "emergency", "study", "erasure", "proposals")
 ALONE = "alone"
 
 
 class Histories(RecordRules, MemberRules):
     """Anybody says anything, and time passes, and processes are killed."""
 
-    @initialize(version=st.sampled_from([1, 2]), prologue=st.sampled_from(PROLOGUES))
-    def begin(self, version: int, prologue: str) -> None:
+    @initialize(
+        version=st.sampled_from([1, 2]), prologue=st.sampled_from(PROLOGUES), leaps=st.booleans()
+    )
+    def begin(self, version: int, prologue: str, leaps: bool) -> None:
         self.history = History(self.bases[version], self.runner, self.tally)
-        if prologue == "consents":
-            for record, lasts in ((0, HOUR), (1, 40 * DAY)):
+        self.history.leaps = leaps
+        self.prepare(prologue)
+
+    def prepare(self, what: str) -> None:
+        """Let what is usual happen, so that something can be said about it."""
+        if what == "consents":
+            for record, lasts in ((1, 40 * DAY), (0, HOUR)):
                 self.consent("", record, 1, ["HRESCH", "TREAT"], lasts, {}, False, ALONE)
-        elif prologue == "emergency":
+        elif what == "emergency":
             self.break_the_glass("", 0, HOUR, "unconscious", False, "with others")
             self.break_the_glass("clinician-c", 2, HOUR, "unconscious", False, ALONE)
-        elif prologue == "study":
+        elif what == "study":
             self.permit("", HOUR, {}, True, ALONE)
             self.study("", 0, {}, "with others")
             self.study("", 0, {"step_seconds": HOUR, "data_set": "cohort-2"}, ALONE)
-        elif prologue == "erasure":
+        elif what == "erasure":
             self.erase("", 1, "objection", False, ALONE)
+        elif what == "proposals":
+            self.against_a_member("hospital-a", "suspension", "hospital-d", HOUR, "with others")
+            self.propose("hospital-b", LATER_CONSENT, HOUR, 1, ALONE)
 
     def teardown(self) -> None:
         if hasattr(self, "history"):
@@ -71,9 +82,9 @@ class Histories(RecordRules, MemberRules):
 
     @rule(offset=mostly([0, 1], [-1, -2]), mishap=st.sampled_from(Mishap))
     def wait_for_a_timer(self, offset: int, mishap: Mishap) -> None:
-        due = self.history.next_timer()
-        if due is not None:
-            self.history.pass_until(due + offset)
+        timers = self.history.timers()
+        if timers:
+            self.history.pass_until(timers[0] + offset)
             self.history.say("hospital-a", words.Tick())
         self.history.decide(mishap)
 

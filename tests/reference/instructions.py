@@ -61,9 +61,7 @@ NOTHING = Done(ordered=False)
 _Effect: TypeAlias = Callable[[World, bytes, Actor, Document], Done]
 
 
-def carry_out(
-    world: World, instance: bytes, actor: Actor, given: tuple[str, Document]
-) -> Done:
+def carry_out(world: World, instance: bytes, actor: Actor, given: tuple[str, Document]) -> Done:
     """Carry an instruction (name, arguments) of an instance out, or refuse."""
     name, arguments = given
     effect = _EFFECTS.get(name)

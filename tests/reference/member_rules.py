@@ -81,7 +81,10 @@ class MemberRules(Teller):
             for one in reversed(self.history.instances)
             if (ways := self.history.ways_on(one, "vote"))
         ]
-        return waiting[which % len(waiting)] if waiting else (bytes(16), "adopt")
+        if not waiting:
+            self.prepare("proposals")
+            return self.voted_on(which)
+        return waiting[which % len(waiting)]
 
     @rule(which=WHICH, against=DISSENT, manner=MANNER)
     def all_vote(self, which: int, against: tuple[str, ...], manner: str) -> None:
@@ -106,17 +109,15 @@ class MemberRules(Teller):
         act = words.Report(place.height if place else 1, place.index if place else 0, done, digest)
         self.say((who, ""), manner, act)
 
-    @rule(
-        which=WHICH, digest=mostly(DIGESTS, [b""]), failing=DISSENT, own=st.booleans()
-    )
-    def all_report(
-        self, which: int, digest: bytes, failing: tuple[str, ...], own: bool
-    ) -> None:
+    @rule(which=WHICH, digest=mostly(DIGESTS, [b""]), failing=DISSENT, own=st.booleans())
+    def all_report(self, which: int, digest: bytes, failing: tuple[str, ...], own: bool) -> None:
         """Whoever an order names reports it; own: each with a digest of its own."""
         orders = self.history.waited_for()
-        if orders:
-            self.report_all(orders[which % len(orders)], digest, failing, own)
-            self.history.decide()
+        if not orders:
+            self.prepare("erasure")
+            return
+        self.report_all(orders[which % len(orders)], digest, failing, own)
+        self.history.decide()
 
     def report_all(
         self, place: tuple[int, int], digest: bytes, failing: tuple[str, ...], own: bool
@@ -131,6 +132,7 @@ class MemberRules(Teller):
         """Members take a study so many steps on; some fail in the last."""
         studies = [one for one in self.history.instances if self.history.where(one)[0] == STUDY]
         if not studies:
+            self.prepare("study")
             return
         study = studies[-1]
         for step in range(steps):
@@ -181,8 +183,9 @@ class MemberRules(Teller):
 
     @rule(who=WHO, which=WHICH, changes=STUDY_CHANGES, manner=MANNER)
     def study(self, who: str, which: int, changes: Mapping[str, Any], manner: str) -> None:
+        permit = self.instance(which, "data-permit")
         terms: dict[str, Any] = {
-            "permit": self.instance(which, "data-permit"),
+            "permit": permit,
             "data_set": "cohort-1",
             "outputs": ["mean"],
             "releases_max": 3,

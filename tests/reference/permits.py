@@ -126,9 +126,7 @@ MAY: Mapping[tuple[str, str], Callable[[Asked], bool]] = {
     ("data-permit", "surrender"): lambda asked: asked.made_it,
     ("study", "instantiate"): _researches,
     ("study", "approve"): lambda asked: asked.is_member(*asked.terms["members"]),
-    ("study", "withdraw"): lambda asked: (
-        asked.made_it or asked.is_member(*asked.terms["members"])
-    ),
+    ("study", "withdraw"): lambda asked: asked.made_it or asked.is_member(*asked.terms["members"]),
     ("template-adoption", "instantiate"): _any_member,
     ("template-adoption", "adopt"): _any_member,
     ("suspension", "instantiate"): _any_member,

@@ -81,7 +81,7 @@ class RecordRules(Teller):
     def open(
         self, who: str, which: int, purpose: str, length: int, times: int, manner: str
     ) -> None:
-        instance = self.instance(which, "consent")
+        instance = self.some(which, "consent")
         key = cast.READER_KEY[:length]
         act = words.Move(instance, "open", {"reader_key": key, "purpose": purpose})
         owner = self.owner_of(self.history.record_of(instance))
@@ -116,14 +116,10 @@ class RecordRules(Teller):
         finding=mostly(["justified", "not-justified"], ["boring"]),
         manner=MANNER,
     )
-    def move(
-        self, who: str, which: int, way: int, odd: str, finding: str, manner: str
-    ) -> None:
+    def move(self, who: str, which: int, way: int, odd: str, finding: str, manner: str) -> None:
         """Somebody takes one of the ways on, or a way that there is not."""
-        instance = self.instance(which)
-        ways = [
-            name for name in self.history.ways_on(instance, "transition") if name != "open"
-        ]
+        instance = self.some(which)
+        ways = [name for name in self.history.ways_on(instance, "transition") if name != "open"]
         name = odd or (ways[way % len(ways)] if ways else "revoke")
         arguments = {"finding": finding} if name.startswith("review") else {}
         owner = self.owner_of(self.history.record_of(instance))
@@ -148,7 +144,7 @@ class RecordRules(Teller):
 
     @rule(who=WHO, which=WHICH, version=st.integers(1, 4), manner=MANNER)
     def upgrade(self, who: str, which: int, version: int, manner: str) -> None:
-        instance = self.instance(which, "consent", "erasure", "emergency-access")
+        instance = self.some(which, "consent", "erasure", "emergency-access")
         right = self.owner_of(self.history.record_of(instance))
         self.say((who, right), manner, words.Upgrade(instance, version))
 
@@ -198,9 +194,7 @@ class RecordRules(Teller):
         owner: str,
         manner: str,
     ) -> None:
-        octets = cast.anchor(
-            record, custodian=custodian, templates=templates, key_epoch=key_epoch
-        )
+        octets = cast.anchor(record, custodian=custodian, templates=templates, key_epoch=key_epoch)
         act = words.Anchor(octets, SLOT, cast.key_of(owner) if owner else b"")
         seed = cast.PERSON[owner].seed(1) if owner else b""
         self.say((who, ""), manner, act, seed=seed)

@@ -22,9 +22,7 @@ class Teller(RuleBasedStateMachine):
     runner: asyncio.Runner
     history: History
 
-    def say(
-        self, who: tuple[str, str], manner: str, *acts: words.Act, seed: bytes = b""
-    ) -> None:
+    def say(self, who: tuple[str, str], manner: str, *acts: words.Act, seed: bytes = b"") -> None:
         """Say something: alone in a block, with what others say, or with what was just said.
 
         Args:
@@ -44,6 +42,16 @@ class Teller(RuleBasedStateMachine):
             if not templates or self.history.where(one)[0] in templates
         ]
         return found[which % len(found)] if found else bytes(16)
+
+    def some(self, which: int, *templates: str) -> bytes:
+        """Return one of the newest contracts, of some templates; of none, a consent made for it."""
+        if self.instance(which, *templates) == bytes(16):
+            self.prepare("consents")
+        return self.instance(which, *templates)
+
+    def prepare(self, what: str) -> None:
+        """Let what is usual happen, so that something can be said about it."""
+        raise NotImplementedError(what)
 
     def new_instance(self, taken: bool) -> bytes:
         """Return a fresh id, or one that is taken."""

@@ -10,8 +10,23 @@ BITS = 16  # of a key's hash: they choose the bucket
 
 def app_hash(pairs: Mapping[bytes, bytes]) -> bytes:
     """Return the root over all pairs of a state."""
-    hashed = sorted((_sha(key), _sha(value)) for key, value in pairs.items())
-    return _node(hashed, 0)
+    buckets: dict[int, list[bytes]] = {}
+    for key, value in pairs.items():
+        hashed = _sha(key)
+        buckets.setdefault(int.from_bytes(hashed[:2], "big"), []).append(hashed + _sha(value))
+    level = {number: _bucket(sorted(found)) for number, found in buckets.items()}
+    empty = _sha(b"\x03")
+    for _ in range(BITS):
+        parents: dict[int, bytes] = {}
+        for number in {number // 2 for number in level}:
+            left, right = level.get(2 * number, empty), level.get(2 * number + 1, empty)
+            parents[number] = _sha(b"\x01" + left + right)
+        level, empty = parents, _sha(b"\x01" + empty + empty)
+    return level.get(0, empty)
+
+
+def _bucket(leaves: Sequence[bytes]) -> bytes:
+    return _sha(b"\x02" + len(leaves).to_bytes(4, "big") + merkle_root(leaves))
 
 
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
@@ -26,28 +41,5 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
     return _sha(b"\x01" + merkle_root(leaves[:left]) + merkle_root(leaves[left:]))
 
 
-def _node(pairs: Sequence[tuple[bytes, bytes]], depth: int) -> bytes:
-    """Return the hash of the node that has these pairs below it, `depth` bits under the root."""
-    if not pairs:
-        return _EMPTY[depth]
-    if depth == BITS:
-        below = merkle_root([key + value for key, value in pairs])
-        return _sha(b"\x02" + len(pairs).to_bytes(4, "big") + below)
-    right = [pair for pair in pairs if int.from_bytes(pair[0][:2], "big") >> (15 - depth) & 1]
-    left = pairs[: len(pairs) - len(right)]
-    return _sha(b"\x01" + _node(left, depth + 1) + _node(right, depth + 1))
-
-
 def _sha(octets: bytes) -> bytes:
     return hashlib.sha256(octets).digest()
-
-
-def _empty() -> list[bytes]:
-    """Return the hash of a node with nothing below it, by its depth."""
-    found = [_sha(b"\x03")]
-    for _ in range(BITS):
-        found.append(_sha(b"\x01" + found[-1] + found[-1]))
-    return found[::-1]
-
-
-_EMPTY = _empty()

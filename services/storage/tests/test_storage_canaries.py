@@ -1,4 +1,4 @@
-"""A storage that the member's deny canaries found leaking is not ready, until they find it tight."""
+"""A storage that the deny canaries found leaking is not ready, until they find it tight."""
 
 from __future__ import annotations
 

@@ -63,6 +63,12 @@ async def interrupt(world: World, record: TestRecord, request_id: str, parts: in
         return (await upload(world, request_id)).committed_bytes >= sent
 
     await eventually(kept, what="the sync")
+
+    async def left() -> bool:  # what is kept is told before the stream has let go of it
+        beyond = world.put(record, request_id=request_id, offset=sent + 1, parts=())
+        return (await refused(beyond))[1] == "WRONG_OFFSET"
+
+    await eventually(left, what="the end of the stream")
     return sent
 
 

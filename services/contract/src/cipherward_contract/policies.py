@@ -16,6 +16,7 @@ from typing import Any, cast
 import cedarpy
 
 from cipherward_chain.canonical import Value
+from cipherward_contract.named_attributes import named_attributes
 from cipherward_contract.templates.document import Template, TemplateMalformed
 from cipherward_contract.templates.types import FieldType
 from cipherward_contract.templates.values import for_policy
@@ -103,15 +104,16 @@ class Policies:
         if faults:
             raise TemplateMalformed(f"policies do not fit the template: {'; '.join(faults)}")
         self.ids = _policy_ids(source)
+        self._named = named_attributes(source)
 
     def decide(self, request: Request) -> Decision:
         """Return the decision; the same request gives the same bytes on every machine."""
-        instance: dict[str, object] = {**request.instance, "terms": _attributes(request.terms)}
+        instance = {**self._asked_of(request.instance), "terms": self._asked_of(request.terms)}
         entities: list[dict[str, object]] = [
-            {"uid": _PRINCIPAL, "attrs": request.actor, "parents": ()},
+            {"uid": _PRINCIPAL, "attrs": self._asked_of(request.actor), "parents": ()},
             {"uid": _RESOURCE, "attrs": instance, "parents": ()},
         ]
-        context = {"now": request.now, "arguments": _attributes(request.arguments)}
+        context = {"now": request.now, "arguments": self._asked_of(request.arguments)}
         asked: dict[str, object] = {
             "principal": _PRINCIPAL,
             "action": {"type": "Action", "id": request.action},
@@ -119,6 +121,11 @@ class Policies:
             "context": json.dumps(context),
         }
         return _evaluate(asked, self._parsed, json.dumps(entities))
+
+    def _asked_of(self, values: Mapping[str, Value]) -> dict[str, object]:
+        """Return those of the values that a policy may ask for, as policies see them."""
+        named = values.keys() if self._named is None else self._named
+        return {name: for_policy(value) for name, value in values.items() if name in named}
 
 
 def _evaluate(asked: dict[str, object], policies: cedarpy.PolicySet, entities: str) -> Decision:
@@ -138,10 +145,6 @@ def _validation_faults(template: Template) -> list[str]:
     validate = cast("Callable[..., cedarpy.ValidationResult]", cedarpy.validate_policies)  # pyright: ignore[reportUnknownMemberType] - as above
     found = validate(template.policies, cedar_schema(template))
     return sorted({str(error) for error in found.errors} or {"invalid"}) if not found else []
-
-
-def _attributes(values: Mapping[str, Value]) -> dict[str, Value]:
-    return {name: for_policy(value) for name, value in values.items()}
 
 
 def _policy_ids(source: dict[str, Any]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""MongoDB past the service: bodies as they are stored, and a line that is cut at will."""
+"""A line to MongoDB that is cut at will: before a command is done, or before its answer comes."""
 
 from __future__ import annotations
 

@@ -1,0 +1,138 @@
+"""Every read path in every state of a contract: after the block that ended it, not one byte."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+
+import pytest
+import pytest_asyncio
+
+from cipherward_client.sdk.audit import audit_record
+from tests.integration.enforcement.openings import (
+    End,
+    close,
+    consented,
+    emergency,
+    erase,
+    expire,
+    revoke,
+    run_out,
+)
+from tests.integration.enforcement.paths import (
+    PAGES,
+    READS,
+    ciphertext,
+    drained,
+    settled,
+    taken,
+    withheld,
+    wrong,
+)
+from tests.integration.enforcement.states import SOON, STATES, Scenes
+from tests.integration.enforcement.town import CUSTODIAN, MEMBERS, Town
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LARGE = bytes(1 << 20) * 16  # sixteen parts: a reader that stops has most of them before it
+# What a reader that has stopped may still have before it: gRPC's windows, of a stream and of a
+# connection, which grow with the line.
+IN_FLIGHT_MAX = 8 << 20
+
+ENDING = [name for name, state in STATES.items() if state.ended_by_order]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def scenes(town: Town) -> Scenes:
+    return Scenes(town)
+
+
+@pytest.mark.parametrize("name", STATES)
+async def test_every_read_path_does_what_the_contracts_state_says(
+    town: Town, scenes: Scenes, name: str
+) -> None:
+    state, opening = STATES[name], await scenes.of(name)
+    answers = await taken(town, opening, READS)
+    found = withheld(answers) if state.stands else wrong(answers, state.reads)
+    assert not found
+    assert not wrong(await taken(town, opening, PAGES), ("READ_REJECTED",))
+    assert await state.again(town, opening) in state.another
+
+
+ENDS: dict[str, tuple[str, int, End]] = {
+    "revoked": ("consent", 3600, revoke),
+    "expired": ("consent", SOON, expire),
+    "erased": ("consent", 3600, erase),
+    "closed": ("emergency", 3600, close),
+    "run out": ("emergency", SOON, run_out),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+async def test_a_running_download_is_cut_and_does_not_go_on(town: Town, name: str) -> None:
+    kind, seconds, end = ENDS[name]
+    if kind == "consent":
+        opening = await consented(town, content=LARGE, seconds=seconds)
+    else:
+        opening = await emergency(
+            town, clinician=f"reader of {name}", content=LARGE, seconds=seconds
+        )
+    stream = ciphertext(town, opening, 0)
+    first = len((await anext(stream)).part)
+    await end(town, opening)
+    await settled(town, opening)
+    rest = await drained(stream)
+    assert rest.reason == "RELEASE_ENDED"
+    assert rest.given <= IN_FLIGHT_MAX < len(LARGE)
+    for offset in (0, first, first + rest.given):
+        again = await drained(ciphertext(town, opening, offset))
+        assert (again.given, again.reason) == (0, "RELEASE_ENDED")
+
+
+@pytest.mark.parametrize("name", ENDING)
+async def test_what_was_released_is_gone_from_every_members_store(
+    town: Town, scenes: Scenes, name: str
+) -> None:
+    opening = await scenes.of(name)
+    for member in MEMBERS:
+        for table in ("releases", "shares"):
+            kept = await asyncio.to_thread(_sealed, town, member, table, opening.grant_id)
+            assert set(kept) <= {b""}
+            # The custodian has made a part, and every guardian was asked for one.
+            assert kept or (table == "releases" and member != CUSTODIAN)
+
+
+def _sealed(town: Town, member: str, table: str, grant: bytes) -> list[bytes]:
+    """Return the sealed parts that a member's store has for a grant."""
+    file = town.folder.member(member).data("storage") / "storage.sqlite"
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+        query = f"SELECT sealed FROM {table} WHERE contract = ?"
+        return [row[0] for row in database.execute(query, (grant,))]
+
+
+@pytest.mark.parametrize("name", ["active", "revoked", "emergency, closed by its reader"])
+async def test_what_an_owner_exports_holds_nothing_of_the_record(
+    town: Town, scenes: Scenes, name: str
+) -> None:
+    """The rows and receipts that `cipherward audit --json` and `receipt` write."""
+    opening = await scenes.of(name)
+    rows = await audit_record(town.alliance, opening.patient, opening.record_id)
+    assert rows
+    exported = b"".join(row.receipt + row.report_receipt for row in rows) + repr(rows).encode()
+    assert opening.fetched is not None
+    slot = opening.fetched.anchor.alliance_slot_digest
+    for secret in (opening.fetched.key, opening.key.secret_bytes(), bytes(range(64)), slot):
+        assert secret not in exported
+
+
+async def test_services_that_were_killed_give_nothing_that_had_ended(
+    town: Town, scenes: Scenes
+) -> None:
+    openings = {name: await scenes.of(name) for name in STATES}
+    await town.restart([f"{member}/storage" for member in MEMBERS])
+    for name, opening in openings.items():
+        state = STATES[name]
+        answers = await taken(town, opening, READS)
+        found = withheld(answers) if state.stands else wrong(answers, state.reads)
+        assert not found, name

@@ -1,0 +1,140 @@
+"""An alliance whose contracts run as shipped, only sooner, and the people in it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+from cipherward_chain.canonical import Value, decode_map, encode
+from cipherward_chain.genesis import Parameters
+from cipherward_client.alliance.create import create_alliance
+from cipherward_client.alliance.layout import AllianceFolder
+from cipherward_client.alliance.running import RunningAlliance, new_plan, running_alliance
+from cipherward_client.alliance.supervisor import serving
+from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.credentials import admit_holder, obtain_credential
+from cipherward_client.sdk.hospital import Hospital, open_hospital
+from cipherward_client.wallet.wallet import Wallet
+
+MEMBERS = tuple(f"hospital-{letter}" for letter in "abcd")
+CUSTODIAN = MEMBERS[0]
+# Silence ends rights after nine seconds: soon enough to wait for, and long enough for two cores
+# that twenty processes share.
+PARAMETERS = Parameters(heartbeat_seconds=3, stale_heartbeats=3, template_delay_seconds=0)
+# The times of the shipped templates by which the tests' own clock would wait days, in seconds: a
+# review is due after 72 hours, an opening begins after seven days. Nothing else is changed.
+SOONER = {259_200: 12, 604_800: 16}
+VISIT_SECONDS_MIN = 1  # instead of a minute
+WAIT_SECONDS = 60.0  # for what comes within a few seconds on a machine that is free
+POLL_SECONDS = 0.05
+
+
+def _sooner(value: Value) -> Value:
+    if isinstance(value, dict):
+        return {name: _sooner(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sooner(one) for one in value]
+    return SOONER.get(value, value) if type(value) is int else value
+
+
+def hurried(document: bytes) -> bytes:
+    """Return a template's document with shorter times."""
+    found = cast("dict[str, Value]", _sooner(dict(decode_map(document))))
+    terms = cast("dict[str, dict[str, Value]]", found["terms"])
+    if "visit_seconds" in terms:
+        terms["visit_seconds"]["minimum"] = VISIT_SECONDS_MIN
+    return encode(found)
+
+
+def found_alliance(root: Path) -> AllianceFolder:
+    """Make an alliance of four hospitals that has the shipped templates, hurried."""
+    folder = AllianceFolder(root)
+    root.mkdir(mode=0o700)
+    create_alliance(folder, replace(new_plan(), parameters=PARAMETERS))
+    genesis = json.loads(folder.genesis_file.read_bytes())
+    for template in cast("list[dict[str, str]]", genesis["app_state"]["templates"]):
+        if template["name"] in ("consent", "emergency-access"):
+            template["document"] = hurried(bytes.fromhex(template["document"])).hex()
+    folder.genesis_file.write_text(json.dumps(genesis, indent=1) + "\n")
+    return folder
+
+
+@dataclass
+class Town:
+    """A running alliance, and one wallet for each part that somebody plays in it."""
+
+    running: RunningAlliance
+    alliance: Alliance
+    hospitals: dict[str, Hospital]
+    _wallets: dict[str, Wallet] = field(default_factory=dict[str, Wallet])
+
+    @property
+    def folder(self) -> AllianceFolder:
+        """Where everybody's keys and data lie."""
+        return self.running.folder
+
+    async def person(
+        self, name: str, member: str, schema: str = "patient", role: str = ""
+    ) -> Wallet:
+        """Return the wallet of somebody who was at the desk of a member, made once."""
+        if name not in self._wallets:
+            wallet = Wallet.create(self.alliance.chain_id)
+            code = await admit_holder(self.hospitals[member], schema, role=role)
+            await obtain_credential(self.alliance, wallet, member, code)
+            self._wallets[name] = wallet
+        return self._wallets[name]
+
+    async def patient(self) -> Wallet:
+        """Return the one patient, of the custodian."""
+        return await self.person("patient", CUSTODIAN)
+
+    async def clinician(self, name: str = "clinician", member: str = MEMBERS[1]) -> Wallet:
+        """Return a clinician."""
+        return await self.person(name, member, "staff", "clinician")
+
+    async def restart(self, names: Collection[str]) -> None:
+        """Kill processes, by their names, and wait until those that follow them serve."""
+        supervisor = self.running.supervisor
+        before = dict(supervisor.pids)
+        for name in names:
+            os.kill(before[name], signal.SIGKILL)
+        for name in names:
+            await until(
+                lambda name=name: _true(supervisor.pids.get(name, before[name]) != before[name])
+            )
+            endpoint = self.running.endpoints.of(*name.split("/"))
+            async with asyncio.timeout(WAIT_SECONDS):
+                await serving(endpoint.health)
+
+
+async def _true(value: bool) -> bool:
+    return value
+
+
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = WAIT_SECONDS) -> None:
+    """Return once something holds; TimeoutError when it does not in time."""
+    async with asyncio.timeout(seconds):
+        while not await holds():
+            await asyncio.sleep(POLL_SECONDS)
+
+
+@asynccontextmanager
+async def open_town(root: Path) -> AsyncGenerator[Town]:
+    """Run the alliance while the context is open."""
+    folder = await asyncio.to_thread(found_alliance, root)
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(running_alliance(folder.root))
+        opened = Alliance.open(folder.endpoints_file, folder.genesis_file)
+        alliance = await stack.enter_async_context(opened)
+        hospitals = {
+            member: await stack.enter_async_context(open_hospital(folder, member))
+            for member in MEMBERS
+        }
+        yield Town(running, alliance, hospitals)
