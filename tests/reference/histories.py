@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from tests.reference import cast, words
-from tests.reference.drawing import DAY, HOUR, WHICH, mostly
+from tests.reference.drawing import DAY, DIGESTS, HOUR, MANNER, WHICH, mostly
 from tests.reference.history import History
 from tests.reference.member_rules import MemberRules
 from tests.reference.record_rules import RecordRules
@@ -20,6 +20,8 @@ from tests.reference.world import NANOS
 
 PROLOGUES = ("nothing", "consents", "emergency", "study", "erasure", "proposals")
 ALONE = "alone"
+# Purposes, and who opens for them; the owner where nobody stands.
+OPENINGS = (("TREAT", "clinician-b"), ("PATRQT", ""), ("HRESCH", "researcher-b"))
 
 
 class Histories(RecordRules, MemberRules):
@@ -54,6 +56,46 @@ class Histories(RecordRules, MemberRules):
     def teardown(self) -> None:
         if hasattr(self, "history"):
             self.history.finish()
+
+    @rule(ways=st.lists(st.tuples(WHICH, WHICH), min_size=1, max_size=4), manner=MANNER)
+    def go_on(self, ways: list[tuple[int, int]], manner: str) -> None:
+        """Contracts go on as they should, whatever that is where they stand."""
+        for which, way in ways:
+            alive = self.history.alive()
+            if not alive:
+                self.prepare(PROLOGUES[way])
+                continue
+            self.take_a_way(alive[which % len(alive)], way, manner)
+
+    def take_a_way(self, instance: bytes, way: int, manner: str) -> None:
+        """Take one of the ways on from where a contract stands."""
+        history = self.history
+        ways = [
+            (kind, name)
+            for kind in ("transition", "vote", "report")
+            for name in history.ways_on(instance, kind)
+        ]
+        if not ways:
+            return
+        kind, name = ways[way % len(ways)]
+        if kind == "vote":
+            for member in cast.MEMBERS:
+                self.say((member, ""), "with others", words.Vote(instance, name, True))
+            history.decide()
+        elif kind == "report":
+            place = history.step_of(instance)
+            assert place is not None
+            self.report_all(place, DIGESTS[0], (), own=False)
+            history.decide()
+        elif name == "open":
+            purpose, reader = OPENINGS[way % len(OPENINGS)]
+            arguments = {"reader_key": cast.READER_KEY, "purpose": purpose}
+            who = reader or self.right_for(instance, name)
+            self.say((who, ""), manner, words.Move(instance, name, arguments))
+        else:
+            arguments = {"finding": "justified"} if name.startswith("review") else {}
+            who = self.right_for(instance, name)
+            self.say((who, ""), manner, words.Move(instance, name, arguments))
 
     @rule(
         how=st.sampled_from(["garbage", "too large", "again", "another chain", "late", "early"]),

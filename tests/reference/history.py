@@ -180,6 +180,15 @@ class History:
         found = self.stage.reference.world.get(b"instance/" + instance)
         return (found["template"], found["state"]) if found else ("", "")
 
+    def alive(self) -> list[bytes]:
+        """Return the contracts that have not ended, the newest first."""
+        world, found = self.stage.reference.world, list[tuple[int, bytes]]()
+        for key in world.under(b"instance/"):
+            one = world.get(key)
+            if one["state"] not in world.template(one["template"], one["version"])["finals"]:
+                found.append((one["created"], key[len(b"instance/") :]))
+        return [instance for _, instance in sorted(found, reverse=True)]
+
     def ways_on(self, instance: bytes, kind: str) -> list[str]:
         """Return the transitions of a kind that leave where a contract stands."""
         world = self.stage.reference.world

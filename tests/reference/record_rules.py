@@ -122,9 +122,7 @@ class RecordRules(Teller):
         ways = [name for name in self.history.ways_on(instance, "transition") if name != "open"]
         name = odd or (ways[way % len(ways)] if ways else "revoke")
         arguments = {"finding": finding} if name.startswith("review") else {}
-        owner = self.owner_of(self.history.record_of(instance))
-        staff = {"close": "clinician-b", "surrender": "researcher-b", "withdraw": "researcher-b"}
-        right = "officer-a" if name.startswith("review") else staff.get(name, owner)
+        right = self.right_for(instance, name)
         self.say((who, right), manner, words.Move(instance, name, arguments))
 
     @rule(

@@ -15,7 +15,7 @@ from tests.reference.base import Base, make_base
 from tests.reference.histories import Histories
 from tests.reference.history import Tally
 
-STEPS = 30  # what is said and done in one history, at most
+STEPS = 20  # what is said and done in one history, at most
 
 
 @contextmanager

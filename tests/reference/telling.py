@@ -61,6 +61,14 @@ class Teller(RuleBasedStateMachine):
         """Return who should own a record."""
         return f"owner-{record}" if record < 4 else "owner-0"
 
+    def right_for(self, instance: bytes, name: str) -> str:
+        """Return who takes a transition of a contract, in an alliance where all goes well."""
+        if name.startswith("review"):
+            return "officer-a"
+        owner = self.owner_of(self.history.record_of(instance))
+        staff = {"close": "clinician-b", "surrender": "researcher-b", "withdraw": "researcher-b"}
+        return staff.get(name, owner)
+
     def with_keys(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Return changes with people's names made into their keys."""
         return {

@@ -20,7 +20,8 @@ def named_attributes(source: Mapping[str, object]) -> frozenset[str] | None:
         source: a policy set in Cedar's JSON form.
 
     Returns:
-        None when a policy takes a record as a whole: then it decides by everything that is in it.
+        None when a policy takes a record as a whole, or makes one: then it may decide by everything
+        that a record holds.
     """
     found: set[str] = set()
     for node, is_read in _nodes(source, is_read=False):
@@ -33,7 +34,7 @@ def named_attributes(source: Mapping[str, object]) -> frozenset[str] | None:
             whole = name if "." in node else ""
         else:
             whole = node.get("Var")
-        if whole in _RECORDS and not is_read:
+        if "Record" in node or (whole in _RECORDS and not is_read):
             return None
     return frozenset(found)
 
