@@ -1,9 +1,8 @@
-"""Who acts, and what every act does, told one after another."""
+"""What every act does, told one after another."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_chain.canonical import encode
 from tests.reference import words
-from tests.reference.instructions import suspended_key
 from tests.reference.machine import (
     Scene,
     judge,
@@ -29,78 +27,6 @@ from tests.reference.world import Actor, Refusal, World, timer_key
 
 PROPOSALS_MAX = 4  # of a block
 ALLOWED_MAX = 16
-
-
-def actor_of(world: World, by: words.By) -> Actor:
-    """Return who acts, or refuse."""
-    if isinstance(by, words.ByMember):
-        return _member(world, by)
-    return _registered(world, by) if isinstance(by, words.ByKey) else _shown(world, by)
-
-
-def _member(world: World, by: words.ByMember) -> Actor:
-    entry = world.members().get(by.member)
-    if entry is None or entry["public_key"] != by.public_key:
-        raise Refusal("MEMBER_UNKNOWN")
-    if entry["suspended"]:
-        raise Refusal("MEMBER_SUSPENDED")
-    return Actor("member", by.public_key, by.member)
-
-
-def _registered(world: World, by: words.ByKey) -> Actor:
-    found = world.get(b"key/" + by.public_key)
-    if found is None:
-        raise Refusal("KEY_NOT_REGISTERED")
-    lapsed = ""
-    if found["epoch"] != world.epoch:
-        lapsed = "EPOCH_OVER"
-    elif found["issuer"] not in world.members():
-        lapsed = "ISSUER_UNKNOWN"
-    elif found["schema"] == "staff" and found["issuer"] not in world.active():
-        lapsed = "MEMBER_SUSPENDED"
-    elif found["schema"] == "staff" and _is_suspended(world, found["scope"], found["pseudonym"]):
-        lapsed = "PSEUDONYM_SUSPENDED"
-    return Actor(
-        "pseudonym",
-        by.public_key,
-        found["issuer"],
-        found["schema"],
-        found["role"],
-        found["scope"],
-        found["pseudonym"],
-        lapsed=lapsed,
-    )
-
-
-def _is_suspended(world: World, scope: str, pseudonym: bytes) -> bool:
-    found = world.get(suspended_key(scope, pseudonym))
-    return found is not None and world.now < found["until"]
-
-
-def _shown(world: World, by: words.ByShown) -> Actor:
-    issuer = world.get(b"issuer/" + by.issuer_key)
-    if issuer is None:
-        raise Refusal("ISSUER_UNKNOWN")
-    if by.issuer != issuer["member"] or by.schema not in issuer["schemas"]:
-        raise Refusal("PRESENTATION_REFUSED")
-    if by.epoch != world.epoch:
-        raise Refusal("EPOCH_OVER")
-    if by.schema == "staff":
-        known_in = by.scope == f"duty:{by.issuer}:{by.epoch}"
-    else:
-        known_in = re.fullmatch("(record|study):[0-9a-f]{32}", by.scope) is not None
-    if not known_in:
-        raise Refusal("SCOPE_REFUSED")
-    if by.schema == "staff":
-        if by.issuer not in world.active():
-            raise Refusal("MEMBER_SUSPENDED")
-        if _is_suspended(world, by.scope, by.pseudonym):
-            raise Refusal("PSEUDONYM_SUSPENDED")
-        if not by.role:
-            raise Refusal("PRESENTATION_REFUSED")
-    return Actor(
-        "pseudonym", b"", by.issuer, by.schema, by.role, by.scope, by.pseudonym, shown=True
-    )
 
 
 def perform(world: World, actor: Actor, act: words.Act) -> Actor:

@@ -72,6 +72,7 @@ PEOPLE = (
     _staff("clinician-c", "hospital-c", "clinician"),
     _staff("researcher-b", "hospital-b", "researcher"),
     _staff("clerk-b", "hospital-b", ""),  # shows no role
+    _staff("researcher-a", "hospital-a", "researcher"),
     _staff("officer-a", "hospital-a", "dpo"),
     _staff("officer-d", "hospital-d", "dpo"),
 )

@@ -9,8 +9,9 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
+from cipherward_chain.canonical import Value
 from tests.reference import cast, words
-from tests.reference.drawing import DAY, DIGESTS, HOUR, MANNER, WHICH, mostly
+from tests.reference.drawing import DAY, DIGESTS, HOUR, MANNER, NEAR, RECORD, WHICH, WHO, mostly
 from tests.reference.history import History
 from tests.reference.member_rules import MemberRules
 from tests.reference.record_rules import RecordRules
@@ -22,6 +23,9 @@ PROLOGUES = ("nothing", "consents", "emergency", "study", "erasure", "proposals"
 ALONE = "alone"
 # Purposes, and who opens for them; the owner where nobody stands.
 OPENINGS = (("TREAT", "clinician-b"), ("PATRQT", ""), ("HRESCH", "researcher-b"))
+
+
+NEARBY = st.integers(0, len(NEAR) - 1)
 
 
 class Histories(RecordRules, MemberRules):
@@ -57,17 +61,17 @@ class Histories(RecordRules, MemberRules):
         if hasattr(self, "history"):
             self.history.finish()
 
-    @rule(ways=st.lists(st.tuples(WHICH, WHICH), min_size=1, max_size=4), manner=MANNER)
-    def go_on(self, ways: list[tuple[int, int]], manner: str) -> None:
-        """Contracts go on as they should, whatever that is where they stand."""
-        for which, way in ways:
+    @rule(ways=st.lists(st.tuples(WHICH, WHICH, WHO), min_size=1, max_size=4), manner=MANNER)
+    def go_on(self, ways: list[tuple[int, int, str]], manner: str) -> None:
+        """Contracts go on as they may where they stand; mostly by whoever should see to it."""
+        for which, way, who in ways:
             alive = self.history.alive()
             if not alive:
                 self.prepare(PROLOGUES[way])
                 continue
-            self.take_a_way(alive[which % len(alive)], way, manner)
+            self.take_a_way(alive[which % len(alive)], way, (who, manner))
 
-    def take_a_way(self, instance: bytes, way: int, manner: str) -> None:
+    def take_a_way(self, instance: bytes, way: int, how: tuple[str, str]) -> None:
         """Take one of the ways on from where a contract stands."""
         history = self.history
         ways = [
@@ -87,15 +91,44 @@ class Histories(RecordRules, MemberRules):
             assert place is not None
             self.report_all(place, DIGESTS[0], (), own=False)
             history.decide()
-        elif name == "open":
+        else:
+            self.take(instance, name, how, way)
+
+    def take(self, instance: bytes, name: str, how: tuple[str, str], way: int) -> None:
+        """Let somebody take a transition; `how` is who and in which manner."""
+        arguments: dict[str, Value] = {}
+        right = self.right_for(instance, name)
+        if name == "open":
             purpose, reader = OPENINGS[way % len(OPENINGS)]
             arguments = {"reader_key": cast.READER_KEY, "purpose": purpose}
-            who = reader or self.right_for(instance, name)
-            self.say((who, ""), manner, words.Move(instance, name, arguments))
-        else:
-            arguments = {"finding": "justified"} if name.startswith("review") else {}
-            who = self.right_for(instance, name)
-            self.say((who, ""), manner, words.Move(instance, name, arguments))
+            right = reader or right
+        elif name.startswith("review"):
+            arguments = {"finding": "justified"}
+        self.say((how[0], right), how[1], words.Move(instance, name, arguments))
+
+    @rule(which=WHICH, way=WHICH, first=NEARBY)
+    def everybody_tries(self, which: int, way: int, first: int) -> None:
+        """All who might slip through want the same of a contract, one after another."""
+        for who in NEAR[first:] + NEAR[:first]:
+            alive = self.history.alive()
+            if alive:
+                instance = alive[which % len(alive)]
+                names = self.history.ways_on(instance, "transition")
+                if names:
+                    self.take(instance, names[way % len(names)], (who, "with others"), way)
+        self.history.decide()
+
+    @rule(what=st.sampled_from(["consent", "emergency", "erasure"]), record=RECORD, first=NEARBY)
+    def everybody_begins(self, what: str, record: int, first: int) -> None:
+        """All who might slip through want the same of a record, one after another."""
+        for who in NEAR[first:] + NEAR[:first]:
+            if what == "consent":
+                self.consent(who, record, 1, ["TREAT"], DAY, {}, False, "with others")
+            elif what == "emergency":
+                self.break_the_glass(who, record, HOUR, "unconscious", False, "with others")
+            else:
+                self.erase(who, record, "objection", False, "with others")
+        self.history.decide()
 
     @rule(
         how=st.sampled_from(["garbage", "too large", "again", "another chain", "late", "early"]),

@@ -244,7 +244,7 @@ def _set_version(world: World, _: bytes, __: Actor, arguments: Document) -> Done
     if rules["upgrade"]:
         if rules["upgrade"][1] > world.height:
             raise Refusal("UPGRADE_REFUSED")
-        rules["machine_version"] = rules["upgrade"][0]
+        rules = {**rules, "machine_version": rules["upgrade"][0]}
     next_one = arguments["version"] == rules["machine_version"] + 1
     if not next_one or arguments["height"] < world.height + NOTICE_BLOCKS:
         raise Refusal("UPGRADE_REFUSED")

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 
 from cipherward_chain.canonical import encode
 from cipherward_chain.genesis import Genesis
-from tests.reference.acting import actor_of, perform
+from tests.reference.acting import perform
+from tests.reference.actors import actor_of
 from tests.reference.machine import fire_timers
 from tests.reference.templates import Document
 from tests.reference.tree import app_hash, merkle_root
@@ -141,7 +142,7 @@ def genesis_pairs(
         entry = {"member": issuer.member, "schemas": list(issuer.schemas)}
         pairs[b"issuer/" + issuer.public_key] = encode(entry)
     pairs[b"registry"] = encode({"next_index": len(genesis.members)})
-    rules = {
+    rules: Document = {
         **asdict(genesis.parameters),
         "chain_id": genesis.chain_id,
         "genesis_ns": genesis.time_ns,

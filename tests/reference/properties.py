@@ -90,11 +90,12 @@ class Watch:
                     self.consents[instance] = _Consent(dict(terms))
                 case words.Instantiate("emergency-access", _, instance, terms):
                     self._is_emergency(said, key, terms)
-                    self._is_release(next(orders), (instance, _record_of(terms), key))
+                    order = _next_release(orders)
+                    self._is_release(order, (instance, _record_of(terms), key))
                 case words.Move(instance, "open", arguments) if instance in self.consents:
                     self._is_permitted(instance, key, dict(arguments))
-                    record = _record_of(self.consents[instance].terms)
                     order = _next_release(orders)
+                    record = _record_of(self.consents[instance].terms)
                     self._is_release(order, (instance, record, key))
                 case words.Move(instance, "revoke", _) if instance in self.consents:
                     self.ended.add(instance)

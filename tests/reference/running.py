@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -16,6 +17,8 @@ from tests.reference.histories import Histories
 from tests.reference.history import Tally
 
 STEPS = 20  # what is said and done in one history, at most
+BATCH = 250  # histories a seed
+SEEDS_APART = 10_000  # batches that no two runs with different first seeds share
 
 
 @contextmanager
@@ -38,18 +41,33 @@ def run_histories(count: int, from_seed: int | None = None) -> Tally:
     """
     tally = Tally()
     with asyncio.Runner() as runner, _bases(runner) as bases:
-        played = type("Histories", (Histories,), {"bases": bases, "tally": tally, "runner": runner})
-        if from_seed is not None:
-            played = seed(from_seed)(played)
-        chosen = settings(
-            max_examples=count,
-            stateful_step_count=STEPS,
-            deadline=None,  # a history is as long as it is
-            database=None,
-            derandomize=from_seed is None,
-            print_blob=False,
-            phases=(Phase.generate, Phase.shrink),
-            suppress_health_check=list(HealthCheck),
-        )
-        run_state_machine_as_test(played, settings=chosen)
+        _play(count, from_seed, {"bases": bases, "tally": tally, "runner": runner})
     return tally
+
+
+def run_batches(first_seed: int, count: int) -> Tally:
+    """Play at least so many histories, a seed a batch: what hypothesis remembers stays small."""
+    tally = Tally()
+    with asyncio.Runner() as runner, _bases(runner) as bases:
+        batch = first_seed * SEEDS_APART
+        while tally.histories < count:
+            _play(BATCH, batch, {"bases": bases, "tally": tally, "runner": runner})
+            batch += 1
+    return tally
+
+
+def _play(count: int, from_seed: int | None, with_: dict[str, Any]) -> None:
+    played: type[Histories] = type("Histories", (Histories,), with_)
+    if from_seed is not None:
+        played = seed(from_seed)(played)
+    chosen = settings(
+        max_examples=count,
+        stateful_step_count=STEPS,
+        deadline=None,  # a history is as long as it is
+        database=None,
+        derandomize=from_seed is None,
+        print_blob=False,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    run_state_machine_as_test(played, settings=chosen)

@@ -44,7 +44,7 @@ class Block:
 
 
 class Service:
-    """A chain in a folder. Being killed leaves its files as they are; another process opens them."""
+    """A chain in a folder; whoever comes after a kill finds the files as they were."""
 
     def __init__(self, folder: Path, genesis: Genesis) -> None:
         self._folder = folder

@@ -130,7 +130,7 @@ def _count(scene: Scene, found: tuple[str, Document], entry: Document) -> None:
         if one["done"]:
             camps.setdefault(one["digest"] if step.get("agree") else b"", []).append(one)
     largest = max((len(camp) for camp in camps.values()), default=0)
-    camp = next((camp for camp in camps.values() if len(camp) == largest), [])
+    camp = next((camp for camp in camps.values() if len(camp) == largest), list[Document]())
     needed = _number(scene, step["quorum"], named)
     if largest >= needed:
         succeed(scene, name, _kept(step, camp[:needed]))

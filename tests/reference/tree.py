@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 BITS = 16  # of a key's hash: they choose the bucket
 
@@ -20,8 +21,8 @@ def app_hash(pairs: Mapping[bytes, bytes]) -> bytes:
         parents: dict[int, bytes] = {}
         for number in {number // 2 for number in level}:
             left, right = level.get(2 * number, empty), level.get(2 * number + 1, empty)
-            parents[number] = _sha(b"\x01" + left + right)
-        level, empty = parents, _sha(b"\x01" + empty + empty)
+            parents[number] = _inner(left, right)
+        level, empty = parents, _inner(empty, empty)
     return level.get(0, empty)
 
 
@@ -38,7 +39,12 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
     left = 1
     while left * 2 < len(leaves):
         left *= 2
-    return _sha(b"\x01" + merkle_root(leaves[:left]) + merkle_root(leaves[left:]))
+    return _inner(merkle_root(leaves[:left]), merkle_root(leaves[left:]))
+
+
+@lru_cache(1 << 16)  # the same two have the same hash, and a block changes few
+def _inner(left: bytes, right: bytes) -> bytes:
+    return _sha(b"\x01" + left + right)
 
 
 def _sha(octets: bytes) -> bytes:

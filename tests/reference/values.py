@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from tests.reference.templates import Document
 from tests.reference.world import World
@@ -20,7 +20,6 @@ def in_order(world: World, types: Document, values: Mapping[str, Any]) -> bool:
 
 
 def _fits(world: World, kind: Document, value: Any, others: Mapping[str, Any]) -> bool:
-    members = set(world.members())
     match kind["type"]:
         case "bytes":
             return isinstance(value, bytes) and len(value) in kind["lengths"]
@@ -32,9 +31,9 @@ def _fits(world: World, kind: Document, value: Any, others: Mapping[str, Any]) -
             return type(value) is int and world.now < value <= world.now + kind["ahead_max"]
         case "member":
             empty = value == "" and bool(kind["may_be_empty"])
-            return empty or (isinstance(value, str) and value in members)
+            return empty or (isinstance(value, str) and value in world.members())
         case "members":
-            return _listed(value, max(1, kind["at_least"])) and set(value) <= members
+            return _listed(value, max(1, kind["at_least"])) and set(value) <= set(world.members())
         case "texts":
             return _listed(value, kind["at_least"]) and set(value) <= set(kind["one_of"])
         case "data_sets":
@@ -42,12 +41,11 @@ def _fits(world: World, kind: Document, value: Any, others: Mapping[str, Any]) -
         case "data_set":
             return isinstance(value, str) and _is_data_set(value)
         case "quorum":
-            count = len(others[kind["of"]]) if isinstance(others[kind["of"]], list) else 0
+            count = _length(others[kind["of"]])
             return type(value) is int and value == count - (count - 1) // 3 and value >= 3
         case "count":
-            most, least = others[kind["of"]], others[kind["least"]]
-            numbers = type(value) is int and type(least) is int and isinstance(most, list)
-            return numbers and least <= value <= len(most)
+            least, most = others[kind["least"]], _length(others[kind["of"]])
+            return type(value) is int and type(least) is int and least <= value <= most
         case _:
             return _fits_rarely(world, kind, value)
 
@@ -82,9 +80,15 @@ def _fits_rarely(world: World, kind: Document, value: Any) -> bool:
 
 def _listed(value: Any, least: int) -> bool:
     """Say whether a value is a list of distinct texts in their order, at least so many."""
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+    if not isinstance(value, list):
         return False
-    return value == sorted(set(value)) and least <= len(value) <= LIST_MAX
+    items = cast("list[Any]", value)
+    texts = all(isinstance(item, str) for item in items)
+    return texts and items == sorted(set(items)) and least <= len(items) <= LIST_MAX
+
+
+def _length(value: Any) -> int:
+    return len(cast("list[Any]", value)) if isinstance(value, list) else 0
 
 
 def _is_data_set(text: str) -> bool:

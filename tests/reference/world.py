@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from cipherward.chain.v1 import transaction_pb2 as pb
@@ -12,6 +13,11 @@ from tests.reference.templates import Document
 
 NANOS = 1_000_000_000
 BARE = encode({})  # the value of a pair that says everything by being there
+
+
+@lru_cache(4096)
+def _decoded(raw: bytes) -> Any:
+    return decode(raw)
 
 
 class Refusal(Exception):
@@ -68,9 +74,9 @@ class World:
         return version >= 2
 
     def get(self, key: bytes) -> Any:
-        """Return the decoded value under a key, or None."""
+        """Return the decoded value under a key, which nobody changes; or None."""
         raw = self.pairs.get(key)
-        return None if raw is None else decode(raw)
+        return None if raw is None else _decoded(raw)
 
     def put(self, key: bytes, value: Any) -> None:
         """Write a value."""

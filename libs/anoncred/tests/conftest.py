@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from cipherward_anoncred.credential import Credential
+from cipherward_anoncred.curve import IDENTITY, ORDER, G1Point
 from cipherward_anoncred.issuance import (
     Grant,
     HolderSecret,
@@ -18,6 +19,7 @@ from cipherward_anoncred.issuance import (
     request_first,
     request_same_secret,
 )
+from cipherward_anoncred.octets import i2osp
 from cipherward_anoncred.schema import attribute, header_of
 from cipherward_anoncred.scheme import IssuerKey, generate_issuer_key
 
@@ -103,3 +105,21 @@ def patient(north: Hospital) -> Credential:
 @pytest.fixture(scope="session")
 def clinician(clinic: Hospital) -> Credential:
     return clinic.enrol()[0]
+
+
+@pytest.fixture(scope="session")
+def torsion() -> G1Point:
+    """A point of the curve whose order divides the cofactor."""
+    for x in range(200):
+        try:
+            point = G1Point.from_compressed_bytes_unchecked(i2osp(x | 0b100 << 381, 48))
+        except ValueError:
+            continue
+        total = IDENTITY
+        for bit in f"{ORDER:b}":
+            total = total + total
+            if bit == "1":
+                total = total + point
+        if total != IDENTITY:
+            return total
+    raise AssertionError("no such point below x = 200")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cipherward.chain.v1 import block_pb2 as pb
 from cipherward_chain.merkle import root_from_proof
 from cipherward_chain.state_proof import StateProofRejected, build_state_proof, verify_state_proof
-from cipherward_chain.testing import MemoryState
+from cipherward_chain.testing_state import MemoryState
 from cipherward_chain.tree_hash import (
     BUCKETS,
     DEPTH,

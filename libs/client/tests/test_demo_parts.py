@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cipherward_client.demo.chapters.enrol import search
 from cipherward_client.demo.memory import descendants, pss_bytes
 from cipherward_client.demo.oracle import compare
 from cipherward_client.demo.report import Report, size
+from cipherward_client.demo.searching import search
 from cipherward_client.sdk.study_results import StudyResult
 from cipherward_threshold.parameters import profile
 from cipherward_threshold.study import StudyPlan, Variable
@@ -91,7 +92,24 @@ def test_one_failed_check_fails_the_report(tmp_path: Path) -> None:
 def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "file").write_bytes(b"...a secret...")
+    (tmp_path / "empty").touch()
     assert search([tmp_path], [b"a secret", b"another"]) == (14, 1)
+
+
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+def test_the_search_misses_no_place_and_takes_no_likeness(tmp_path: Path, place: str) -> None:
+    needles = [secrets.token_bytes(32) for _ in range(442)]
+    likeness = needles[7][:-1] + bytes([needles[7][-1] ^ 1])
+    noise = likeness + secrets.token_bytes(1001)  # at an even and at an odd place
+    file = {
+        "first": needles[7] + noise,
+        "middle": noise + needles[7] + noise,
+        "last": noise + needles[7],
+    }
+    (tmp_path / "file").write_bytes(noise)
+    assert search([tmp_path], needles) == (len(noise), 0)
+    (tmp_path / "file").write_bytes(file[place])
+    assert search([tmp_path], needles) == (len(file[place]), 1)
 
 
 def test_a_childs_memory_is_counted() -> None:

@@ -31,11 +31,11 @@ from cipherward_kit.testing import eventually
 from cipherward_member.ceremonies import Ceremonies, Guardian, ShareMissing
 from cipherward_member.ceremony_posts import CeremonyPosts
 from cipherward_member.ceremony_rows import CEREMONY_TABLES, SqliteCeremonies, add_ceremony_news
-from cipherward_member.ceremony_steps import plan_of
 from cipherward_member.ceremony_store import news_of
 from cipherward_member.chain_rows import POSITION_TABLE, advance
 from cipherward_member.following import ChainProgress
 from cipherward_member.guardian_vault import GuardianVault, GuardianVaultCorrupt
+from cipherward_member.shared_keys import plan_of
 from cipherward_threshold.group.ceremony.plan import enough_of
 from cipherward_threshold.group.ceremony.transcript import Completed, Transcript
 from cipherward_threshold.group.errors import MessageRefused

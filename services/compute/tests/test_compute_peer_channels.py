@@ -12,10 +12,10 @@ from grpc import aio
 
 from cipherward_chain.testing import make_genesis
 from cipherward_compute.config import ComputeConfig
-from cipherward_compute.peer_channels import open_peer
-from cipherward_compute.peers import Peers, PeerUnknown
+from cipherward_compute.peers import Peers
 from cipherward_kit.testing import TestAlliance
 from cipherward_kit.tls import TrustRegistry
+from cipherward_member.peers import PeerChannels, PeerUnknown, peers_of
 
 CHAIN = make_genesis()[0].chain_id
 
@@ -42,13 +42,14 @@ async def test_a_peer_is_unknown_until_file_and_registry_have_it(
     alliance = TestAlliance(tmp_path, ["hospital-a", "newcomer"])
     certificates = {m: ca.certificate_pem for m, ca in alliance.authorities.items()}
     trust = TrustRegistry({"hospital-a": certificates["hospital-a"]})
+    open_peer = peers_of(config, trust, CHAIN, "compute")
     for said in (None, [], ["newcomer"]):
         if said is not None:
             await asyncio.to_thread(say, config, *said)
         with pytest.raises(PeerUnknown):
-            await open_peer(config, trust, CHAIN, "newcomer")
+            await open_peer("newcomer")
     trust.replace(certificates)
-    await (await open_peer(config, trust, CHAIN, "newcomer")).close()
+    await (await open_peer("newcomer")).close()
 
 
 async def test_an_unknown_peer_is_asked_for_again_and_not_given_up() -> None:
@@ -60,6 +61,6 @@ async def test_an_unknown_peer_is_asked_for_again_and_not_given_up() -> None:
         asked.set()
         raise PeerUnknown(member)
 
-    async with Peers(unknown) as peers:
+    async with PeerChannels(unknown) as channels:
         with pytest.raises(AssertionError, match="again"):
-            await peers.deal("newcomer", bytes(16))
+            await Peers(channels).deal("newcomer", bytes(16))

@@ -10,7 +10,6 @@ from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward_chain.group_key_orders import SharingOrder
 from cipherward_chain.group_keys import group_key_key, newest_epoch, newest_group_key_key
 from cipherward_contract.ceremonies.entries import ceremony_key, log_key, past_sharing_key
-from cipherward_contract.ceremonies.shared_keys import threshold_key
 from cipherward_contract.entries import INSTANCE, Instance
 from cipherward_contract.testing import (
     MEMBERS,
@@ -27,6 +26,7 @@ from cipherward_contract.testing_ceremonies import (
     entry_of,
     shared_key,
 )
+from cipherward_member.shared_keys import threshold_key
 from cipherward_threshold.group.ceremony.transcript import Completed, Failed
 from cipherward_threshold.group.errors import KeyShareRejected, WrongPurpose
 from cipherward_threshold.group.opening import make_opening_share

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from cipherward_chain.group_keys import GroupKeyEntry
 from cipherward_contract.ceremonies.entries import past_sharing_key
-from cipherward_contract.ceremonies.shared_keys import threshold_key
 from cipherward_contract.restoring import Restoring
 from cipherward_contract.snapshots import Snapshots
 from cipherward_contract.testing import (
@@ -27,6 +26,7 @@ from cipherward_contract.testing_ceremonies import (
     shared_key,
 )
 from cipherward_contract.testing_registry import Newcomer, joined, removed, suspended
+from cipherward_member.shared_keys import threshold_key
 from cipherward_threshold.group.tdh2 import Label, combine, encapsulate, make_share, verify_slot
 
 ONE, TWO, THREE = bytes([1]) * 16, bytes([2]) * 16, bytes([3]) * 16

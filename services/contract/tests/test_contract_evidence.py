@@ -14,7 +14,6 @@ from cipherward_chain.signatures import SigningKey
 from cipherward_chain.testing import seed_of
 from cipherward_chain.wire import exact_bytes
 from cipherward_contract import evidence
-from cipherward_contract.ceremonies.shared_keys import threshold_key
 from cipherward_contract.evidence import fault_key
 from cipherward_contract.testing import MEMBERS, Story
 from cipherward_contract.testing_ceremonies import (
@@ -26,6 +25,7 @@ from cipherward_contract.testing_ceremonies import (
     shared_record,
 )
 from cipherward_contract.testing_registry import removed
+from cipherward_member.shared_keys import threshold_key
 from cipherward_threshold.group.tdh2 import Label, make_share, verify_slot
 
 CEREMONY, RECORD = bytes([1]) * 16, bytes([7]) * 16

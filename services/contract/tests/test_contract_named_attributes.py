@@ -53,4 +53,5 @@ def test_a_policy_about_a_whole_record_is_told_everything(condition: str) -> Non
 def test_the_shipped_policies_read_single_attributes(name: str) -> None:
     template, _ = load_shipped()[name]
     found = named_attributes(json.loads(cedarpy.policies_to_json_str(template.policies)))
-    assert found is not None and "parties" in found
+    assert found is not None
+    assert "parties" in found

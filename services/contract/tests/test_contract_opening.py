@@ -16,7 +16,6 @@ from cipherward_chain.domains import warrant_context
 from cipherward_chain.orders import Order
 from cipherward_chain.sealing import SealInfo, seal
 from cipherward_chain.testing import seed_of
-from cipherward_contract.ceremonies.shared_keys import threshold_key
 from cipherward_contract.entries import INSTANCE, KEY, Instance, Registration
 from cipherward_contract.testing import (
     MEMBERS,
@@ -30,6 +29,7 @@ from cipherward_contract.testing import (
 )
 from cipherward_contract.testing_ceremonies import Openable, SharedKey, shared_key
 from cipherward_contract.testing_registry import suspended, voted
+from cipherward_member.shared_keys import threshold_key
 from cipherward_threshold.group.curve import G, octets, random_scalar, read_point
 from cipherward_threshold.group.opening import combine_opening, make_opening_share
 

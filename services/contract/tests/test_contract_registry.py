@@ -16,6 +16,7 @@ from cipherward_chain.genesis import MEMBERS_MAX
 from cipherward_chain.signatures import SigningKey
 from cipherward_chain.testing import ca_certificate, seed_of
 from cipherward_contract.entries import INSTANCE, Instance
+from cipherward_contract.reading import Reading
 from cipherward_contract.refusals import Refused
 from cipherward_contract.registry import MEMBER, SEATED_POWER, Registered, admit
 from cipherward_contract.state import State
@@ -83,6 +84,16 @@ class NothingCommitted:
 def own_keys(story: Story, member: str) -> dict[str, bytes]:
     found = story.genesis.members[member]
     return {"public_key": found.public_key, "consensus_public_key": found.consensus_public_key}
+
+
+async def test_questions_are_answered_by_the_rules_of_the_newest_block(story: Story) -> None:
+    reading = Reading(story.database, lambda: float(story.now))
+    before = await reading.registry()
+    assert (before[0], set(before[1])) == (story.height, set(MEMBERS))
+    await admitted(story, NEW, CONTRACT)
+    for _ in range(2):
+        height, registry = await reading.registry()
+        assert (height, set(registry)) == (story.height, {*MEMBERS, NEW.id})
 
 
 async def test_a_newcomer_is_admitted_by_vote_and_takes_its_own_seat(nodes: Story) -> None:

@@ -21,6 +21,7 @@ from cipherward_chain.state_proof import verify_state_proof
 from cipherward_chain.testing import seed_of
 from cipherward_chain.transactions import transaction_id
 from cipherward_contract.testing import (
+    MEMBERS,
     TICK,
     Presented,
     Story,
@@ -28,6 +29,7 @@ from cipherward_contract.testing import (
     report,
     transition,
 )
+from cipherward_contract.testing_registry import suspended
 from cipherward_contract.testing_studies import granted, study_terms
 from cipherward_kit.errors import reason_of
 
@@ -217,6 +219,21 @@ async def test_decide_tells_what_would_happen_and_changes_nothing(
     }
     await serving.story.applied(people.owner, TICK)
     assert (await decide(people.grantee, "TREAT")).rule == "STATE_FORBIDS"
+
+
+async def test_decide_tells_a_suspended_member_that_it_may_do_nothing(
+    serving: Serving, people: People
+) -> None:
+    member = MEMBERS[3]
+
+    async def rule() -> str:
+        read = serving.read(serving.story.member(member), "Decide", CONSENT)
+        asked = pb.DecideRequest(read=read, transition="close", arguments=encode({}))
+        return (await serving.holder().Decide(asked, timeout=SECONDS)).rule
+
+    assert await rule() == "TRANSITION_UNKNOWN"
+    await suspended(serving.story, member, bytes([9]) * 16)
+    assert await rule() == "MEMBER_SUSPENDED"
 
 
 async def test_decide_refuses_what_is_out_of_form_or_unknown(

@@ -32,7 +32,7 @@ from cipherward_chain.sealing import SealingKey
 from cipherward_chain.transactions import parse_transaction
 from cipherward_kit.errors import reason_of
 from cipherward_kit.testing import eventually
-from cipherward_member.ceremony_steps import plan_of
+from cipherward_member.shared_keys import plan_of
 from cipherward_member.testing_keys import make_shared_key
 from cipherward_threshold.group.ceremony.plan import enough_of
 from cipherward_threshold.group.ceremony.transcript import Completed, Transcript

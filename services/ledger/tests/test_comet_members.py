@@ -11,7 +11,7 @@ import pytest
 
 from cipherward_chain.light import LightClient
 from cipherward_chain.receipts import verify_receipt
-from cipherward_chain.testing import MemoryState
+from cipherward_chain.testing_state import MemoryState
 from cipherward_kit.testing import eventually
 from tests.servers.comet_alliance import CometAlliance, Member, connected
 from tests.servers.comet_stranger import stranger

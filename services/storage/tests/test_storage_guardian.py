@@ -20,6 +20,7 @@ from cipherward_chain.acts import anchor_record
 from cipherward_chain.sealing import OpeningRejected
 from cipherward_kit.errors import reason_of
 from cipherward_kit.testing import TestAlliance
+from cipherward_storage.assembly import SlotKeeping
 from cipherward_storage.mongo.settings import MongoSettings
 from cipherward_storage.mongo.testing import mongo_settings
 from cipherward_storage.place import Room
@@ -31,7 +32,7 @@ from cipherward_storage.testing import (
     make_record,
     record_key,
 )
-from cipherward_storage.testing_storage import open_scene
+from cipherward_storage.testing_storage import WEEK, open_scene
 from cipherward_storage.testing_world import World
 from cipherward_storage.uploads import UploadBounds
 from cipherward_threshold.group.errors import WrongShares
@@ -392,7 +393,8 @@ async def test_two_storages_of_one_member_make_one_share(
     async with open_scene(certificates) as scene, AsyncExitStack() as stack:
         bounds, room = UploadBounds(1 << 30, 30.0), Room(1 << 40, 0)
         custodian = World(scene, tmp_path / "a", room, bounds)
-        one = World(scene, tmp_path / "b1", room, bounds, mongo, member="hospital-b")
+        slots = SlotKeeping(tmp_path / "slot-keys", WEEK)  # of both
+        one = World(scene, tmp_path / "b1", room, bounds, mongo, member="hospital-b", slots=slots)
         two = one.another(tmp_path / "b2", "hospital-b", mongo)
         await one.hold_share()
         for world in (custodian, one, two):

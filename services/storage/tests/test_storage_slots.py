@@ -175,6 +175,7 @@ class StoppingStore:
     living: dict[bytes, KeptSlot]
     floor: int = 0
     left: int = 1_000
+    known: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
     def act(self) -> None:
         self.left -= 1
@@ -184,6 +185,10 @@ class StoppingStore:
     async def ours(self) -> bool:
         self.act()
         return True
+
+    async def registered(self, key_number: int, fingerprint: bytes) -> bytes:
+        self.act()
+        return self.known.setdefault(key_number, fingerprint)
 
     async def raise_floor(self, key_number: int) -> None:
         self.act()
@@ -214,7 +219,7 @@ async def test_a_stop_anywhere_in_a_renewal_loses_no_slot(keeping: Keeping) -> N
         Renewing(WEEK, keeping.clock, lambda: done.append(1)),
     )
     stops = 0
-    for acts in range(12):
+    for acts in range(14):
         before = keeping.keys.oldest_number()
         keeping.clock.now += WEEK
         store.left = acts
@@ -231,7 +236,7 @@ async def test_a_stop_anywhere_in_a_renewal_loses_no_slot(keeping: Keeping) -> N
         assert {kept.key_number for kept in store.living.values()} == {store.floor}
         assert keeping.keys.oldest_number() == keeping.keys.newest().number == store.floor
     assert stops >= 8
-    assert len(done) == 12
+    assert len(done) == 14
 
 
 async def test_a_key_that_is_young_is_left_alone(keeping: Keeping) -> None:
@@ -258,6 +263,32 @@ async def test_a_slot_that_does_not_open_keeps_its_key(keeping: Keeping) -> None
     assert store.living[record.id].key_number == 2
     store.living[b"damaged"] = keeping.slots.rewrap(record.id, good)
     assert await renewal.step() == 1
+
+
+async def test_a_folder_that_is_not_the_stores_is_refused(
+    open_home: OpenHome, tmp_path: Path
+) -> None:
+    async with open_home() as home:
+        for name, refused in (("keys", False), ("keys", False), ("others", True)):
+            keeping = Keeping(tmp_path / name)
+            renewing = Renewing(WEEK, keeping.clock, lambda: None)
+            renewal = SlotRenewal(home.slots, keeping.keys, keeping.slots, renewing)
+            if refused:
+                with pytest.raises(KeyUnusable, match="the same folder"):
+                    await renewal.step()
+            else:
+                await renewal.step()
+
+
+async def test_a_storage_whose_slot_keys_were_not_restored_does_not_start(
+    open_embedded_world: OpenWorld,
+) -> None:
+    async with open_embedded_world() as world:
+        await world.stored(100)
+        await world.stop()
+        (world.slot_keys / "slot-key-0000000001").unlink()
+        with pytest.raises(KeyUnusable, match="restore it"):
+            await world.start()
 
 
 async def test_the_stores_slots_are_renewed_as_a_whole(open_home: OpenHome, tmp_path: Path) -> None:

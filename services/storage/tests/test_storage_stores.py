@@ -115,8 +115,11 @@ def test_production_refuses_one_disk_and_an_open_line(settings: dict[str, Any]) 
     embedded = config_of(settings, store="embedded").faults()
     assert any(fault.startswith("store: embedded") for fault in embedded)
     settings["mongo_uri_file"].write_text("mongodb://user:secret@db.example/")
+    alone = config_of(settings, mongo_ca_file=settings["tls_certificate"]).faults()
+    assert any(fault.startswith("slot_keys_folder: is missing") for fault in alone)
+    settings["slot_keys_folder"] = settings["data_dir"] / "shared"
     whole = config_of(settings, mongo_ca_file=settings["tls_certificate"]).faults()
-    assert not any("mongo" in fault or "store" in fault for fault in whole)
+    assert not any(word in fault for fault in whole for word in ("mongo", "store", "slot_keys"))
 
 
 @pytest.mark.parametrize("uri", ["", "http://user:secret@db.example/", "mongodb://u:p:q@[/"])

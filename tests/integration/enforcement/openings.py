@@ -14,17 +14,19 @@ from cipherward_chain.authorization import PseudonymSigner
 from cipherward_chain.canonical import encode
 from cipherward_chain.sealing import SealingKey
 from cipherward_client.sdk.consents import ConsentTerms, grant_consent, revoke_consent
+from cipherward_client.sdk.contract_reads import read_contract
 from cipherward_client.sdk.credentials import register_duty
 from cipherward_client.sdk.emergencies import close_emergency, end_emergency
-from cipherward_client.sdk.erasures import GET_CONTRACT, erase_record
+from cipherward_client.sdk.erasures import erase_record
 from cipherward_client.sdk.ledger import ProvenAct, Submitter
 from cipherward_client.sdk.proven_orders import orders_of
-from cipherward_client.sdk.questions import Asker, ask
+from cipherward_client.sdk.questions import Asker
 from cipherward_client.sdk.records import WalletOwner, ask_to_open, put_record
 from cipherward_client.sdk.release_orders import Release, release_of
 from cipherward_client.sdk.releases import KeyRelease, ReleasedKey
 from cipherward_client.wallet.wallet import Wallet
-from tests.integration.enforcement.town import CUSTODIAN, MEMBERS, Town, until
+from cipherward_kit.testing import eventually
+from tests.integration.enforcement.town import CUSTODIAN, MEMBERS, WAIT_SECONDS, Town
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB: two parts and a bit, so that a download is resumed
 HOUR = 3600
@@ -136,27 +138,19 @@ async def emergency(
     return await _opened(town, act, Held(record_id, emergency_id, reader, signer, key))
 
 
-async def state_of(town: Town, opening: Opening) -> str:
-    """Return the state of the contract behind an opening, as its record's owner is told."""
+async def contract_of(town: Town, opening: Opening) -> contract_pb.Contract:
+    """Return the contract behind an opening, as its record's owner is told."""
     who = await Asker.owner(town.alliance, opening.patient, opening.record_id)
-    answer = await ask(
-        who,
-        GET_CONTRACT,
-        opening.grant_id,
-        lambda read, left: who.alliance.contract.GetContract(
-            contract_pb.GetContractRequest(read=read), timeout=left
-        ),
-    )
-    return answer.contract.state
+    return await read_contract(who, opening.grant_id)
 
 
 async def reaches(town: Town, opening: Opening, *states: str) -> None:
     """Wait until the contract behind an opening is in one of these states."""
 
     async def there() -> bool:
-        return await state_of(town, opening) in states
+        return (await contract_of(town, opening)).state in states
 
-    await until(there)
+    await eventually(there, seconds=WAIT_SECONDS)
 
 
 End = Callable[[Town, Opening], Awaitable[object]]

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.credentials import admit_holder, obtain_credential
 from cipherward_client.sdk.hospital import Hospital, open_hospital
 from cipherward_client.wallet.wallet import Wallet
+from cipherward_kit.testing import eventually
 
 MEMBERS = tuple(f"hospital-{letter}" for letter in "abcd")
 CUSTODIAN = MEMBERS[0]
@@ -53,11 +54,11 @@ def hurried(document: bytes) -> bytes:
     return encode(found)
 
 
-def found_alliance(root: Path) -> AllianceFolder:
+def found_alliance(root: Path, parameters: Parameters) -> AllianceFolder:
     """Make an alliance of four hospitals that has the shipped templates, hurried."""
     folder = AllianceFolder(root)
     root.mkdir(mode=0o700)
-    create_alliance(folder, replace(new_plan(), parameters=PARAMETERS))
+    create_alliance(folder, replace(new_plan(), parameters=parameters))
     genesis = json.loads(folder.genesis_file.read_bytes())
     for template in cast("list[dict[str, str]]", genesis["app_state"]["templates"]):
         if template["name"] in ("consent", "emergency-access"):
@@ -106,29 +107,19 @@ class Town:
         for name in names:
             os.kill(before[name], signal.SIGKILL)
         for name in names:
-            await until(
-                lambda name=name: _true(supervisor.pids.get(name, before[name]) != before[name])
+            await eventually(
+                lambda name=name: supervisor.pids.get(name, before[name]) != before[name],
+                seconds=WAIT_SECONDS,
             )
             endpoint = self.running.endpoints.of(*name.split("/"))
             async with asyncio.timeout(WAIT_SECONDS):
                 await serving(endpoint.health)
 
 
-async def _true(value: bool) -> bool:
-    return value
-
-
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = WAIT_SECONDS) -> None:
-    """Return once something holds; TimeoutError when it does not in time."""
-    async with asyncio.timeout(seconds):
-        while not await holds():
-            await asyncio.sleep(POLL_SECONDS)
-
-
 @asynccontextmanager
-async def open_town(root: Path) -> AsyncGenerator[Town]:
+async def open_town(root: Path, parameters: Parameters = PARAMETERS) -> AsyncGenerator[Town]:
     """Run the alliance while the context is open."""
-    folder = await asyncio.to_thread(found_alliance, root)
+    folder = await asyncio.to_thread(found_alliance, root, parameters)
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(running_alliance(folder.root))
         opened = Alliance.open(folder.endpoints_file, folder.genesis_file)

@@ -144,3 +144,44 @@ def test_an_owner_allows_a_template_and_is_represented(terminal: Any, tmp_path: 
     parent.run("consent", "revoke", given["consent"], "--record", record)
     shown = patient.run("consent", "show", given["consent"])
     assert (shown["state"], shown["representative"]) == ("revoked", key)
+
+
+def test_members_suspend_one_of_them_and_bring_it_back(terminal: Any) -> None:
+    member = terminal()
+
+    def power(name: str) -> int:
+        listed = member.run("member", "list", "--member", "hospital-a")["members"]
+        return next(one["voting_power"] for one in listed if one["member"] == name)
+
+    before = power("hospital-d")
+    proposed = member.run(
+        "member", "suspend", "hospital-d", "--days", "2", "--member", "hospital-a"
+    )
+    change = proposed["change"]
+    decided = [member.run("member", "vote", change, "--member", one) for one in HOSPITALS[:3]]
+    assert [(one["kind"], one["decided"]) for one in decided] == [
+        ("suspension", False),
+        ("suspension", False),
+        ("suspension", True),
+    ]
+    assert power("hospital-d") == 0
+    assert member.refused("member", "reinstate", change, "--member", "hospital-d") == (
+        "MEMBER_SUSPENDED"
+    )
+    against = member.run("member", "reinstate", change, "--no", "--member", "hospital-a")
+    assert not against["decided"]
+    back = [member.run("member", "reinstate", change, "--member", one) for one in HOSPITALS[:3]]
+    assert back[-1]["decided"]
+    assert power("hospital-d") == before
+
+
+def test_a_record_is_put_without_emergency_access(terminal: Any, tmp_path: Path) -> None:
+    patient = terminal("patient").enrolled("hospital-a", "patient")
+    clinician = terminal("clinician").enrolled("hospital-c", "clinician")
+    file = tmp_path / "record.json"
+    file.write_bytes(CONTENT)
+    options = ["--hospital", "hospital-a", "--without-emergency-access"]
+    stored = patient.run("record", "put", str(file), *options)
+    assert stored["release_templates"] == ["consent/1"]
+    opening = ["emergency", "open", stored["record"], "--reason", "unconscious"]
+    assert clinician.refused(*opening) == "TEMPLATE_NOT_ALLOWED"

@@ -18,13 +18,13 @@ from cipherward_client.sdk.consents import (
 )
 from cipherward_client.sdk.errors import ActRefused, ClientError
 from cipherward_client.sdk.hospital import Hospital
+from cipherward_client.sdk.many_records import put_records
 from cipherward_client.sdk.records import (
     RecordReceipt,
     WalletOwner,
     claim_record,
     get_record,
     put_record,
-    put_records,
 )
 from cipherward_client.wallet.wallet import Wallet
 

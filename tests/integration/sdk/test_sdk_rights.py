@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cipherward_chain.receipts import verify_receipt
+from cipherward_client.sdk import erasures
 from cipherward_client.sdk.audit import audit_record
 from cipherward_client.sdk.consents import (
     ConsentTerms,
@@ -22,10 +23,18 @@ from cipherward_client.sdk.emergencies import (
     open_in_emergency,
     review_emergency,
 )
-from cipherward_client.sdk.erasures import erase_record, erase_unclaimed, wait_erased
+from cipherward_client.sdk.erasures import (
+    erase_record,
+    erase_unclaimed,
+    wait_erased,
+)
 from cipherward_client.sdk.errors import ActRefused, ClientError
+from cipherward_client.sdk.many_records import put_records
 from cipherward_client.sdk.notices import notices_of_member, notices_of_record
+from cipherward_client.sdk.proven_contracts import proven_contract
+from cipherward_client.sdk.questions import Asker
 from cipherward_client.sdk.records import WalletOwner, get_record, put_record
+from cipherward_client.sdk.templates import allow_template
 from cipherward_client.wallet.wallet import Wallet
 
 Town = Any  # conftest's; test modules cannot import it
@@ -95,6 +104,36 @@ async def test_only_clinicians_break_the_glass(town: Town) -> None:
     assert await refusal(nobody) == "CREDENTIAL_MISSING"
 
 
+async def test_a_record_that_leaves_emergencies_out_is_opened_by_none(town: Town) -> None:
+    alliance, patient = town.alliance, await town.person("a")
+    clinician = await town.person("c", "staff", "clinician")
+    hospital, owner = await town.hospital("a"), WalletOwner(town.alliance, patient)
+    record = await put_record(hospital, b"content", owner, release_templates=("consent/1",))
+    opening = open_in_emergency(alliance, clinician, record.record_id, "unconscious")
+    assert await refusal(opening) == "TEMPLATE_NOT_ALLOWED"
+    assert await notices_of_record(alliance, patient, record.record_id) == []
+    terms = ConsentTerms(record.record_id, "hospital-c", int(alliance.now()) + 3600)
+    consent = await grant_consent(alliance, patient, terms)
+    opened = await get_record(alliance, clinician, record.record_id, consent.grant_id)
+    assert opened.content == b"content"
+    # The owner may think otherwise, and only the owner.
+    await allow_template(alliance, patient, record.record_id, "emergency-access/1")
+    found = await open_in_emergency(alliance, clinician, record.record_id, "unconscious")
+    assert found.opened.content == b"content"
+
+
+async def test_a_wallet_signs_no_anchor_that_lets_more_in_than_it_chose(town: Town) -> None:
+    patient = await town.person("a")
+    chosen = WalletOwner(town.alliance, patient, release_templates=("consent/1",))
+    hospital = await town.hospital("a")
+    assert await refusal(put_record(hospital, b"content", chosen)) == "TEMPLATE_UNWANTED"
+    assert patient.records == {}
+    (stored,) = await put_records(
+        hospital, [(b"content", chosen)], release_templates=("consent/1",)
+    )
+    assert list(patient.records) == [stored.record_id]
+
+
 async def test_an_unclaimed_record_opens_in_an_emergency_and_is_erased_by_its_author(
     town: Town,
 ) -> None:
@@ -114,7 +153,9 @@ async def test_an_unclaimed_record_opens_in_an_emergency_and_is_erased_by_its_au
     assert "hospital-a" in statements
 
 
-async def test_an_erasure_ends_every_grant_and_is_proven_twice(town: Town) -> None:
+async def test_an_erasure_ends_every_grant_and_is_proven_twice(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alliance, patient = town.alliance, await town.person("a")
     clinician = await town.person("b", "staff", "clinician")
     record_id = await stored(town, patient)
@@ -124,9 +165,16 @@ async def test_an_erasure_ends_every_grant_and_is_proven_twice(town: Town) -> No
     ordered = await erase_record(alliance, patient, record_id)
     reopened = get_record(alliance, clinician, record_id, consent.grant_id)
     assert await refusal(reopened) == "RECORD_ERASED"
+    # Block by block from both ends, as if days lay between the order and the last statement.
+    monkeypatch.setattr(erasures, "BLOCKS_AT_ONCE", 1)
     statements = await wait_erased(alliance, patient, ordered, seconds=ERASED_SECONDS)
+    asker = await Asker.owner(alliance, patient, record_id)
+    contract = await proven_contract(asker, ordered.erasure_id)
+    reported = {member: one.digest for member, one in statements.items()}
+    assert contract.variables["statements"] == reported
     assert len(statements) >= 3
     assert "hospital-a" in statements
+    assert max(one.act.height for one in statements.values()) == contract.changed_height
     assert len({one.digest for one in statements.values()}) == len(statements)
     for act in (ordered.act, *(one.act for one in statements.values())):
         assert verify_receipt(act.receipt, alliance.trust_root).height == act.height

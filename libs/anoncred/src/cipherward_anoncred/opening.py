@@ -29,7 +29,6 @@ from cipherward_anoncred.curve import (
 )
 from cipherward_anoncred.errors import Malformed
 
-KEY_OCTETS = POINT_OCTETS
 OPENING_OCTETS = 2 * POINT_OCTETS
 EQUATIONS = 2
 _KEYS_KEPT = 64  # epochs of the opening key that a process meets: a handful

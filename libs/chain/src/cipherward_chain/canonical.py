@@ -9,6 +9,7 @@ regular expressions, dates) before a caller can refuse them; cbor2 is the oracle
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias, Union, cast
 
 from cipherward_chain.errors import ChainError
@@ -22,6 +23,10 @@ INTEGER_MIN, INTEGER_MAX = -(1 << 64), (1 << 64) - 1  # what CBOR holds without 
 
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _SIMPLE = 0, 1, 2, 3, 4, 5, 7
 _FALSE, _TRUE = b"\xf4", b"\xf5"
+_LAYOUTS_MAX, _LAYOUT_NAMES_MAX = 256, 32  # sets of keys that are remembered, and keys of each
+_OCTETS = tuple(bytes((octet,)) for octet in range(256))
+# What a first byte says when it is the whole head: its major type and number.
+_SHORT_HEADS = tuple((o >> 5, o & 31) if o & 31 < 24 else None for o in range(256))
 
 
 class NotCanonical(ChainError):
@@ -32,7 +37,7 @@ class NotCanonical(ChainError):
 
 def _head(major: int, number: int) -> bytes:
     if number < 24:
-        return bytes((major << 5 | number,))
+        return _OCTETS[major << 5 | number]
     for follow, size in ((24, 1), (25, 2), (26, 4), (27, 8)):
         if number < 1 << 8 * size:
             return bytes((major << 5 | follow,)) + number.to_bytes(size, "big")
@@ -50,37 +55,47 @@ def _text(value: str) -> bytes:
 def _append(out: list[bytes], value: object, depth: int) -> None:
     if depth > DEPTH_MAX:
         raise NotCanonical(f"a value is nested deeper than {DEPTH_MAX}")
-    if isinstance(value, bool):
-        out.append(_TRUE if value else _FALSE)
-    elif isinstance(value, int):
-        out.append(_head(_UNSIGNED, value) if value >= 0 else _head(_NEGATIVE, -1 - value))
+    if isinstance(value, str):
+        out.append(_text(value))
     elif isinstance(value, bytes):
         out.append(_head(_BYTES, len(value)))
         out.append(value)
-    elif isinstance(value, str):
-        out.append(_text(value))
+    elif isinstance(value, bool):
+        out.append(_TRUE if value else _FALSE)
+    elif isinstance(value, int):
+        out.append(_head(_UNSIGNED, value) if value >= 0 else _head(_NEGATIVE, -1 - value))
     elif isinstance(value, (list, tuple)):
         items = cast("Sequence[object]", value)
         out.append(_head(_ARRAY, len(items)))
         for item in items:
             _append(out, item, depth + 1)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, (dict, Mapping)):  # a dict is found out at once, a Mapping is not
         _append_map(out, cast("Mapping[object, object]", value), depth)
     else:
         raise NotCanonical(f"a {type(value).__name__} has no canonical form")
 
 
 def _append_map(out: list[bytes], value: Mapping[object, object], depth: int) -> None:
-    entries: list[tuple[bytes, object]] = []
-    for key, item in value.items():
-        if not isinstance(key, str):
+    names = tuple(value)
+    layout = _layout(names) if len(names) <= _LAYOUT_NAMES_MAX else _laid_out(names)
+    out.append(_head(_MAP, len(names)))
+    for octets, name in layout:
+        out.append(octets)
+        _append(out, value[name], depth + 1)
+
+
+def _laid_out(names: tuple[object, ...]) -> Sequence[tuple[bytes, str]]:
+    """Return the keys of a map in the order of their encoded forms, which stand beside them."""
+    found: list[tuple[bytes, str]] = []
+    for name in names:
+        if not isinstance(name, str):
             raise NotCanonical("a key is not text")
-        entries.append((_text(key), item))
-    entries.sort(key=lambda entry: entry[0])
-    out.append(_head(_MAP, len(entries)))
-    for key, item in entries:
-        out.append(key)
-        _append(out, item, depth + 1)
+        found.append((_text(name), name))
+    return sorted(found)
+
+
+# Most maps that a block writes have one of a few dozen sets of keys.
+_layout = lru_cache(_LAYOUTS_MAX)(_laid_out)
 
 
 def encode(value: Value) -> bytes:
@@ -111,10 +126,15 @@ class _Reader:
         return taken
 
     def _head(self) -> tuple[int, int]:
-        first = self._take(1)[0]
+        at = self._at
+        if at == len(self._octets):
+            raise NotCanonical("the bytes end early")
+        first = self._octets[at]
+        self._at = at + 1
+        return _SHORT_HEADS[first] or self._long_head(first)
+
+    def _long_head(self, first: int) -> tuple[int, int]:
         major, low = first >> 5, first & 31
-        if low < 24:
-            return major, low
         if low > 27:
             raise NotCanonical("a length is indefinite or reserved")
         if major == _SIMPLE:
@@ -137,14 +157,14 @@ class _Reader:
         if depth > DEPTH_MAX:
             raise NotCanonical(f"a value is nested deeper than {DEPTH_MAX}")
         major, number = self._head()
+        if major == _TEXT:
+            return self._string(number)
+        if major == _BYTES:
+            return self._take(number)
         if major == _UNSIGNED:
             return number
         if major == _NEGATIVE:
             return -1 - number
-        if major == _BYTES:
-            return self._take(number)
-        if major == _TEXT:
-            return self._string(number)
         if major == _ARRAY:
             self._refuse_longer_than_bytes(number)
             return [self.value(depth + 1) for _ in range(number)]

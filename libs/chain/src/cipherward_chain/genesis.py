@@ -79,7 +79,8 @@ class Parameters:
     expiry_seconds_max: how far ahead a transaction may expire; ids are remembered that long.
     epoch_seconds: how long a credential lives without renewal: 30 days.
     transaction_bytes_max, block_bytes_max, acts_max: bounds on a block and its parts.
-    minimum_suite: records of an earlier suite are not anchored: no author is talked into a weaker one.
+    minimum_suite: records of an earlier suite are not anchored: no author is talked into a weaker
+        one.
     template_delay_seconds: between the vote on a template and its first instance: time to object.
     """
 

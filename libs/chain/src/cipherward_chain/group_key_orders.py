@@ -6,9 +6,11 @@ part in a resharing today, because the order carries the key's entry as it stand
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.canonical import NotCanonical, Value
 from cipherward_chain.fields import Fields
 from cipherward_chain.group_keys import (
@@ -62,11 +64,16 @@ class CeremonyOrder:
     @staticmethod
     def of(order: Order) -> CeremonyOrder:
         """Return what a `share_key` order says, or raise `GroupKeyMalformed`."""
+        return CeremonyOrder.from_arguments(order.arguments)
+
+    @staticmethod
+    def from_arguments(arguments: Mapping[str, Value]) -> CeremonyOrder:
+        """Return what the arguments of a `share_key` order say, or raise `GroupKeyMalformed`."""
         try:
-            fields = order.fields()
+            fields = Fields(arguments)
             old = fields.octets("old")
             found = CeremonyOrder(
-                ceremony=fields.octets("ceremony", length=16),
+                ceremony=fields.octets("ceremony", length=ID_BYTES),
                 purpose=_purpose(fields),
                 key_epoch=fields.integer("key_epoch", minimum=1),
                 sharing=fields.integer("sharing", minimum=1),
@@ -102,10 +109,15 @@ class SharingOrder:
     @staticmethod
     def of(order: Order) -> SharingOrder:
         """Return what a `use_sharing` order says, or raise `GroupKeyMalformed`."""
+        return SharingOrder.from_arguments(order.arguments)
+
+    @staticmethod
+    def from_arguments(arguments: Mapping[str, Value]) -> SharingOrder:
+        """Return what the arguments of a `use_sharing` order say, or raise `GroupKeyMalformed`."""
         try:
-            fields = order.fields()
+            fields = Fields(arguments)
             found = SharingOrder(
-                ceremony=fields.octets("ceremony", length=16),
+                ceremony=fields.octets("ceremony", length=ID_BYTES),
                 purpose=_purpose(fields),
                 key_epoch=fields.integer("key_epoch", minimum=1),
                 sharing=fields.integer("sharing", minimum=1),

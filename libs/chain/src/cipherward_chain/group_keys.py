@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.canonical import NotCanonical, decode, encode
 from cipherward_chain.errors import ChainError
 from cipherward_chain.fields import Fields
@@ -116,7 +117,7 @@ class GroupKeyEntry:
                     )
                     for place, holder in enumerate(holders, start=1)
                 ),
-                ceremony=fields.octets("ceremony", length=16),
+                ceremony=fields.octets("ceremony", length=ID_BYTES),
                 height=fields.integer("height", minimum=1),
             )
             fields.end()

@@ -22,9 +22,9 @@ from cipherward_chain.wire import NotExact, exact_bytes, parse_exact
 
 CUSTODIAN: Final = "custodian"
 GUARDIAN: Final = "guardian"
-KEY_PART_BYTES: Final = 32
-SHARE_BYTES: Final = 118
-_BODY_BYTES: Final = {CUSTODIAN: KEY_PART_BYTES, GUARDIAN: SHARE_BYTES}
+KEY_PART_BYTES: Final = 32  # an AES-256 key
+SHARE_BYTES: Final = 118  # as the threshold library makes a share; the longer of the two
+ROLES: Final = (CUSTODIAN, GUARDIAN)
 
 
 class ReleasePartRejected(ChainError):
@@ -53,7 +53,7 @@ def parse_part(raw: bytes) -> pb.ReleasePart:
     except NotExact as error:
         raise ReleasePartRejected(str(error)) from error
     in_form = (
-        part.role in _BODY_BYTES
+        part.role in ROLES
         and MEMBER_ID.fullmatch(part.member_id) is not None
         and len(part.order_digest) == len(part.anchor_digest) == DIGEST_BYTES
         and len(part.body) <= SHARE_BYTES

@@ -28,8 +28,9 @@ from cipherward_chain.orders import ORDERS_KEY, OrdersEntry
 from cipherward_chain.receipts import build_receipt
 from cipherward_chain.results import TransactionResult
 from cipherward_chain.signatures import SigningKey
-from cipherward_chain.testing import BLOCK_NS, MemoryState
+from cipherward_chain.testing import BLOCK_NS
 from cipherward_chain.testing_forgery import forged_commit
+from cipherward_chain.testing_state import MemoryState
 from cipherward_chain.wire import exact_bytes, timestamp_of
 
 

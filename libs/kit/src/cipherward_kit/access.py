@@ -52,6 +52,16 @@ def current_caller() -> Caller | None:
     return _caller.get()
 
 
+def calling_member() -> str:
+    """Return the member whose service makes the RPC being handled.
+
+    For RPCs that no holder may call: the boundary has refused everybody else.
+    """
+    caller = current_caller()
+    assert caller is not None
+    return caller.member
+
+
 class AuthContext(Protocol):
     """The part of grpc's servicer context that tells who is at the other end."""
 

@@ -22,3 +22,13 @@ async def running(*work: Awaitable[None]) -> AsyncGenerator[None]:
         yield
         for task in tasks:
             task.cancel()
+
+
+async def news_or_time(news: asyncio.Event, seconds: float) -> None:
+    """Wait until `news` is set, at most `seconds`, and clear it: what comes later wakes again."""
+    try:
+        async with asyncio.timeout(seconds):
+            await news.wait()
+    except TimeoutError:
+        pass
+    news.clear()

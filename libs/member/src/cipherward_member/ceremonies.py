@@ -21,11 +21,13 @@ from prometheus_client import Counter, Gauge
 from cipherward_chain.group_key_orders import CeremonyOrder, SharingOrder
 from cipherward_chain.group_keys import GroupKeyEntry
 from cipherward_chain.orders import Order
+from cipherward_member.background import news_or_time
 from cipherward_member.ceremony_posts import CeremonyPosts, Owed
-from cipherward_member.ceremony_steps import FollowedCeremony, Self, threshold_key
+from cipherward_member.ceremony_steps import FollowedCeremony, Self
 from cipherward_member.ceremony_store import CeremonyStore, KeptSharing, StoredCeremony
 from cipherward_member.following import ChainProgress
 from cipherward_member.guardian_vault import GuardianVault
+from cipherward_member.shared_keys import threshold_key
 from cipherward_threshold.group.errors import KeyShareRejected, NoShare
 from cipherward_threshold.group.keys import ThresholdKey
 
@@ -120,12 +122,7 @@ class Ceremonies:
         """
         wait, retry = 0.0, RETRY_SECONDS
         while True:
-            try:
-                async with asyncio.timeout(wait):
-                    await self._news.wait()
-            except TimeoutError:
-                pass
-            self._news.clear()
+            await news_or_time(self._news, wait)
             try:
                 await self.step()
                 wait, retry = LOOK_SECONDS, RETRY_SECONDS

@@ -13,17 +13,16 @@ from typing import Final
 import structlog
 
 from cipherward_chain.group_key_orders import CeremonyOrder
-from cipherward_chain.group_keys import GroupKeyEntry, KeyHolder
+from cipherward_chain.group_keys import GroupKeyEntry
 from cipherward_member.ceremony_sealing import CeremonySealing
 from cipherward_member.ceremony_store import CeremonyMessage
+from cipherward_member.shared_keys import entry_of, plan_of
 from cipherward_threshold.group.ceremony.messages import sealed_part
 from cipherward_threshold.group.ceremony.participant import Participant
 from cipherward_threshold.group.ceremony.phases import DEAL
-from cipherward_threshold.group.ceremony.plan import Plan
 from cipherward_threshold.group.ceremony.seeds import sealing_secret
 from cipherward_threshold.group.ceremony.transcript import Completed, Failed, Transcript
 from cipherward_threshold.group.errors import MessageRefused, OctetsRejected
-from cipherward_threshold.group.keys import ThresholdKey
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -36,44 +35,6 @@ class Self:
 
     chain_id: str
     member: str
-
-
-def threshold_key(chain_id: str, entry: GroupKeyEntry) -> ThresholdKey:
-    """Return a sharing as the key that slots and shares are made and verified with."""
-    return ThresholdKey(
-        chain_id=chain_id,
-        purpose=entry.purpose,
-        key_epoch=entry.key_epoch,
-        sharing=entry.sharing,
-        threshold=entry.threshold,
-        public_key=entry.public_key,
-        points=entry.points,
-    )
-
-
-def plan_of(chain_id: str, order: CeremonyOrder) -> Plan:
-    """Return the plan of an ordered ceremony: the one that the contract has made of it.
-
-    Raises:
-        PlanRejected: no contract orders that.
-    """
-    if order.old is None:
-        return Plan.new_key(
-            chain_id=chain_id,
-            purpose=order.purpose,
-            ceremony=order.ceremony,
-            key_epoch=order.key_epoch,
-            members=order.members,
-            window=order.window,
-        )
-    return Plan.resharing(
-        threshold_key(chain_id, order.old),
-        ceremony=order.ceremony,
-        holders=[holder.member for holder in order.old.holders],
-        ready=order.dealers,
-        members=order.members,
-        window=order.window,
-    )
 
 
 class FollowedCeremony:
@@ -144,25 +105,8 @@ class FollowedCeremony:
 
     def entry(self, height: int) -> GroupKeyEntry | None:
         """Return the key that was made, as the state has it from block `height` on, or None."""
-        outcome = self._transcript.outcome
-        if not isinstance(outcome, Completed):
-            return None
-        key = outcome.key
-        return GroupKeyEntry(
-            purpose=key.purpose,
-            key_epoch=key.key_epoch,
-            sharing=key.sharing,
-            threshold=key.threshold,
-            public_key=key.public_key,
-            holders=tuple(
-                KeyHolder(member, index, point, index in outcome.ready)
-                for index, (member, point) in enumerate(
-                    zip(self._plan.members, key.points, strict=True), start=1
-                )
-            ),
-            ceremony=self.order.ceremony,
-            height=height,
-        )
+        made = self._transcript.outcome
+        return entry_of(self._plan, made, height) if isinstance(made, Completed) else None
 
     def _participant(self, seed: bytes, old_share: bytes | None) -> Participant:
         secret = sealing_secret(seed, self._plan.session)

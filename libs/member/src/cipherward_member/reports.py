@@ -21,6 +21,7 @@ from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.ledger.v1 import ledger_service_pb2 as ledger_pb
 from cipherward_chain.authorization import Signer
 from cipherward_chain.transactions import build_transaction, parse_transaction
+from cipherward_member.background import news_or_time
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -157,12 +158,7 @@ class Reports:
         wait = 0.0
         retry = RETRY_SECONDS
         while True:
-            try:
-                async with asyncio.timeout(wait):
-                    await self._news.wait()
-            except TimeoutError:
-                pass
-            self._news.clear()
+            await news_or_time(self._news, wait)
             try:
                 refused = await self.send_pending()
                 wait = RETRY_SECONDS_MAX if refused else LOOK_SECONDS

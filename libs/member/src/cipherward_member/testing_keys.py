@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from cipherward_chain.group_key_orders import CeremonyOrder
 from cipherward_chain.group_keys import GroupKeyEntry
 from cipherward_chain.testing import seed_of
-from cipherward_member.ceremony_steps import FollowedCeremony, Self, threshold_key
+from cipherward_member.ceremony_steps import FollowedCeremony, Self
 from cipherward_member.ceremony_store import CeremonyMessage
+from cipherward_member.shared_keys import threshold_key
 from cipherward_threshold.group.ceremony.plan import enough_of
 from cipherward_threshold.group.keys import ThresholdKey
 

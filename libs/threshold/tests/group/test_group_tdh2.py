@@ -38,7 +38,7 @@ from cipherward_threshold.group.errors import (
 )
 from cipherward_threshold.group.keys import OPENING, ThresholdKey, second_generator
 from cipherward_threshold.group.opening import make_opening_share
-from cipherward_threshold.group.shares import SHARE_BYTES
+from cipherward_threshold.group.shares import SHARE_BYTES, claimed_sharing
 from cipherward_threshold.group.tdh2 import (
     SLOT_BYTES,
     Label,
@@ -125,6 +125,14 @@ def test_lengths_are_as_documented(dealt: Dealt, shares: dict[int, bytes]) -> No
     assert len(dealt.slot.octets) == SLOT_BYTES == 160
     assert {len(share) for share in shares.values()} == {SHARE_BYTES} == {118}
     assert len(dealt.key_part) == 32
+
+
+def test_a_share_says_which_sharing_it_is_of(dealt: Dealt, shares: dict[int, bytes]) -> None:
+    assert {claimed_sharing(share) for share in shares.values()} == {dealt.key.sharing}
+    assert claimed_sharing(flipped(shares[1], 2)) == dealt.key.sharing ^ 1 << 24
+    for octets_ in (b"", shares[1][:-1], shares[1] + b"\0"):
+        with pytest.raises(OctetsRejected):
+            claimed_sharing(octets_)
 
 
 def test_slots_and_key_parts_are_new_each_time(dealt: Dealt, label: Label) -> None:

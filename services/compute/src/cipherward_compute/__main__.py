@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
 from cipherward.compute.v1.compute_service_pb2_grpc import add_ComputeServiceServicer_to_server
 from cipherward.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward_compute.config import ComputeConfig
-from cipherward_compute.peer_channels import open_identity, open_peer
+from cipherward_compute.identity_channel import open_identity
 from cipherward_compute.service import DOMAIN
 from cipherward_compute.wiring import Outside, open_compute
 from cipherward_kit.drain import Drain
@@ -19,6 +18,7 @@ from cipherward_kit.server import serve
 from cipherward_member.alliance_files import read_endpoints, read_genesis
 from cipherward_member.block_source import open_block_source
 from cipherward_member.ledger_channel import open_ledger
+from cipherward_member.peers import peers_of
 from cipherward_member.registry import REGISTRY_FILE, MemberRegistry
 
 
@@ -38,7 +38,7 @@ async def serve_compute(config: ComputeConfig) -> None:
             await open_block_source(config, endpoints, genesis, ledger),
             LedgerServiceStub(ledger).SubmitBatch,
             IdentityServiceStub(identity).VerifyPresentations,
-            partial(open_peer, config, members.trust, genesis.chain_id),
+            peers_of(config, members.trust, genesis.chain_id, "compute"),
         )
         async with open_compute(config, genesis, outside, readiness, drain) as service:
             await serve(

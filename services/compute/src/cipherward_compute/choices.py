@@ -18,6 +18,7 @@ from grpc import aio
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.identity.v1 import identity_service_pb2 as identity_pb
 from cipherward_chain.authorization import MemberSigner, PresentationClaim
+from cipherward_chain.credentials import CredentialMalformed, parse_header
 from cipherward_chain.opt_outs import (
     CHOICES,
     Choice,
@@ -27,7 +28,6 @@ from cipherward_chain.opt_outs import (
     sign_statement,
 )
 from cipherward_chain.reads import ReadGate
-from cipherward_chain.wire import length_prefixed
 from cipherward_compute.errors import IdentityAway
 from cipherward_compute.member import Member
 from cipherward_compute.opt_outs import OptOutCounts, OptOuts
@@ -36,10 +36,6 @@ from cipherward_member.errors import ReadMalformed, ReadRejected
 from cipherward_member.reads import reader_of
 
 PATIENT = "patient"
-# What issuers of the alliance sign as a credential's header: this tag, schema, issuer and epoch,
-# each behind its length (libs/anoncred; a test holds the two together).
-HEADER_TAG = b"CIPHERWARD_CREDENTIAL_HEADER_V1_"
-EPOCH_BYTES = 8
 # One presentation takes identity some milliseconds.
 VERIFY_SECONDS = 5.0
 
@@ -140,12 +136,11 @@ class Patients:
 
 def _epoch_of(header: bytes, issuer: str) -> int | None:
     """Return the epoch of a patient credential's header by `issuer`; None if it is another's."""
-    parts = (HEADER_TAG, PATIENT.encode(), issuer.encode())
-    begin = b"".join(map(length_prefixed, parts)) + EPOCH_BYTES.to_bytes(4, "big")
-    epoch = header.removeprefix(begin)
-    if len(epoch) != EPOCH_BYTES or len(header) != len(begin) + EPOCH_BYTES:
+    try:
+        found = parse_header(header)
+    except CredentialMalformed:
         return None
-    return int.from_bytes(epoch, "big")
+    return found.epoch if (found.schema, found.issuer) == (PATIENT, issuer) else None
 
 
 class Choices:

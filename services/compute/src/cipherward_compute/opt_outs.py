@@ -12,13 +12,13 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cipherward_chain.authorization import PSEUDONYM_BYTES
 from cipherward_chain.opt_outs import Choice, Kind
 from cipherward_compute.errors import OptOutMalformed
 from cipherward_compute.vault import Vault
 from cipherward_kit.database import Database
 
 REFERENCE_BYTES = 16  # random, so that a reference says nothing about its patient
-PSEUDONYM_BYTES = 48  # a compressed point of G1
 # One patient has a row or a few in each of the at most 99 data sets, all under one reference.
 LINKS_MAX = 64
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from types import TracebackType
-from typing import Self, TypeAlias, TypeVar
+from typing import TypeVar
 
 import grpc
 import structlog
@@ -22,6 +21,7 @@ from cipherward.compute.v1.compute_service_pb2_grpc import ComputeServiceStub
 from cipherward_compute.commitments import Contributed
 from cipherward_compute.errors import StepFailed
 from cipherward_compute.instructions import Stage
+from cipherward_member.peers import PeerChannels, PeerUnknown
 from cipherward_member.reports import OrderKey
 
 R = TypeVar("R")
@@ -52,34 +52,11 @@ STAGES: Mapping[Stage, pb.ContributionStage.ValueType] = {
 }
 
 
-class PeerUnknown(Exception):
-    """Nobody has said yet where a member's compute service is, or whose certificates are its."""
-
-
-# Opens a channel to a member's compute service, or raises `PeerUnknown`.
-OpenPeer: TypeAlias = Callable[[str], Awaitable[aio.Channel]]
-
-
 class Peers:
-    """The other members' compute services. Enter it; its channels are opened at the first call."""
+    """The other members' compute services."""
 
-    def __init__(self, open_to: OpenPeer) -> None:
-        self._open_to = open_to
-        self._channels: dict[str, aio.Channel] = {}
-        self._opening = asyncio.Lock()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        _type: type[BaseException] | None,
-        _value: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        channels, self._channels = self._channels, {}
-        for channel in channels.values():
-            await channel.close()
+    def __init__(self, channels: PeerChannels) -> None:
+        self._channels = channels
 
     async def ceremony_message(self, member: str, study: bytes) -> bytes:
         """Return what a member reveals to all."""
@@ -123,10 +100,7 @@ class Peers:
         return (await _until_there(member, ask)).message
 
     async def _stub(self, member: str) -> ComputeServiceStub:
-        async with self._opening:
-            if member not in self._channels:
-                self._channels[member] = await self._open_to(member)
-        return ComputeServiceStub(self._channels[member])
+        return ComputeServiceStub(await self._channels.to(member))
 
 
 async def from_all(members: tuple[str, ...], fetch: Callable[[str], Awaitable[R]]) -> dict[str, R]:

@@ -22,7 +22,7 @@ from cipherward_compute.instructions import Stage
 from cipherward_compute.readers import StudyReads
 from cipherward_compute.specs import Specs
 from cipherward_compute.studies import STEPS_TOTAL, Studies, Study, happens
-from cipherward_kit.access import current_caller
+from cipherward_kit.access import calling_member
 from cipherward_kit.drain import Drain
 from cipherward_member.reports import OrderKey
 
@@ -136,7 +136,7 @@ class ComputeService(pb_grpc.ComputeServiceServicer):
         self, request: pb.GetCeremonyMessageRequest, context: Any
     ) -> pb.GetCeremonyMessageResponse:
         """Answer a stored message of a ceremony."""
-        exchange, caller = self._jobs.exchange, _caller()
+        exchange, caller = self._jobs.exchange, calling_member()
         if request.kind == pb.CEREMONY_MESSAGE_KIND_PUBLIC_KEY_SHARE:
             message = await exchange.ceremony_message(request.study_id, caller)
         elif request.kind == pb.CEREMONY_MESSAGE_KIND_DEAL:
@@ -152,7 +152,7 @@ class ComputeService(pb_grpc.ComputeServiceServicer):
         stage = STAGES.get(request.stage)
         if stage is None:
             raise MessageKindUnknown("a study has counts and values")
-        found = await self._jobs.exchange.contribution(request.study_id, stage, _caller())
+        found = await self._jobs.exchange.contribution(request.study_id, stage, calling_member())
         return pb.GetContributionResponse(
             ciphertext=found.ciphertext, opt_outs_height=found.opt_outs_height
         )
@@ -162,7 +162,9 @@ class ComputeService(pb_grpc.ComputeServiceServicer):
     ) -> pb.GetDecryptionShareResponse:
         """Answer a stored share of the counts."""
         order = OrderKey(request.order.height, request.order.index)
-        share = await self._jobs.exchange.decryption_share(request.study_id, order, _caller())
+        share = await self._jobs.exchange.decryption_share(
+            request.study_id, order, calling_member()
+        )
         return pb.GetDecryptionShareResponse(share=share)
 
     async def _changes(self, study: bytes) -> AsyncGenerator[Study, None]:
@@ -176,13 +178,6 @@ class ComputeService(pb_grpc.ComputeServiceServicer):
                     continue  # it may have changed meanwhile
                 if not await happens(event, WATCH_SECONDS):
                     yield found
-
-
-def _caller() -> str:
-    """Return the member whose compute service calls; the boundary lets nobody else pass."""
-    caller = current_caller()
-    assert caller is not None
-    return caller.member
 
 
 def _receipt(receipt: Receipt) -> pb.OptOutReceipt:

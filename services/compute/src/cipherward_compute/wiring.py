@@ -25,7 +25,7 @@ from cipherward_compute.keyring import Keyring
 from cipherward_compute.member import Member
 from cipherward_compute.opt_outs import OptOuts
 from cipherward_compute.orders import BlockHandler, Consequences
-from cipherward_compute.peers import OpenPeer, Peers
+from cipherward_compute.peers import Peers
 from cipherward_compute.readers import StudyReads
 from cipherward_compute.release import ReleaseSteps
 from cipherward_compute.schema import SCHEMA
@@ -45,6 +45,7 @@ from cipherward_member.alliance_files import read_key, read_member_signer
 from cipherward_member.background import running
 from cipherward_member.block_source import BlockSource
 from cipherward_member.following import ChainProgress, nanoseconds, watch_freshness
+from cipherward_member.peers import OpenPeer, PeerChannels
 from cipherward_member.registry import MemberRegistry
 from cipherward_member.reports import Reports, ReportSigner, SubmitBatch
 from cipherward_member.source_following import Place, follow_source
@@ -142,7 +143,7 @@ async def open_compute(
         readiness.set("store", True)
         stores = Stores.over(database, Vault(keys.data), config, outside.clock)
         member = Member(config.member, genesis.chain_id, outside.registry, pool)
-        peers = await stack.enter_async_context(Peers(outside.open_peer))
+        peers = Peers(await stack.enter_async_context(PeerChannels(outside.open_peer)))
         fresh_seconds = genesis.parameters.fresh_seconds
         progress = ChainProgress(fresh_seconds, nanoseconds(outside.clock))
         progress.show(metrics.PROVEN_TIME, metrics.HEIGHT)

@@ -16,16 +16,16 @@ from typing import Literal
 
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_chain.canonical import decode
-from cipherward_chain.fields import Fields
-from cipherward_chain.group_keys import OPENING
-from cipherward_contract.blocks import Block
-from cipherward_contract.ceremonies.shared_keys import newest_shared_key
-from cipherward_contract.credentials import (
+from cipherward_chain.credentials import (
     CredentialMalformed,
     Header,
     parse_attribute,
     parse_header,
 )
+from cipherward_chain.fields import Fields
+from cipherward_chain.group_keys import OPENING
+from cipherward_contract.blocks import Block
+from cipherward_contract.ceremonies.shared_keys import newest_shared_key
 from cipherward_contract.entries import ISSUER, KEY, Registration
 from cipherward_contract.marks import suspended_key, suspended_until
 from cipherward_contract.refusals import Reason, Refused
@@ -79,12 +79,17 @@ def actor_of(block: Block, authorization: pb.Authorization) -> Actor:
     if kind == "member":
         signed = authorization.member
         actor = member_actor(block, signed.member_id, signed.public_key)
-        if actor.member not in block.rules.active:
-            raise lapsed_refusal(Reason.MEMBER_SUSPENDED)
+        require_active(block, actor)
         return actor
     if kind == "pseudonym":
         return registered_actor(block, authorization.pseudonym.public_key)
     return _presented_actor(block, authorization.presentation)
+
+
+def require_active(block: Block, actor: Actor) -> None:
+    """Refuse a member that is suspended."""
+    if actor.kind == "member" and actor.member not in block.rules.active:
+        raise lapsed_refusal(Reason.MEMBER_SUSPENDED)
 
 
 def member_actor(block: Block, member: str, public_key: bytes) -> Actor:

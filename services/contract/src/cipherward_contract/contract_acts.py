@@ -10,14 +10,14 @@ from cipherward_contract.actors import Actor, lapsed_refusal
 from cipherward_contract.blocks import Block
 from cipherward_contract.catalogue import Compiled
 from cipherward_contract.entries import INSTANCE, Instance, Origin, Position, Record, timer_key
-from cipherward_contract.environment import environment_of, evaluate
+from cipherward_contract.environment import environment_of
 from cipherward_contract.judging import Case, check_arguments, judge, open_case
-from cipherward_contract.machine import start, take
+from cipherward_contract.machine import due_time, start, take
 from cipherward_contract.marks import erased_key
 from cipherward_contract.refusals import Reason, Refused
 from cipherward_contract.steps import VOTES
 from cipherward_contract.templates.document import INSTANTIATE
-from cipherward_contract.templates.values import ValueRefused, check_values
+from cipherward_contract.templates.values import ValueRefused, Values, check_values
 
 
 def instantiate(block: Block, actor: Actor, wanted: pb.Instantiate) -> tuple[str, ...]:
@@ -66,17 +66,23 @@ def _check_record(block: Block, record: Record, compiled: Compiled) -> None:
 def move(block: Block, actor: Actor, wanted: pb.Transition) -> tuple[str, ...]:
     """Take a transition that an act names, or refuse; return the policies that permitted it."""
     instance = block.instance(wanted.instance_id)
+    return attempt(block, actor, instance, wanted.transition, decode_map(wanted.arguments))
+
+
+def attempt(
+    block: Block, actor: Actor, instance: Instance, name: str, arguments: Values
+) -> tuple[str, ...]:
+    """Take a transition of an instance, or refuse; return the policies that permitted it."""
     case = open_case(block, instance, actor)
-    transition = case.template.transitions.get(wanted.transition)
-    if transition is None or transition.kind != "transition" or wanted.transition == INSTANTIATE:
+    transition = case.template.transitions.get(name)
+    if transition is None or transition.kind != "transition" or name == INSTANTIATE:
         raise Refused(Reason.TRANSITION_UNKNOWN, "nobody takes a transition of that name by an act")
     if actor.lapsed and not transition.gives_up_rights:
         raise lapsed_refusal(actor.lapsed)
     if instance.position.state not in transition.sources:
         raise Refused(Reason.STATE_FORBIDS, f"the contract is {instance.position.state}")
-    arguments = decode_map(wanted.arguments)
     case = check_arguments(block, case, transition, arguments)
-    policies = judge(block, case, wanted.transition, arguments)
+    policies = judge(block, case, name, arguments)
     take(block, case, transition)
     return policies
 
@@ -140,8 +146,7 @@ def _rearmed(block: Block, case: Case, after: Instance) -> Position:
     environment = environment_of(
         block, (after, case.record), case.actor, (nothing, dict(after.variables))
     )
-    value = evaluate(timer.when, environment)
-    due = (value if isinstance(value, int) else 0) + (0 if timer.is_absolute else block.now)
-    due = max(0, min(due, before.timer) if before.timer else due)
+    due = due_time(block, timer, environment)
+    due = min(due, before.timer) if before.timer else due
     block.state.put(timer_key(due, after.id), encode({"transition": timer.transition}))
     return replace(before, timer=due)

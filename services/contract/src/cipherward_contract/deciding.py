@@ -9,19 +9,17 @@ from dataclasses import dataclass
 from cipherward_chain.canonical import NotCanonical, decode_map
 from cipherward_chain.reads import Reader
 from cipherward_chain.wire import NANOS
-from cipherward_contract.actors import Actor
+from cipherward_contract.actors import Actor, require_active
 from cipherward_contract.blocks import Block
 from cipherward_contract.catalogue import Catalogue
 from cipherward_contract.chain_rules import ChainRules
+from cipherward_contract.contract_acts import attempt
 from cipherward_contract.entries import Instance
 from cipherward_contract.errors import ChainNotInitialised, InstanceUnknown
-from cipherward_contract.judging import check_arguments, judge, open_case
-from cipherward_contract.machine import take
 from cipherward_contract.refusals import Reason, Refused
 from cipherward_contract.rights import reading_actor
 from cipherward_contract.state import Committed, State
-from cipherward_contract.store import load_head
-from cipherward_contract.templates.document import INSTANTIATE
+from cipherward_contract.store import Head, load_head
 from cipherward_member.errors import ReadMalformed, ReadRejected
 
 # What a policy denied is told by its ids; what came before any policy, by the rule's name.
@@ -45,15 +43,31 @@ class Question:
     arguments: bytes
 
 
+@dataclass(slots=True)
+class KnownRules:
+    """The rules of the committed state that was asked about last; of one thread."""
+
+    app_hash: bytes = b""
+    rules: ChainRules | None = None
+
+    def of(self, head: Head, state: State) -> ChainRules | None:
+        """Return the rules of the state whose head that is."""
+        if head.app_hash != self.app_hash:
+            self.rules, self.app_hash = ChainRules.load(state), head.app_hash
+        return self.rules
+
+
 @dataclass(frozen=True, slots=True)
 class Present:
     """Makes the blocks that questions are asked on.
 
-    clock: Unix seconds. catalogue: of one thread.
+    clock: Unix seconds. catalogue: of one thread. known: None to have every answer read all that it
+    follows from, for whoever proves it.
     """
 
     clock: Callable[[], float]
     catalogue: Catalogue
+    known: KnownRules | None = None
 
     def block(self, connection: sqlite3.Connection, committed: Committed) -> Block:
         """Return a block after the committed one that nobody will ever commit.
@@ -65,7 +79,9 @@ class Present:
         """
         head = load_head(connection)
         state = State(committed)
-        rules = ChainRules.load(state) if head else None
+        rules = None
+        if head is not None:
+            rules = self.known.of(head, state) if self.known else ChainRules.load(state)
         if head is None or rules is None:
             raise ChainNotInitialised("the chain has not begun: InitChain comes first")
         time_ns = max(head.time_ns, int(self.clock() * NANOS))
@@ -96,21 +112,14 @@ def decide(block: Block, actor: Actor, instance: Instance, question: Question) -
     Raises:
         ReadMalformed: the arguments are no canonical document.
     """
-    name = question.transition
     try:
         arguments = decode_map(question.arguments)
     except NotCanonical as error:
         raise ReadMalformed(f"arguments: {error}") from error
     try:
-        case = open_case(block, instance, actor)
-        transition = case.template.transitions.get(name)
-        if transition is None or transition.kind != "transition" or name == INSTANTIATE:
-            raise Refused(Reason.TRANSITION_UNKNOWN, "nobody takes that transition by an act")
-        if instance.position.state not in transition.sources:
-            raise Refused(Reason.STATE_FORBIDS, f"the contract is {instance.position.state}")
-        case = check_arguments(block, case, transition, arguments)
-        policies = judge(block, case, name, arguments)
-        take(block, case, transition)  # on a state that nobody will ever commit
+        require_active(block, actor)  # who is suspended still reads, and so still asks
+        # On a state that nobody will ever commit.
+        policies = attempt(block, actor, instance, question.transition, arguments)
     except Refused as error:
         rule = "" if error.reason in _POLICY_REASONS else error.reason.value
         return Answer(False, error.policies, rule)

@@ -19,19 +19,20 @@ from cipherward_chain.domains import custodian_part_commitment
 from cipherward_chain.group_keys import RECORD, GroupKeyEntry
 from cipherward_chain.release_parts import (
     CUSTODIAN,
-    SHARE_BYTES,
     ReleasePartRejected,
     check_part,
     parse_part,
 )
 from cipherward_contract.blocks import Block
-from cipherward_contract.ceremonies.shared_keys import past_sharing, threshold_key
+from cipherward_contract.ceremonies.shared_keys import past_sharing
 from cipherward_contract.entries import anchor_of
 from cipherward_contract.index_rows import NoticeGiven
 from cipherward_contract.instructions.notices import BAD_SHARE
 from cipherward_contract.refusals import Reason, Refused
-from cipherward_threshold.group.errors import GroupError, ShareRejected
+from cipherward_member.shared_keys import threshold_key
+from cipherward_threshold.group.errors import GroupError, OctetsRejected, ShareRejected
 from cipherward_threshold.group.keys import ThresholdKey
+from cipherward_threshold.group.shares import claimed_sharing
 from cipherward_threshold.group.tdh2 import Label, verify_share, verify_slot
 
 FAULT = b"fault/"
@@ -39,7 +40,6 @@ FAULT = b"fault/"
 JUDGED_MAX = 32
 # Verdicts of the last blocks: publishing the same part again costs nothing.
 VERDICTS_MAX = 1_024
-_SHARING_AT = slice(2, 6)  # of a share: index (2) ‖ sharing (4) ‖ what is proven
 
 
 class EvidenceRefused(ValueError):
@@ -121,8 +121,8 @@ def judge(
 
     Args:
         part: signed by the member that it names, about this record.
-        sharing: returns a sharing of the record's key epoch by its number (0: the one in force), or
-            None if there never was one.
+        sharing: returns a sharing of the record's key epoch by its number, or None if there never
+            was one.
 
     Raises:
         EvidenceRefused: the part is right, or nothing here can tell.
@@ -138,11 +138,13 @@ def judge(
     slot_digest = hashlib.sha256(charge.slot).digest()
     if anchor.suite < SUITE_SHARED or slot_digest != anchor.alliance_slot_digest:
         raise EvidenceRefused("the slot is not the one that the anchor names")
-    claimed = int.from_bytes(part.body[_SHARING_AT], "big")
-    entry = sharing(claimed) if len(part.body) == SHARE_BYTES else None
+    try:
+        entry = sharing(claimed_sharing(part.body))
+    except OctetsRejected:  # not the form of a share
+        entry = None
     index = entry.index_of(part.member_id) if entry is not None else None
     if entry is None or index is None:
-        return  # not the form of a share, or of a sharing that its signer never had a share of
+        return  # or of a sharing that its signer never had a share of
     label = Label(charge.chain_id, anchor.record_id, anchor.custodian, anchor.key_epoch)
     key = threshold_key(charge.chain_id, entry)
     _judge_share(key, label, charge.slot, part.body, (part.order_digest, index))

@@ -27,7 +27,7 @@ from cipherward_contract.judging import Case, open_case
 from cipherward_contract.order_entries import order_key
 from cipherward_contract.refusals import Reason, Refused
 from cipherward_contract.tally import DIGEST_RELEASED
-from cipherward_contract.templates.document import INSTANTIATE, Template, Transition
+from cipherward_contract.templates.document import INSTANTIATE, Template, Timer, Transition
 from cipherward_contract.templates.values import Values
 
 
@@ -219,8 +219,13 @@ def _arm(block: Block, case: Case, transition: Transition, environment: Environm
     timer = case.template.timer_of(transition.target)
     if timer is None:
         return 0
-    value = evaluate(timer.when, environment)
-    due = (value if isinstance(value, int) else 0) + (0 if timer.is_absolute else block.now)
-    due = max(0, due)  # what has passed, however long ago, falls due in the next block
+    due = due_time(block, timer, environment)
     block.state.put(timer_key(due, instance.id), encode({"transition": timer.transition}))
     return due
+
+
+def due_time(block: Block, timer: Timer, environment: Environment) -> int:
+    """Return when a timer that starts now falls due, in Unix seconds, from 0."""
+    value = evaluate(timer.when, environment)
+    due = (value if isinstance(value, int) else 0) + (0 if timer.is_absolute else block.now)
+    return max(0, due)  # what has passed, however long ago, falls due in the next block

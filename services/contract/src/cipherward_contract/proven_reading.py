@@ -35,7 +35,10 @@ class Proven:
 
 
 class ProvenReading:
-    """Answers questions about the committed state, with the proof of every entry that counted."""
+    """Answers questions about the committed state, with the proof of what was looked up for them.
+
+    What is found by scanning a range of keys, such as the registry, is not proven here.
+    """
 
     def __init__(self, chain: Chain, clock: Callable[[], float]) -> None:
         """Use the chain's own thread, and a clock (Unix seconds)."""

@@ -14,7 +14,14 @@ from cipherward_chain.reads import Reader
 from cipherward_contract.actors import Actor
 from cipherward_contract.blocks import Block
 from cipherward_contract.catalogue import Catalogue
-from cipherward_contract.deciding import Answer, Present, Question, decide, instance_of
+from cipherward_contract.deciding import (
+    Answer,
+    KnownRules,
+    Present,
+    Question,
+    decide,
+    instance_of,
+)
 from cipherward_contract.disclosures import DisclosureRow, list_disclosures, list_instances
 from cipherward_contract.entries import Instance
 from cipherward_contract.notices import NoticeRow, member_notices, owner_notices
@@ -52,7 +59,7 @@ class Reading:
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         """Use an open database of its own, and a clock (Unix seconds)."""
         self._database = database
-        self._present = Present(clock, Catalogue())
+        self._present = Present(clock, Catalogue(), KnownRules())
 
     async def decide(self, reader: Reader, question: Question) -> Answer:
         """Return what would be decided about a transition now, to whoever has a key that counts.

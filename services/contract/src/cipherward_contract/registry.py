@@ -58,6 +58,20 @@ class WritableState(ReadableState, Protocol):
         ...
 
 
+def described_member(member_id: str, fields: Fields) -> Member:
+    """Return a member as an entry of the registry, or an order to admit it, describes it."""
+    return Member(
+        id=member_id,
+        name=fields.text("name"),
+        index=fields.integer("index"),
+        public_key=fields.octets("public_key"),
+        custodian_public_key=fields.octets("custodian_public_key"),
+        ca_certificate=fields.text("ca_certificate"),
+        consensus_public_key=fields.octets("consensus_public_key"),
+        node_id=fields.octets("node_id"),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Registered:
     """A member of the registry.
@@ -99,16 +113,7 @@ class Registered:
     def from_bytes(member_id: str, raw: bytes) -> Registered:
         """Return the member that `raw` holds."""
         fields = Fields(decode(raw))
-        member = Member(
-            id=member_id,
-            name=fields.text("name"),
-            index=fields.integer("index"),
-            public_key=fields.octets("public_key"),
-            custodian_public_key=fields.octets("custodian_public_key"),
-            ca_certificate=fields.text("ca_certificate"),
-            consensus_public_key=fields.octets("consensus_public_key"),
-            node_id=fields.octets("node_id"),
-        )
+        member = described_member(member_id, fields)
         issuers = tuple(key for key in fields.items("issuers") if isinstance(key, bytes))
         power, suspended = fields.integer("power"), fields.flag("suspended")
         return Registered(member, issuers, power, suspended)

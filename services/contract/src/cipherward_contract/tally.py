@@ -10,6 +10,7 @@ from cipherward_chain.canonical import Value
 from cipherward_contract.order_entries import OrderEntry, Reported
 from cipherward_contract.templates.document import Step
 from cipherward_contract.templates.values import Values
+from cipherward_threshold.group.ceremony.plan import enough_of
 
 MEMBER_FAILED, DISAGREED = "MEMBER_FAILED", "DISAGREED"
 DIGEST_RELEASED, DEADLINE_PASSED = "DIGEST_RELEASED", "DEADLINE_PASSED"
@@ -78,7 +79,7 @@ def tally_erasure(
     """
     done = [report for report in entry.reports if report.done]
     failed = {report.member for report in entry.reports if not report.done}
-    wanted = len(guardians) - (len(guardians) - 1) // 3 if guardians else 0
+    wanted = enough_of(len(guardians)) if guardians else 0
     have = sum(report.member in guardians for report in done)
     if have >= wanted and any(report.member == custodian for report in done):
         return Verdict("succeeded", done)

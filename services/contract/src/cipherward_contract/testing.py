@@ -28,6 +28,7 @@ from cipherward_chain.authorization import (
     Signer,
 )
 from cipherward_chain.canonical import Value, encode
+from cipherward_chain.credentials import Header, attribute_octets
 from cipherward_chain.domains import presentation_authorizer
 from cipherward_chain.genesis import Genesis, Issuer, Parameters, TemplateDocument
 from cipherward_chain.orders import Order
@@ -36,9 +37,8 @@ from cipherward_chain.signatures import SigningKey
 from cipherward_chain.state_proof import verify_state_proof
 from cipherward_chain.testing import TestKeys, make_genesis, seed_of
 from cipherward_chain.transactions import build_transaction
-from cipherward_chain.wire import NANOS, exact_bytes, length_prefixed
+from cipherward_chain.wire import NANOS, exact_bytes
 from cipherward_contract.chain import Chain
-from cipherward_contract.credentials import ATTRIBUTE_TAG, HEADER_TAG
 from cipherward_contract.machine_versions import NEWEST_VERSION
 from cipherward_contract.store import SCHEMA
 from cipherward_contract.templates.shipped import load_shipped
@@ -47,11 +47,6 @@ from cipherward_kit.database import Database
 
 MEMBERS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
 EXPIRES_SECONDS = 300
-
-
-def packed(*fields: bytes) -> bytes:
-    """Return length-prefixed fields, as credentials write them."""
-    return b"".join(map(length_prefixed, fields))
 
 
 def issuer_key(member: str) -> bytes:
@@ -115,16 +110,11 @@ class Presented:
     def authorize(self, context: bytes) -> bytes:
         """Return a serialised Authorization; the context is bound by no proof here."""
         shown = [("member", self.issuer), ("role", self.role)] if self.role else []
-        header = packed(
-            HEADER_TAG, self.schema.encode(), self.issuer.encode(), self.epoch.to_bytes(8, "big")
-        )
         presentation = pb.Presentation(
             issuer_public_key=issuer_key(self.issuer),
-            header=header,
+            header=Header(self.schema, self.issuer, self.epoch).to_bytes(),
             disclosed=[
-                pb.DisclosedAttribute(
-                    index=i, value=packed(ATTRIBUTE_TAG, name.encode(), b"text", value.encode())
-                )
+                pb.DisclosedAttribute(index=i, value=attribute_octets(name, "text", value))
                 for i, (name, value) in enumerate(shown)
             ],
             scope=self.scope,

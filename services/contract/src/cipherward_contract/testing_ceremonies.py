@@ -15,7 +15,6 @@ from cipherward_chain.group_key_orders import SHARE_KEY, CeremonyOrder
 from cipherward_chain.group_keys import GroupKeyEntry, group_key_key
 from cipherward_chain.testing import seed_of
 from cipherward_chain.wire import exact_bytes
-from cipherward_contract.ceremonies.shared_keys import threshold_key
 from cipherward_contract.testing import (
     MEMBERS,
     TICK,
@@ -27,9 +26,9 @@ from cipherward_contract.testing import (
 )
 from cipherward_contract.testing_anchors import record_anchor
 from cipherward_member.ceremony_sealing import CeremonySealing
+from cipherward_member.shared_keys import plan_of, threshold_key
 from cipherward_threshold.group.ceremony.messages import sealed_part
 from cipherward_threshold.group.ceremony.participant import Participant, sealing_secret
-from cipherward_threshold.group.ceremony.plan import Plan
 from cipherward_threshold.group.ceremony.transcript import Transcript
 from cipherward_threshold.group.errors import MessageRefused, NoShare
 from cipherward_threshold.group.tdh2 import Label, encapsulate
@@ -150,27 +149,6 @@ class Ceremony:
             except NoShare:
                 continue
         return found
-
-
-def plan_of(chain_id: str, order: CeremonyOrder) -> Plan:
-    """Return the plan that a `share_key` order describes."""
-    if order.old is None:
-        return Plan.new_key(
-            chain_id=chain_id,
-            purpose=order.purpose,
-            ceremony=order.ceremony,
-            key_epoch=order.key_epoch,
-            members=order.members,
-            window=order.window,
-        )
-    return Plan.resharing(
-        threshold_key(chain_id, order.old),
-        ceremony=order.ceremony,
-        holders=[holder.member for holder in order.old.holders],
-        ready=order.dealers,
-        members=order.members,
-        window=order.window,
-    )
 
 
 def ceremony_terms(

@@ -19,6 +19,7 @@ from cipherward_chain.sealing import SealingKeyRefused, seal
 from cipherward_identity.store import IdentityStore
 from cipherward_identity.warrants import Warrants
 from cipherward_kit.errors import ServiceError
+from cipherward_member.background import news_or_time
 from cipherward_member.ceremonies import Ceremonies, Guardian, GuardianShare, ShareMissing
 from cipherward_member.following import ChainProgress
 from cipherward_member.reports import Reports
@@ -99,12 +100,7 @@ class Openings:
         """Make the shares that blocks have ordered, for ever."""
         wait = 0.0
         while True:
-            try:
-                async with asyncio.timeout(wait):
-                    await self._news.wait()
-            except TimeoutError:
-                pass
-            self._news.clear()
+            await news_or_time(self._news, wait)
             wait = LOOK_SECONDS
             if self._progress.fresh and await self.carry_out():
                 wait = 0.0  # there may be more than one go takes

@@ -16,7 +16,7 @@ from cipherward_identity.openings import Openings
 from cipherward_identity.registry import Registry
 from cipherward_identity.renewal import Renewal
 from cipherward_identity.verification import verdicts_of
-from cipherward_kit.access import current_caller
+from cipherward_kit.access import calling_member
 from cipherward_kit.jobs import WorkerPool
 
 DOMAIN = "identity.cipherward"
@@ -94,7 +94,7 @@ class IdentityService(pb_grpc.IdentityServiceServicer):
     async def GetOpeningShare(
         self, request: pb.GetOpeningShareRequest, context: aio.ServicerContext[Any, Any]
     ) -> pb.GetOpeningShareResponse:
-        sealed = await self._openings.share(request.warrant_id, _caller())
+        sealed = await self._openings.share(request.warrant_id, calling_member())
         return pb.GetOpeningShareResponse(sealed_share=sealed)
 
     async def FindHolder(
@@ -130,13 +130,6 @@ class IdentityService(pb_grpc.IdentityServiceServicer):
                 custodian_public_key=member.custodian_public_key,
             )
         return response
-
-
-def _caller() -> str:
-    """Return the member whose service calls; the boundary lets nobody else pass."""
-    caller = current_caller()
-    assert caller is not None
-    return caller.member
 
 
 def _shown(item: pb.PresentationToVerify) -> Shown:

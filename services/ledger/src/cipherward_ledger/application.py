@@ -29,6 +29,7 @@ from cipherward_ledger.errors import (
     StoresDisagree,
 )
 from cipherward_ledger.metrics import APPLY, CONTRACT_WAIT
+from cipherward_ledger.tip import next_timer
 
 Q = TypeVar("Q", contravariant=True)
 A = TypeVar("A", covariant=True)
@@ -293,8 +294,3 @@ class ContractApplication:
         self._away_since = None
         CONTRACT_WAIT.set(0)
         self._readiness.set(CONDITION, True)
-
-
-def next_timer(answer: pb.ExecuteBlockResponse | pb.GetCommittedResponse) -> int | None:
-    """Return the block time, in Unix nanoseconds, at which the next timer falls due, if any."""
-    return answer.next_timer.ToNanoseconds() if answer.HasField("next_timer") else None

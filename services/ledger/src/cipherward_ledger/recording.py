@@ -29,7 +29,6 @@ from cipherward_chain.errors import ChainError
 from cipherward_chain.light import verify_commit
 from cipherward_chain.rejections import ValidatorsDiffer
 from cipherward_chain.transactions import transaction_hash, transaction_id
-from cipherward_ledger.application import next_timer
 from cipherward_ledger.blockstore import BlockStore, DecidedBlock, prove
 from cipherward_ledger.clock import NANOSECONDS
 from cipherward_ledger.errors import BlockCorrupt, BlockUnknown, StoreCorrupt, StoresDisagree
@@ -169,15 +168,7 @@ class Recorder:
     def _stand(self, last: _Last) -> None:
         block, executed = last.block, last.executed
         HEIGHT.set(block.height)
-        self._proven.tip.move(
-            Position(
-                block.height,
-                block.time_ns,
-                executed.app_hash,
-                next_timer(executed),
-                executed.next_deadline,
-            )
-        )
+        self._proven.tip.move(Position.after(block.height, block.time_ns, executed))
 
 
 def _examine(block: DecidedBlock, validators: ValidatorSet, last: _Last | None) -> list[Name]:

@@ -22,7 +22,7 @@ import structlog
 from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward_chain.comet import parse_header, results_hash
 from cipherward_chain.solo import Executed, SoloProposer
-from cipherward_ledger.application import Committed, ContractApplication, next_timer
+from cipherward_ledger.application import Committed, ContractApplication
 from cipherward_ledger.blockstore import BlockStore, DecidedBlock, prove
 from cipherward_ledger.clock import NANOSECONDS, Clock, first_of
 from cipherward_ledger.errors import BlockCorrupt, BlockUnknown, StoreCorrupt, StoresDisagree
@@ -202,15 +202,7 @@ class SoloEngine:
         HEIGHT.set(block.height)
         # A clock that was set back must not silence the chain until it has caught up.
         self._beat_due_ns = min(block.time_ns, self._clock.now_ns()) + beat_ns
-        self._tip.move(
-            Position(
-                block.height,
-                block.time_ns,
-                executed.app_hash,
-                next_timer(executed),
-                executed.next_deadline,
-            )
-        )
+        self._tip.move(Position.after(block.height, block.time_ns, executed))
 
 
 def _certified(genesis: Committed, last: _Last | None) -> Executed:

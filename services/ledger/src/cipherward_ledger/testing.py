@@ -24,7 +24,7 @@ from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward_chain.genesis import Genesis
 from cipherward_chain.orders import ORDERS_KEY, OrdersEntry
 from cipherward_chain.results import TransactionResult
-from cipherward_chain.testing import MemoryState
+from cipherward_chain.testing_state import MemoryState
 from cipherward_chain.transactions import transaction_id
 from cipherward_chain.wire import exact_bytes
 from cipherward_kit.errors import ServiceError

@@ -30,8 +30,9 @@ from cipherward_chain.merkle import EMPTY_ROOT
 from cipherward_chain.orders import ORDERS_KEY, OrdersEntry
 from cipherward_chain.results import TransactionResult
 from cipherward_chain.signatures import SigningKey
-from cipherward_chain.testing import MemoryState, TestKeys, seed_of
+from cipherward_chain.testing import TestKeys, seed_of
 from cipherward_chain.testing_forgery import forged_commit
+from cipherward_chain.testing_state import MemoryState
 from cipherward_chain.transactions import build_transaction
 from cipherward_chain.wire import exact_bytes, timestamp_of
 from cipherward_kit.database import Database

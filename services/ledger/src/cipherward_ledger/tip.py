@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from cipherward.contract.v1 import contract_service_pb2 as pb
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -23,6 +25,12 @@ class Position:
     app_hash: bytes
     next_timer_ns: int | None
     next_deadline: int = 0
+
+    @classmethod
+    def after(cls, height: int, time_ns: int, executed: pb.ExecuteBlockResponse) -> Position:
+        """Return where the chain stands on a block that contract has executed."""
+        timer_ns = next_timer(executed)
+        return cls(height, time_ns, executed.app_hash, timer_ns, executed.next_deadline)
 
     @property
     def proven_height(self) -> int:
@@ -59,3 +67,8 @@ class Tip:
         """Return when the block of `height` is proven."""
         while self._position.proven_height < height:
             await self._moved.wait()
+
+
+def next_timer(answer: pb.ExecuteBlockResponse | pb.GetCommittedResponse) -> int | None:
+    """Return the block time, in Unix nanoseconds, at which the next timer falls due, if any."""
+    return answer.next_timer.ToNanoseconds() if answer.HasField("next_timer") else None

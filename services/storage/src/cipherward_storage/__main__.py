@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from functools import partial
 
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
@@ -16,10 +15,10 @@ from cipherward_member.block_source import open_block_source
 from cipherward_member.canaries import CANARIES
 from cipherward_member.following import ChainProgress
 from cipherward_member.ledger_channel import open_ledger
+from cipherward_member.peers import peers_of
 from cipherward_member.registry import REGISTRY_FILE, MemberRegistry
 from cipherward_storage.assembly import CHAIN, LedgerSide, Limits, open_storage
 from cipherward_storage.config import StorageConfig
-from cipherward_storage.peer_slots import open_peer
 from cipherward_storage.service import DOMAIN
 from cipherward_storage.setup import read_custodian
 from cipherward_storage.stores import STORE
@@ -37,8 +36,8 @@ async def serve_storage(config: StorageConfig) -> None:
         folder = stack.enter_context(DataFolder(config.data_dir, genesis.chain_id))
         channel = await stack.enter_async_context(open_ledger(config, endpoints, members.trust))
         source = await open_block_source(config, endpoints, genesis, channel)
-        peer = partial(open_peer, config, members.trust, genesis.chain_id)
-        ledger = LedgerSide(members, source, LedgerServiceStub(channel).SubmitBatch, peer)
+        peers = peers_of(config, members.trust, genesis.chain_id, "storage")
+        ledger = LedgerSide(members, source, LedgerServiceStub(channel).SubmitBatch, peers)
         progress = ChainProgress(genesis.parameters.fresh_seconds)
         service = await stack.enter_async_context(
             open_storage(folder.path, custodian, limits, ledger, readiness, progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from cipherward_member.ceremonies import Ceremonies
 from cipherward_member.ceremony_posts import CeremonyPosts
 from cipherward_member.following import ChainProgress, light_client, watch_freshness
 from cipherward_member.guardian_vault import GuardianVault
+from cipherward_member.peers import OpenPeer, PeerChannels
 from cipherward_member.registry import MemberRegistry
 from cipherward_member.reports import Reports, ReportSigner, SubmitBatch
 from cipherward_member.source_following import Place, follow_source
@@ -34,13 +35,13 @@ from cipherward_storage.guardian import Guardian
 from cipherward_storage.mongo.settings import MongoSettings
 from cipherward_storage.orders import BlockHandler, Consequences, Known, Making
 from cipherward_storage.parts import Parts
-from cipherward_storage.peer_slots import OpenPeer, PeerSlots
+from cipherward_storage.peer_slots import PeerSlots
 from cipherward_storage.place import Room, StoreOwner
 from cipherward_storage.readers import ReleaseReads
 from cipherward_storage.service import Jobs, StorageService
 from cipherward_storage.setup import Custodian
 from cipherward_storage.slot_keys import SlotKeys
-from cipherward_storage.slot_renewal import Renewing, SlotRenewal
+from cipherward_storage.slot_renewal import Renewing, SlotRenewal, register
 from cipherward_storage.slots import CustodianSlots
 from cipherward_storage.standing import Standing
 from cipherward_storage.store import ChainStore
@@ -145,7 +146,7 @@ async def open_storage(
 
     Raises:
         CheckpointUnusable: the store goes on from another chain.
-        KeyUnusable: the folder of slot keys cannot be used.
+        KeyUnusable: the folder of slot keys cannot be used, or is not this store's.
         StoreUnusable: the settings do not lead to a store of this custodian.
     """
     progress.show(metrics.PROVEN_TIME, metrics.HEIGHT)
@@ -156,7 +157,7 @@ async def open_storage(
     clock = progress.latest_seconds
     async with (
         open_stores(folder, owner, limits.room, limits.mongo, clock) as stores,
-        PeerSlots(custodian.member, stores.records, ledger.open_peer) as peers,
+        PeerChannels(ledger.open_peer) as channels,
     ):
         chain = stores.chain
 
@@ -168,8 +169,11 @@ async def open_storage(
                 progress.saw(checkpoint.height, checkpoint.next_time_ns)
             return found
 
+        with suppress(StoreAway):  # else the renewal's first look tells
+            await register(stores.slots, await asyncio.to_thread(slot_keys.newest))
         at_once = await _at_once(chain, place)
         canaries = CanaryReports(readiness)
+        peers = PeerSlots(custodian.member, stores.records, channels)
         home = _Home(custodian, limits, ledger, progress, slot_keys, stores, peers, canaries)
         built = _build(home)
 

@@ -118,6 +118,8 @@ class StorageConfig(SigningServiceConfig, KafkaConfig):
         if self.store == "embedded":
             found.append("store: embedded keeps the records on one disk; use mongo")
             return found
+        if self.slot_keys_folder is None:
+            found.append("slot_keys_folder: is missing; storages of one member share one folder")
         if self.mongo_ca_file is None:
             found.append("mongo_ca_file: is missing; the connection must be TLS")
         if self.mongo_certificate_file is None and not self._uri_has_account():

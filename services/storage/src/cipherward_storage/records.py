@@ -82,9 +82,6 @@ class KeptSlot:
     octets: bytes = field(repr=False)
 
 
-NO_SLOT = KeptSlot(0, b"")
-
-
 @dataclass(frozen=True, slots=True)
 class UploadOffer:
     """What an author offers: its slots as it made them, not checked yet.

@@ -111,6 +111,11 @@ SCHEMA: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE INDEX erased_unfinished ON erased (finished, height);
 
+    CREATE TABLE slot_keys (                           -- every slot key that was ever in use
+        key_number       INTEGER PRIMARY KEY,
+        fingerprint      BLOB NOT NULL
+    );
+
     CREATE TABLE use (                                 -- one row
         only             INTEGER PRIMARY KEY CHECK (only = 1),
         promised_bytes   INTEGER NOT NULL,             -- of records and of uploads under way

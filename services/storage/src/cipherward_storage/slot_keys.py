@@ -12,6 +12,7 @@ random bytes. The highest number is the one in use.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cipherward_chain.domains import SLOT_AT_REST
 from cipherward_kit.datafolder import sync_folder
 from cipherward_member.errors import KeyUnusable
 
@@ -41,6 +43,11 @@ class SlotKey:
     number: int
     made_at: int
     secret: bytes = field(repr=False)
+
+    @property
+    def fingerprint(self) -> bytes:
+        """What tells keys of one number apart, and nothing else about them; 32 bytes."""
+        return hashlib.sha256(SLOT_AT_REST + self.secret).digest()
 
 
 class SlotKeys:

@@ -14,10 +14,11 @@ from typing import Protocol
 
 import structlog
 
+from cipherward_member.errors import KeyUnusable
 from cipherward_storage import metrics
 from cipherward_storage.errors import StoreAway
 from cipherward_storage.records import KeptSlot
-from cipherward_storage.slot_keys import SlotKeyGone, SlotKeys
+from cipherward_storage.slot_keys import SETTING, SlotKey, SlotKeyGone, SlotKeys
 from cipherward_storage.slots import CustodianSlots, KeptSlotUnusable
 
 # Moved at once: a tenth of a second of work in a thread, and one transaction.
@@ -45,6 +46,10 @@ class SlotStore(Protocol):
         """Take or keep the turn of whoever renews; False: another storage of this member does."""
         ...
 
+    async def registered(self, key_number: int, fingerprint: bytes) -> bytes:
+        """Keep a slot key's fingerprint unless one is kept for its number; return the kept one."""
+        ...
+
     async def raise_floor(self, key_number: int) -> None:
         """Take no slot any more that is under a key below this one."""
         ...
@@ -67,6 +72,20 @@ class Renewing:
     seconds: float
     clock: Callable[[], float]
     then: Callable[[], None]
+
+
+async def register(store: SlotStore, key: SlotKey) -> None:
+    """Compare a folder's key with the store before anything is wrapped under it.
+
+    Raises:
+        KeyUnusable: the store has slots under another key of that number: the folder is not its.
+        StoreAway: nothing can be told now.
+    """
+    if await store.registered(key.number, key.fingerprint) != key.fingerprint:
+        raise KeyUnusable(
+            "the slot keys are not those that the stored slots are under; give every storage of "
+            f"this member the same folder, or restore it ({SETTING})"
+        )
 
 
 class SlotRenewal:
@@ -93,7 +112,11 @@ class SlotRenewal:
         self._renewing = renewing
 
     async def run(self) -> None:
-        """Renew in time, for ever."""
+        """Renew in time, for ever.
+
+        Raises:
+            KeyUnusable: the folder's keys are not those that the store's slots are under.
+        """
         look = self._renewing.seconds / LOOKS
         while True:
             try:
@@ -103,8 +126,13 @@ class SlotRenewal:
             await asyncio.sleep(min(max(look, LOOK_SECONDS_MIN), LOOK_SECONDS_MAX))
 
     async def step(self) -> int:
-        """Go on with the renewal, if it is due or was interrupted; return how many keys died."""
+        """Go on with the renewal, if it is due or was interrupted; return how many keys died.
+
+        Raises:
+            KeyUnusable: as `run`.
+        """
         newest = await asyncio.to_thread(self._keys.newest)
+        await register(self._store, newest)
         metrics.SLOT_KEY_MADE.set(newest.made_at)
         due = self._renewing.clock() - newest.made_at >= self._renewing.seconds
         old = await asyncio.to_thread(self._keys.oldest_number) < newest.number
@@ -112,6 +140,7 @@ class SlotRenewal:
             return 0
         if due:
             newest = await asyncio.to_thread(self._keys.add)
+            await register(self._store, newest)
             metrics.SLOT_KEY_MADE.set(newest.made_at)
         await self._store.raise_floor(newest.number)
         if not await self._move_all(newest.number):

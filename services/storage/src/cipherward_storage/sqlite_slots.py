@@ -20,6 +20,17 @@ class SqliteSlots:
         """Return True: nobody else uses this database."""
         return True
 
+    async def registered(self, key_number: int, fingerprint: bytes) -> bytes:
+        """Keep a slot key's fingerprint unless one is kept; return the kept one."""
+
+        def work(connection: sqlite3.Connection) -> bytes:
+            insert = "INSERT INTO slot_keys VALUES (?, ?) ON CONFLICT DO NOTHING"
+            connection.execute(insert, (key_number, fingerprint))
+            query = "SELECT fingerprint FROM slot_keys WHERE key_number = ?"
+            return connection.execute(query, (key_number,)).fetchone()[0]
+
+        return await self._database.write(work)
+
     async def raise_floor(self, key_number: int) -> None:
         """Take no slot any more that is under a key below this one."""
         update = "UPDATE use SET key_floor = max(key_floor, ?)"

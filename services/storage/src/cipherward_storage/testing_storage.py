@@ -33,6 +33,7 @@ from cipherward_member.ceremonies import SHARE
 from cipherward_member.ceremony_store import KeptSharing
 from cipherward_member.following import ChainProgress
 from cipherward_member.guardian_vault import GuardianVault
+from cipherward_member.peers import PeerUnknown
 from cipherward_member.registry import REGISTRY_FILE, MemberRegistry
 from cipherward_member.testing_keys import SharedKey
 from cipherward_storage.assembly import (
@@ -44,7 +45,6 @@ from cipherward_storage.assembly import (
     open_storage,
 )
 from cipherward_storage.mongo.settings import MongoSettings
-from cipherward_storage.peer_slots import PeerUnknown
 from cipherward_storage.place import Room, StoreOwner
 from cipherward_storage.service import DOMAIN
 from cipherward_storage.setup import Custodian

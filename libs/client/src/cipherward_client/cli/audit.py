@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,11 +67,12 @@ def audit(
     """Who saw a record? Every access and every refused attempt, each with a verified receipt."""
     record_id = context.parse_id(record)
 
-    async def work() -> Sequence[AuditRow]:
-        async with context.holder(alliance, wallet, passphrase_file) as me:
-            return await audit_record(me.alliance, me.wallet, record_id)
-
-    rows = context.run(work())
+    rows = context.by_holder(
+        alliance,
+        wallet,
+        passphrase_file,
+        lambda me: audit_record(me.alliance, me.wallet, record_id),
+    )
     kept = [_keep(receipts, place, row) for place, row in enumerate(rows)]
     document = {
         "record": record,

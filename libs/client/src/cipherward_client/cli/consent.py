@@ -9,6 +9,7 @@ import typer
 
 from cipherward_client.cli import context
 from cipherward_client.cli.faults import GranteeMalformed, PurposeUnknown
+from cipherward_client.cli.octets import parse_octets
 from cipherward_client.cli.options import (
     DEFAULT_FOLDER,
     AllianceDir,
@@ -21,13 +22,11 @@ from cipherward_client.cli.output import Output, clock
 from cipherward_client.sdk.consents import (
     Consent,
     ConsentTerms,
-    GrantedConsent,
     grant_consent,
     representative_key,
     revoke_consent,
     show_consent,
 )
-from cipherward_client.sdk.ledger import ProvenAct
 
 app = typer.Typer(no_args_is_help=True, help="Who may open a record, for what, until when.")
 
@@ -64,13 +63,7 @@ def parse_grantee(text: str) -> tuple[str, bytes]:
 
 def parse_key(text: str) -> bytes:
     """Return the 32 bytes of a registered key, or raise `GranteeMalformed`."""
-    try:
-        found = bytes.fromhex(text)
-    except ValueError:
-        raise GranteeMalformed(text) from None
-    if len(found) != KEY_BYTES:
-        raise GranteeMalformed(text)
-    return found
+    return parse_octets(text, KEY_BYTES, GranteeMalformed)
 
 
 @app.command()
@@ -109,11 +102,9 @@ def grant(
         visits_max=visits,
     )
 
-    async def work() -> GrantedConsent:
-        async with context.holder(alliance, wallet, passphrase_file) as me:
-            return await grant_consent(me.alliance, me.wallet, terms)
-
-    given = context.run(work())
+    given = context.by_holder(
+        alliance, wallet, passphrase_file, lambda me: grant_consent(me.alliance, me.wallet, terms)
+    )
     Output(as_json).result(
         {
             "consent": given.grant_id.hex(),
@@ -140,11 +131,12 @@ def represent(
     """Print the key that a record's owner names to be represented by this wallet."""
     record_id = context.parse_id(record)
 
-    async def work() -> bytes:
-        async with context.holder(alliance, wallet, passphrase_file) as me:
-            return await representative_key(me.alliance, me.wallet, record_id)
-
-    key = context.run(work()).hex()
+    key = context.by_holder(
+        alliance,
+        wallet,
+        passphrase_file,
+        lambda me: representative_key(me.alliance, me.wallet, record_id),
+    ).hex()
     Output(as_json).result(
         {"record": record, "key": key},
         f"key {key}",
@@ -167,11 +159,12 @@ def revoke(
     grant_id = context.parse_id(consent)
     record_id = context.parse_id(record) if record else None
 
-    async def work() -> ProvenAct:
-        async with context.holder(alliance, wallet, passphrase_file) as me:
-            return await revoke_consent(me.alliance, me.wallet, grant_id, record_id=record_id)
-
-    act = context.run(work())
+    act = context.by_holder(
+        alliance,
+        wallet,
+        passphrase_file,
+        lambda me: revoke_consent(me.alliance, me.wallet, grant_id, record_id=record_id),
+    )
     Output(as_json).result(
         {"consent": consent, "state": "revoked", "height": act.height},
         f"The consent is revoked since block {act.height} ({clock(act.time_seconds)}).",
@@ -190,18 +183,20 @@ def show(
     """Show a consent as the chain has it."""
     grant_id = context.parse_id(consent)
 
-    async def work() -> Consent:
-        async with context.holder(alliance, wallet, passphrase_file) as me:
-            return await show_consent(me.alliance, me.wallet, grant_id)
+    _show(
+        context.by_holder(
+            alliance,
+            wallet,
+            passphrase_file,
+            lambda me: show_consent(me.alliance, me.wallet, grant_id),
+        ),
+        Output(as_json),
+    )
 
-    _show(context.run(work()), Output(as_json))
 
-
-def _show(found: Consent, output: Output) -> None:
-    terms = found.terms
-    document = {
-        "consent": found.grant_id.hex(),
-        "state": found.state,
+def terms_document(terms: ConsentTerms) -> dict[str, object]:
+    """Return what a consent allows, as scripts read it."""
+    return {
         "record": terms.record_id.hex(),
         "member": terms.grantee_member,
         "key": terms.grantee_key.hex(),
@@ -209,6 +204,16 @@ def _show(found: Consent, output: Output) -> None:
         "purposes": list(terms.purposes),
         "expires": terms.expires,
         "visits_max": terms.visits_max,
+        "visit_seconds": terms.visit_seconds,
+    }
+
+
+def _show(found: Consent, output: Output) -> None:
+    terms = found.terms
+    document = {
+        "consent": found.grant_id.hex(),
+        "state": found.state,
+        **terms_document(terms),
         "created_height": found.created_height,
         "changed_height": found.changed_height,
     }
@@ -216,7 +221,7 @@ def _show(found: Consent, output: Output) -> None:
     output.result(
         document,
         f"consent {document['consent']} is {found.state}",
-        f"  record {document['record']} for {who}, for {', '.join(terms.purposes)}",
+        f"  record {terms.record_id.hex()} for {who}, for {', '.join(terms.purposes)}",
         f"  at most {terms.visits_max} times, until {clock(terms.expires)}; last changed in block "
         f"{found.changed_height}",
     )

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from cipherward_client.cli import context
+from cipherward_client.cli.consent import terms_document
 from cipherward_client.cli.options import (
     DEFAULT_FOLDER,
     AllianceDir,
@@ -59,7 +60,8 @@ def import_consent(
     terms, granted = context.run(work())
     ids = [one.grant_id.hex() for one in granted]
     documents = [
-        {**_shown(one), "consent": ids[place] if ids else ""} for place, one in enumerate(terms)
+        {**terms_document(one), "consent": ids[place] if ids else ""}
+        for place, one in enumerate(terms)
     ]
     verb = "would be granted" if dry_run else "granted"
     Output(as_json).result(
@@ -105,19 +107,6 @@ def export_consent(
 def _directory(file: Path | None, wallet: Wallet) -> Directory:
     octets = b"{}" if file is None else file.read_bytes()
     return parse_directory(octets, list(wallet.records))
-
-
-def _shown(terms: ConsentTerms) -> dict[str, object]:
-    return {
-        "record": terms.record_id.hex(),
-        "member": terms.grantee_member,
-        "key": terms.grantee_key.hex(),
-        "representative": terms.representative_key.hex(),
-        "purposes": list(terms.purposes),
-        "expires": terms.expires,
-        "visits_max": terms.visits_max,
-        "visit_seconds": terms.visit_seconds,
-    }
 
 
 def _line(terms: ConsentTerms, consent: object) -> str:

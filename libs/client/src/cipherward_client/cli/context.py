@@ -7,7 +7,7 @@ import fcntl
 import getpass
 import os
 import sys
-from collections.abc import AsyncGenerator, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from cipherward_client.cli.faults import (
     PassphrasesDiffer,
     WalletInUse,
 )
+from cipherward_client.cli.octets import parse_octets
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.hospital import Hospital, open_hospital
 from cipherward_client.wallet.file import load_wallet, save_wallet
@@ -71,13 +72,7 @@ def parse_id(text: str) -> bytes:
     Raises:
         IdMalformed: not 32 hexadecimal digits.
     """
-    try:
-        found = bytes.fromhex(text)
-    except ValueError:
-        raise IdMalformed(text) from None
-    if len(found) != ID_BYTES:
-        raise IdMalformed(text)
-    return found
+    return parse_octets(text, ID_BYTES, IdMalformed)
 
 
 def read_passphrase(file: Path | None, *, again: bool = False) -> str:
@@ -178,3 +173,33 @@ async def holder(
     async with connect(folder) as alliance, opened_wallet(wallet_file, passphrase_file) as opened:
         opened.wallet.require_chain(alliance.chain_id)
         yield Holder(alliance, opened)
+
+
+def by_holder(
+    root: Path,
+    wallet_file: Path,
+    passphrase_file: Path | None,
+    act: Callable[[Holder], Awaitable[R]],
+) -> R:
+    """Run what a wallet's holder does, and return what came of it; see `holder`."""
+
+    async def work() -> R:
+        async with holder(root, wallet_file, passphrase_file) as me:
+            return await act(me)
+
+    return run(work())
+
+
+def by_member(root: Path, member: str, act: Callable[[Hospital], Awaitable[R]]) -> R:
+    """Run what a member does with its keys from the folder, and return what came of it.
+
+    Raises:
+        AllianceMissing: the folder has no alliance.
+        MemberNotHere: the folder has none of that name.
+    """
+
+    async def work() -> R:
+        async with hospital(alliance_folder(root), member) as opened:
+            return await act(opened)
+
+    return run(work())

@@ -101,11 +101,12 @@ def close(
     """End one's own emergency visit; the review stays due."""
     emergency_id = context.parse_id(emergency)
 
-    async def work() -> ProvenAct:
-        async with context.holder(alliance, wallet, passphrase_file) as me:
-            return await close_emergency(me.alliance, me.wallet, emergency_id)
-
-    act = context.run(work())
+    act = context.by_holder(
+        alliance,
+        wallet,
+        passphrase_file,
+        lambda me: close_emergency(me.alliance, me.wallet, emergency_id),
+    )
     Output(as_json).result(
         {"emergency": emergency, "state": "ended", "height": act.height},
         f"The visit is over since block {act.height}; the review stays due.",

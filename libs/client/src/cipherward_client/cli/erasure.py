@@ -20,7 +20,6 @@ from cipherward_client.cli.options import (
 )
 from cipherward_client.cli.output import Output
 from cipherward_client.sdk.erasures import OrderedErasure, Statement, erase_record, wait_erased
-from cipherward_client.sdk.ledger import ProvenAct
 from cipherward_client.sdk.receipts import write_receipt
 from cipherward_client.sdk.templates import allow_template
 
@@ -101,11 +100,12 @@ def allow(
     """Let one more kind of contract release a record of one's own."""
     record_id = context.parse_id(record)
 
-    async def work() -> ProvenAct:
-        async with context.holder(alliance, wallet, passphrase_file) as me:
-            return await allow_template(me.alliance, me.wallet, record_id, template)
-
-    act = context.run(work())
+    act = context.by_holder(
+        alliance,
+        wallet,
+        passphrase_file,
+        lambda me: allow_template(me.alliance, me.wallet, record_id, template),
+    )
     Output(as_json).result(
         {"record": record, "template": template, "height": act.height},
         f"{template} may release the record from block {act.height} on.",

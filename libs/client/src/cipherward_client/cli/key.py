@@ -20,7 +20,6 @@ from cipherward_client.sdk.ceremonies import (
 )
 from cipherward_client.sdk.errors import explaining
 from cipherward_client.sdk.group_keys import group_key
-from cipherward_client.sdk.proposals import CountedVote, ProposedChange
 
 app = typer.Typer(no_args_is_help=True, help="Keys that the members share and nobody has.")
 
@@ -62,12 +61,11 @@ def propose(
     as_json: Json = False,
 ) -> None:
     """Propose to make a shared key, or to share one anew among the members of now."""
-
-    async def work() -> ProposedChange:
-        async with context.hospital(context.alliance_folder(alliance), member) as hospital:
-            return await propose_key(hospital, purpose, key_epoch=renew, window=window)
-
-    made = context.run(work())
+    made = context.by_member(
+        alliance,
+        member,
+        lambda hospital: propose_key(hospital, purpose, key_epoch=renew, window=window),
+    )
     name = made.change_id.hex()
     Output(as_json).result(
         {"ceremony": name, "height": made.act.height},
@@ -87,11 +85,9 @@ def vote(
     """Vote on a ceremony; the vote that decides it begins it, and the services do the rest."""
     ceremony_id = context.parse_id(ceremony)
 
-    async def work() -> CountedVote:
-        async with context.hospital(context.alliance_folder(alliance), member) as hospital:
-            return await vote_on_key(hospital, ceremony_id, approve=not no)
-
-    counted = context.run(work())
+    counted = context.by_member(
+        alliance, member, lambda hospital: vote_on_key(hospital, ceremony_id, approve=not no)
+    )
     follows = "the ceremony begins" if counted.decided else "nothing follows from it yet"
     Output(as_json).result(
         {"height": counted.act.height, "decided": counted.decided},
@@ -110,11 +106,12 @@ def wait(
     """Wait until a ceremony has put its key in force, and show the key."""
     ceremony_id = context.parse_id(ceremony)
 
-    async def work() -> GroupKeyEntry:
-        async with context.hospital(context.alliance_folder(alliance), member) as hospital:
-            return await key_made(hospital, ceremony_id, seconds=seconds)
-
-    _show(context.run(work()), Output(as_json))
+    _show(
+        context.by_member(
+            alliance, member, lambda hospital: key_made(hospital, ceremony_id, seconds=seconds)
+        ),
+        Output(as_json),
+    )
 
 
 @app.command("show")

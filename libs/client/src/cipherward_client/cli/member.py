@@ -15,16 +15,19 @@ from cipherward_client.cli.options import DEFAULT_FOLDER, AllianceDir, As, Json,
 from cipherward_client.cli.output import Output
 from cipherward_client.sdk.membership import (
     MEMBERSHIP,
+    SUSPEND_SECONDS,
     Change,
     Registry,
     propose_member,
     propose_removal,
+    propose_suspension,
     propose_upgrade,
     read_change,
     read_registry,
     vote_on_change,
+    vote_on_return,
 )
-from cipherward_client.sdk.proposals import CountedVote, ProposedChange
+from cipherward_client.sdk.proposals import DAY_SECONDS, CountedVote, ProposedChange
 from cipherward_client.sdk.registration import Registration
 from cipherward_kit.datafolder import write_atomically
 
@@ -96,11 +99,11 @@ def propose(
     with registration.open("rb") as file:
         found = Registration.from_bytes(file.read(REGISTRATION_BYTES_MAX))
 
-    async def work() -> ProposedChange:
-        async with context.hospital(context.alliance_folder(alliance), member) as hospital:
-            return await propose_member(hospital, found)
-
-    _tell_proposed(context.run(work()), "member", as_json)
+    _tell_proposed(
+        context.by_member(alliance, member, lambda hospital: propose_member(hospital, found)),
+        "member",
+        as_json,
+    )
 
 
 @app.command("remove")
@@ -111,12 +114,55 @@ def remove(
     as_json: Json = False,
 ) -> None:
     """Propose to the others that a member is removed."""
+    _tell_proposed(
+        context.by_member(alliance, member, lambda hospital: propose_removal(hospital, removed)),
+        "member",
+        as_json,
+    )
 
-    async def work() -> ProposedChange:
+
+@app.command("suspend")
+def suspend(
+    suspended: Annotated[str, typer.Argument(metavar="ID", help="The member to suspend.")],
+    member: As,
+    days: Annotated[
+        int, typer.Option(min=1, max=365, help="It is back after so many, without a vote.")
+    ] = SUSPEND_SECONDS // DAY_SECONDS,
+    alliance: AllianceDir = DEFAULT_FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Propose to the others that a member takes no part for a time; its patients keep all rights.
+
+    `member reinstate` brings it back before.
+    """
+    _tell_proposed(
+        context.by_member(
+            alliance,
+            member,
+            lambda hospital: propose_suspension(hospital, suspended, days * DAY_SECONDS),
+        ),
+        "member",
+        as_json,
+    )
+
+
+@app.command("reinstate")
+def reinstate(
+    change: Annotated[str, typer.Argument(metavar="CHANGE", help="The suspension's id.")],
+    member: As,
+    no: No = False,
+    alliance: AllianceDir = DEFAULT_FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Vote to bring a suspended member back before its time is over; a vote against may change."""
+    change_id = context.parse_id(change)
+
+    async def work() -> tuple[Change, CountedVote]:
         async with context.hospital(context.alliance_folder(alliance), member) as hospital:
-            return await propose_removal(hospital, removed)
+            found = await read_change(hospital, change_id)
+            return found, await vote_on_return(hospital, change_id, approve=not no)
 
-    _tell_proposed(context.run(work()), "member", as_json)
+    _tell_vote(*context.run(work()), as_json)
 
 
 @app.command("vote")
@@ -127,7 +173,10 @@ def vote(
     alliance: AllianceDir = DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
-    """Vote on a newcomer or a removal; the vote that admits keeps the proof beside the genesis."""
+    """Vote on a newcomer, a removal or a suspension.
+
+    The vote that admits a newcomer keeps the proof of it beside the genesis.
+    """
     _tell_vote(*context.run(_vote(alliance, member, change, approve=not no)), as_json)
 
 
@@ -149,12 +198,13 @@ def propose_version(
     as_json: Json = False,
 ) -> None:
     """Propose that the next version of the rules begins at a height."""
-
-    async def work() -> ProposedChange:
-        async with context.hospital(context.alliance_folder(alliance), member) as hospital:
-            return await propose_upgrade(hospital, version, height)
-
-    _tell_proposed(context.run(work()), "upgrade", as_json)
+    _tell_proposed(
+        context.by_member(
+            alliance, member, lambda hospital: propose_upgrade(hospital, version, height)
+        ),
+        "upgrade",
+        as_json,
+    )
 
 
 @upgrade_app.command("vote")

@@ -13,6 +13,7 @@ from cipherward_chain.sealing import SealingKey
 from cipherward_client.alliance.layout import CUSTODIAN_KEY
 from cipherward_client.cli import context
 from cipherward_client.cli.faults import FileExists, PseudonymMalformed
+from cipherward_client.cli.octets import parse_octets
 from cipherward_client.cli.options import DEFAULT_FOLDER, AllianceDir, As, Json, No
 from cipherward_client.cli.output import Output
 from cipherward_client.sdk.errors import ClientError
@@ -23,7 +24,7 @@ from cipherward_client.sdk.openings import (
     propose_opening,
     vote_on_opening,
 )
-from cipherward_client.sdk.proposals import CountedVote, ProposedChange
+from cipherward_client.sdk.proposals import ProposedChange
 from cipherward_kit.datafolder import write_atomically
 
 app = typer.Typer(no_args_is_help=True, help="Who acted under a pseudonym of staff: by warrant.")
@@ -58,7 +59,10 @@ def propose(
     as_json: Json = False,
 ) -> None:
     """Propose to open a pseudonym; without --key-file, to the recipient's custodian key."""
-    folder, name = context.alliance_folder(alliance), _pseudonym(pseudonym)
+    folder, name = (
+        context.alliance_folder(alliance),
+        parse_octets(pseudonym, PSEUDONYM_BYTES, PseudonymMalformed),
+    )
     public_key = b"" if key_file is None else _fresh_key(key_file).public_key
 
     async def work() -> ProposedChange:
@@ -87,11 +91,9 @@ def vote(
     """Vote on a warrant; the vote that decides it orders the shares."""
     warrant_id = context.parse_id(warrant)
 
-    async def work() -> CountedVote:
-        async with context.hospital(context.alliance_folder(alliance), member) as hospital:
-            return await vote_on_opening(hospital, warrant_id, approve=not no)
-
-    counted = context.run(work())
+    counted = context.by_member(
+        alliance, member, lambda hospital: vote_on_opening(hospital, warrant_id, approve=not no)
+    )
     follows = "the shares are ordered" if counted.decided else "nothing follows from it yet"
     Output(as_json).result(
         {"height": counted.act.height, "decided": counted.decided},
@@ -137,16 +139,6 @@ def collect(
     if opened.wrong:
         lines.append(f"Wrong shares came from: {', '.join(opened.wrong)}.")
     Output(as_json).result(document, *lines)
-
-
-def _pseudonym(text: str) -> bytes:
-    try:
-        found = bytes.fromhex(text)
-    except ValueError:
-        raise PseudonymMalformed(text) from None
-    if len(found) != PSEUDONYM_BYTES:
-        raise PseudonymMalformed(text)
-    return found
 
 
 def _fresh_key(path: Path) -> SealingKey:

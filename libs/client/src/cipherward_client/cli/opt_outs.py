@@ -11,6 +11,7 @@ from cipherward_chain.authorization import PSEUDONYM_BYTES
 from cipherward_chain.opt_outs import Choice
 from cipherward_client.cli import context
 from cipherward_client.cli.faults import PseudonymMalformed
+from cipherward_client.cli.octets import parse_octets
 from cipherward_client.cli.options import (
     DEFAULT_FOLDER,
     AllianceDir,
@@ -20,7 +21,6 @@ from cipherward_client.cli.options import (
 )
 from cipherward_client.cli.output import Output
 from cipherward_client.sdk.opt_outs import (
-    OptOutCounts,
     OptOutReceipt,
     choose,
     count_opt_outs,
@@ -46,11 +46,9 @@ def set_choice(
     """Keep oneself out of studies at a member, by one's wallet; nothing goes on the chain."""
     choice = _choice(back)
 
-    async def work() -> OptOutReceipt:
-        async with context.holder(alliance, wallet, passphrase_file) as me:
-            return await choose(me.alliance, me.wallet, member, choice)
-
-    receipt = context.run(work())
+    receipt = context.by_holder(
+        alliance, wallet, passphrase_file, lambda me: choose(me.alliance, me.wallet, member, choice)
+    )
     lines = _lines(receipt)
     if not receipt.linked:
         lines.append("The hospital does not know yet which rows are yours: show it the pseudonym.")
@@ -68,11 +66,9 @@ def put(
     """Record as a member what a patient without a wallet has chosen; print the receipt."""
     named, choice = context.parse_id(reference), _choice(back)
 
-    async def work() -> OptOutReceipt:
-        async with context.hospital(context.alliance_folder(alliance), member) as hospital:
-            return await put_opt_out(hospital, named, choice)
-
-    receipt = context.run(work())
+    receipt = context.by_member(
+        alliance, member, lambda hospital: put_opt_out(hospital, named, choice)
+    )
     Output(as_json).result(_document(receipt), *_lines(receipt))
 
 
@@ -87,7 +83,7 @@ def link(
     as_json: Json = False,
 ) -> None:
     """Say as a member which rows are those of a wallet's pseudonym."""
-    named = _parse_pseudonym(pseudonym)
+    named = parse_octets(pseudonym, PSEUDONYM_BYTES, PseudonymMalformed)
     references = [context.parse_id(one) for one in reference or ()]
 
     async def work() -> None:
@@ -106,27 +102,12 @@ def count(
     member: MemberName, alliance: AllianceDir = DEFAULT_FOLDER, as_json: Json = False
 ) -> None:
     """Show as a member how many are out."""
-
-    async def work() -> OptOutCounts:
-        async with context.hospital(context.alliance_folder(alliance), member) as hospital:
-            return await count_opt_outs(hospital)
-
-    found = context.run(work())
+    found = context.by_member(alliance, member, lambda hospital: count_opt_outs(hospital))
     Output(as_json).result(
         {"member": member, **asdict(found)},
         f"{found.references} references are out at {member}, {found.pseudonyms} wallets; "
         f"{found.pseudonyms_unlinked} of them are linked to no rows yet.",
     )
-
-
-def _parse_pseudonym(text: str) -> bytes:
-    try:
-        found = bytes.fromhex(text)
-    except ValueError:
-        raise PseudonymMalformed(text) from None
-    if len(found) != PSEUDONYM_BYTES:
-        raise PseudonymMalformed(text)
-    return found
 
 
 def _choice(back: bool) -> Choice:

@@ -17,13 +17,10 @@ from cipherward_client.cli.options import (
     WalletFile,
 )
 from cipherward_client.cli.output import Output
-from cipherward_client.sdk.ledger import ProvenAct
 from cipherward_client.sdk.permits import (
     DAY_SECONDS,
     PURPOSES,
     RELEASES,
-    AppliedPermit,
-    Permit,
     PermitRequest,
     apply_for_permit,
     revoke_permit,
@@ -61,11 +58,12 @@ def apply(
         tuple(purpose), tuple(data_set), tuple(output), minimum, releases, days * DAY_SECONDS
     )
 
-    async def work() -> AppliedPermit:
-        async with context.holder(alliance, wallet, passphrase_file) as me:
-            return await apply_for_permit(me.alliance, me.wallet, request)
-
-    applied = context.run(work())
+    applied = context.by_holder(
+        alliance,
+        wallet,
+        passphrase_file,
+        lambda me: apply_for_permit(me.alliance, me.wallet, request),
+    )
     permit = applied.permit_id.hex()
     Output(as_json).result(
         {"permit": permit, "height": applied.act.height},
@@ -85,11 +83,9 @@ def approve(
     """Vote on a permit as a member that holds its data, with the member's key from the folder."""
     permit_id = context.parse_id(permit)
 
-    async def work() -> ProvenAct:
-        async with context.hospital(context.alliance_folder(alliance), member) as hospital:
-            return await vote_permit(hospital, permit_id, not reject)
-
-    act = context.run(work())
+    act = context.by_member(
+        alliance, member, lambda hospital: vote_permit(hospital, permit_id, not reject)
+    )
     said = "no" if reject else "yes"
     Output(as_json).result(
         {"permit": permit, "member": member, "approve": not reject, "height": act.height},
@@ -107,11 +103,7 @@ def revoke(
     """End a permit as a member that holds its data; its running studies end with it."""
     permit_id = context.parse_id(permit)
 
-    async def work() -> ProvenAct:
-        async with context.hospital(context.alliance_folder(alliance), member) as hospital:
-            return await revoke_permit(hospital, permit_id)
-
-    act = context.run(work())
+    act = context.by_member(alliance, member, lambda hospital: revoke_permit(hospital, permit_id))
     Output(as_json).result(
         {"permit": permit, "member": member, "height": act.height},
         f"{member} ended the permit, and every study under it, in block {act.height}.",
@@ -129,11 +121,12 @@ def surrender(
     """Give back a permit that this wallet has applied for."""
     permit_id = context.parse_id(permit)
 
-    async def work() -> ProvenAct:
-        async with context.holder(alliance, wallet, passphrase_file) as me:
-            return await surrender_permit(me.alliance, me.wallet, permit_id)
-
-    act = context.run(work())
+    act = context.by_holder(
+        alliance,
+        wallet,
+        passphrase_file,
+        lambda me: surrender_permit(me.alliance, me.wallet, permit_id),
+    )
     Output(as_json).result(
         {"permit": permit, "height": act.height},
         f"the permit was given back in block {act.height}.",
@@ -151,11 +144,9 @@ def show(
     """Show a permit to a researcher who may use it."""
     permit_id = context.parse_id(permit)
 
-    async def work() -> Permit:
-        async with context.holder(alliance, wallet, passphrase_file) as me:
-            return await show_permit(me.alliance, me.wallet, permit_id)
-
-    found = context.run(work())
+    found = context.by_holder(
+        alliance, wallet, passphrase_file, lambda me: show_permit(me.alliance, me.wallet, permit_id)
+    )
     document: dict[str, Any] = {**asdict(found), "permit_id": permit}
     until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(found.expires))
     Output(as_json).result(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ from cipherward_client.cli.options import (
     WalletFile,
 )
 from cipherward_client.cli.output import Output
+from cipherward_client.records.sealing import EMERGENCY_ACCESS, RELEASE_TEMPLATES
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.consents import ConsentTerms, grant_consent
 from cipherward_client.sdk.opened import OpenedRecord
@@ -59,6 +61,13 @@ def put(
     wallet: WalletFile,
     label: Annotated[str, typer.Option(help="The owner's words for it; they stay there.")] = "",
     receipt: Annotated[Path | None, typer.Option(help="Write the anchor's receipt here.")] = None,
+    without_emergency_access: Annotated[
+        bool,
+        typer.Option(
+            "--without-emergency-access",
+            help="Nobody opens it without the owner's consent, not even to save a life.",
+        ),
+    ] = False,
     alliance: AllianceDir = DEFAULT_FOLDER,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
@@ -70,7 +79,12 @@ def put(
     output = Output(as_json)
     refuse_existing(receipt)
     session = _Session(alliance, wallet, passphrase_file, output)
-    stored = context.run(_put(session, file, hospital, label or file.name))
+    releasing = tuple(
+        one
+        for one in RELEASE_TEMPLATES
+        if not (without_emergency_access and one == EMERGENCY_ACCESS)
+    )
+    stored = context.run(_put(session, file, hospital, label or file.name, releasing))
     if receipt is not None:
         write_receipt(receipt, stored.act.receipt)
     record_id = stored.record_id.hex()
@@ -81,6 +95,7 @@ def put(
             "ciphertext_bytes": stored.ciphertext_bytes,
             "transaction": stored.act.transaction_id.hex(),
             "height": stored.act.height,
+            "release_templates": list(releasing),
         },
         f"record {record_id}",
         f"  {stored.ciphertext_bytes} encrypted bytes at {stored.custodian}; anchored in block "
@@ -88,7 +103,9 @@ def put(
     )
 
 
-async def _put(session: _Session, file: Path, member: str, label: str) -> RecordReceipt:
+async def _put(
+    session: _Session, file: Path, member: str, label: str, releasing: Sequence[str]
+) -> RecordReceipt:
     content = await asyncio.to_thread(file.read_bytes)
     folder = context.alliance_folder(session.alliance)
     async with (
@@ -96,8 +113,10 @@ async def _put(session: _Session, file: Path, member: str, label: str) -> Record
         context.holder(session.alliance, session.wallet, session.passphrase_file) as me,
     ):
         with session.output.progress() as progress:
-            owner = WalletOwner(me.alliance, me.wallet, label)
-            return await put_record(author, content, owner, progress=progress)
+            owner = WalletOwner(me.alliance, me.wallet, label, release_templates=releasing)
+            return await put_record(
+                author, content, owner, release_templates=releasing, progress=progress
+            )
 
 
 @app.command()

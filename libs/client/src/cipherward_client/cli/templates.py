@@ -20,8 +20,7 @@ from cipherward_client.cli.options import (
 )
 from cipherward_client.cli.output import Output
 from cipherward_client.sdk.errors import explaining
-from cipherward_client.sdk.ledger import ProvenAct
-from cipherward_client.sdk.proposals import VOTE_SECONDS, CountedVote, ProposedChange
+from cipherward_client.sdk.proposals import VOTE_SECONDS
 from cipherward_client.sdk.templates import (
     SOURCE_BYTES_MAX,
     ActiveTemplate,
@@ -47,11 +46,11 @@ def propose(
     with explaining(), file.open("rb") as source:
         document = document_of(source.read(SOURCE_BYTES_MAX + 1).decode())
 
-    async def work() -> ProposedChange:
-        async with context.hospital(context.alliance_folder(alliance), member) as hospital:
-            return await propose_template(hospital, document, vote_seconds=seconds)
-
-    proposed = context.run(work())
+    proposed = context.by_member(
+        alliance,
+        member,
+        lambda hospital: propose_template(hospital, document, vote_seconds=seconds),
+    )
     name = proposed.change_id.hex()
     Output(as_json).result(
         {"proposal": name, "height": proposed.act.height},
@@ -71,11 +70,9 @@ def vote(
     """Vote on a proposed template."""
     change_id = context.parse_id(proposal)
 
-    async def work() -> CountedVote:
-        async with context.hospital(context.alliance_folder(alliance), member) as hospital:
-            return await vote_on_template(hospital, change_id, approve=not no)
-
-    counted = context.run(work())
+    counted = context.by_member(
+        alliance, member, lambda hospital: vote_on_template(hospital, change_id, approve=not no)
+    )
     decided = "it is adopted" if counted.decided else "nothing follows from it yet"
     Output(as_json).result(
         {"height": counted.act.height, "decided": counted.decided},
@@ -125,11 +122,12 @@ def upgrade(
     """Move a consent of one's own to another version of its template."""
     grant_id = context.parse_id(consent)
 
-    async def work() -> ProvenAct:
-        async with context.holder(alliance, wallet, passphrase_file) as me:
-            return await upgrade_instance(me.alliance, me.wallet, grant_id, version)
-
-    act = context.run(work())
+    act = context.by_holder(
+        alliance,
+        wallet,
+        passphrase_file,
+        lambda me: upgrade_instance(me.alliance, me.wallet, grant_id, version),
+    )
     Output(as_json).result(
         {"consent": consent, "version": version, "height": act.height},
         f"The consent is of version {version} since block {act.height}.",

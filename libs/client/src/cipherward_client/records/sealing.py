@@ -29,7 +29,8 @@ from cipherward_threshold.group.keys import ThresholdKey
 from cipherward_threshold.group.tdh2 import Label, encapsulate
 
 # What may release a record, unless its author says otherwise; its owner may add to them.
-RELEASE_TEMPLATES = ("consent/1", "emergency-access/1")
+EMERGENCY_ACCESS = "emergency-access/1"
+RELEASE_TEMPLATES = ("consent/1", EMERGENCY_ACCESS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,11 @@ HERE: Mapping[str, tuple[str, str]] = {
         "Not all members have said in time that they erased the record.",
         "Ask those whose statement is missing; no key of it is released anyway.",
     ),
+    "STATEMENT_MISSING": ("A ledger's blocks lack the report of a member.", OTHER_PEER),
+    "TEMPLATE_UNWANTED": (
+        "The hospital would let more open the record than its owner chose.",
+        "Have the record put with the templates that the owner chose, or choose those.",
+    ),
     "OPENING_OUTDATED": (
         "The opening key was shared anew since the warrant was ordered.",
         "Propose the warrant again.",

@@ -7,7 +7,7 @@ it. An access that a custodian gave without the chain cannot be seen here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
@@ -22,7 +22,7 @@ from cipherward_client.sdk.emergencies import TEMPLATE as EMERGENCY_ACCESS
 from cipherward_client.sdk.errors import CheckFailed, explained, explaining
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import RECEIPTS_AT_ONCE, ProvenAct, Submitter
-from cipherward_client.sdk.questions import Asker, ask
+from cipherward_client.sdk.questions import Asker, ask, every_page
 from cipherward_client.wallet.wallet import Wallet
 
 METHOD = "/cipherward.contract.v1.ContractService/ListDisclosures"
@@ -95,22 +95,18 @@ async def audit_record(
 
 
 async def _disclosures(asker: Asker, record_id: bytes) -> Sequence[pb.Disclosure]:
-    found: list[pb.Disclosure] = []
-    token = ""
-    while True:
-        response = await ask(
+    def page(token: str) -> Awaitable[pb.ListDisclosuresResponse]:
+        return ask(
             asker,
             METHOD,
             record_id,
-            lambda read, left, token=token: asker.alliance.contract.ListDisclosures(
+            lambda read, left: asker.alliance.contract.ListDisclosures(
                 pb.ListDisclosuresRequest(read=read, page_size=PAGE_ROWS, page_token=token),
                 timeout=left,
             ),
         )
-        found.extend(response.disclosures)
-        token = response.next_page_token
-        if not token:
-            return found
+
+    return [row async for found in every_page(page) for row in found.disclosures]
 
 
 async def _row(alliance: Alliance, row: pb.Disclosure) -> AuditRow:

@@ -16,8 +16,8 @@ from cipherward_client.sdk.membership import read_registry
 from cipherward_client.sdk.proposals import (
     CountedVote,
     ProposedChange,
+    own_contract,
     propose,
-    read_contract,
     vote,
 )
 
@@ -104,7 +104,7 @@ async def key_made(
 
 async def _ended(hospital: Hospital, ceremony: bytes) -> pb.Contract:
     while True:
-        contract = await read_contract(hospital, ceremony)
+        contract = await own_contract(hospital, ceremony)
         if contract.state not in (PROPOSED, RUNNING):
             return contract
         await asyncio.sleep(POLL_SECONDS)

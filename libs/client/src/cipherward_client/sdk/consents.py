@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
@@ -11,17 +12,18 @@ from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.canonical import Value, decode_map, encode
 from cipherward_chain.fields import Fields
 from cipherward_client.sdk.connection import Alliance
-from cipherward_client.sdk.credentials import register_pseudonym
+from cipherward_client.sdk.credentials import owners_signer, register_pseudonym
 from cipherward_client.sdk.errors import explaining
 from cipherward_client.sdk.ledger import ProvenAct, Submitter
 from cipherward_client.sdk.proven_contracts import proven_contract
-from cipherward_client.sdk.questions import Asker, ask
+from cipherward_client.sdk.questions import Asker, ask, every_page
 from cipherward_client.wallet.entries import GivenGrant
 from cipherward_client.wallet.scopes import record_scope
 from cipherward_client.wallet.wallet import Wallet
 
 TEMPLATE, VERSION = "consent", 1
 PAGE_CONTRACTS = 100  # the most that a page has
+LIST_CONTRACTS = "/cipherward.contract.v1.ContractService/ListContracts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +102,13 @@ async def grant_consent(alliance: Alliance, wallet: Wallet, terms: ConsentTerms)
         ClientError: the wallet does not own the record, or the ledger did not take it.
     """
     with explaining():
-        wallet.require_chain(alliance.chain_id)
-        record = wallet.record(terms.record_id)
-        scope = record_scope(record.record_id)
-        await register_pseudonym(alliance, wallet, scope)
+        signer = await owners_signer(alliance, wallet, terms.record_id)
         grant_id = secrets.token_bytes(ID_BYTES)
         start = chain_pb.Instantiate(
             template=TEMPLATE, version=VERSION, instance_id=grant_id, terms=terms.to_bytes()
         )
         # Kept before it is sent: what may have been granted must be revocable.
-        wallet.grants[grant_id] = GivenGrant(grant_id, record.record_id, terms.grantee_member)
-        signer = wallet.signer(scope)
+        wallet.grants[grant_id] = GivenGrant(grant_id, terms.record_id, terms.grantee_member)
         act = await Submitter(alliance).submit([chain_pb.Act(instantiate=start)], signer)
         return GrantedConsent(grant_id, act)
 
@@ -180,23 +178,24 @@ async def list_consents(alliance: Alliance, wallet: Wallet, record_id: bytes) ->
     """
     with explaining():
         asker = await Asker.owner(alliance, wallet, wallet.record(record_id).record_id)
-        method = "/cipherward.contract.v1.ContractService/ListContracts"
-        found: list[Consent] = []
-        token = ""
-        while True:
-            response = await ask(
+
+        def page(token: str) -> Awaitable[pb.ListContractsResponse]:
+            return ask(
                 asker,
-                method,
+                LIST_CONTRACTS,
                 record_id,
-                lambda read, left, token=token: alliance.contract.ListContracts(
+                lambda read, left: alliance.contract.ListContracts(
                     pb.ListContractsRequest(read=read, page_size=PAGE_CONTRACTS, page_token=token),
                     timeout=left,
                 ),
             )
-            found.extend(_consent(c) for c in response.contracts if c.template == TEMPLATE)
-            token = response.next_page_token
-            if not token:
-                return found
+
+        return [
+            _consent(contract)
+            async for found in every_page(page)
+            for contract in found.contracts
+            if contract.template == TEMPLATE
+        ]
 
 
 def _consent(contract: pb.Contract) -> Consent:

@@ -20,6 +20,7 @@ from cipherward_anoncred.issuance import (
 )
 from cipherward_anoncred.schema import parse_header
 from cipherward_chain.acts import register_pseudonym as registration
+from cipherward_chain.authorization import PseudonymSigner
 from cipherward_chain.group_keys import OPENING
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import ActRefused, explaining
@@ -29,7 +30,7 @@ from cipherward_client.sdk.ledger import ProvenAct, Submitter
 from cipherward_client.sdk.retries import patiently
 from cipherward_client.sdk.signing import PresentationSigner
 from cipherward_client.wallet.entries import PendingCredential
-from cipherward_client.wallet.scopes import PATIENT, duty_scope
+from cipherward_client.wallet.scopes import PATIENT, duty_scope, record_scope
 from cipherward_client.wallet.wallet import Wallet
 from cipherward_kit.errors import reason_of
 
@@ -259,6 +260,19 @@ async def register_duty(alliance: Alliance, wallet: Wallet, member: str) -> str:
     scope = duty_scope(member, alliance.epoch())
     await register_pseudonym(alliance, wallet, scope)
     return scope
+
+
+async def owners_signer(alliance: Alliance, wallet: Wallet, record_id: bytes) -> PseudonymSigner:
+    """Return the key that acts for the owner of a record of this wallet, registered in this epoch.
+
+    Raises:
+        ActRefused, ClientError: as `register_pseudonym`.
+        WalletError: the record is not this wallet's, or the wallet is of another alliance.
+    """
+    wallet.require_chain(alliance.chain_id)
+    scope = record_scope(wallet.record(record_id).record_id)
+    await register_pseudonym(alliance, wallet, scope)
+    return wallet.signer(scope)
 
 
 async def stop_renewal(hospital: Hospital, request_id: str) -> None:

@@ -17,13 +17,13 @@ from cipherward_chain.authorization import Signer
 from cipherward_chain.canonical import Value, encode
 from cipherward_chain.sealing import SealingKey
 from cipherward_client.sdk.connection import Alliance
-from cipherward_client.sdk.credentials import register_duty, register_pseudonym
+from cipherward_client.sdk.credentials import owners_signer, register_duty
 from cipherward_client.sdk.errors import explaining
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import Progress, ProvenAct, Submitter
 from cipherward_client.sdk.opened import OpenedRecord, fetch_released
 from cipherward_client.wallet.errors import CredentialMissing
-from cipherward_client.wallet.scopes import STAFF, record_scope
+from cipherward_client.wallet.scopes import STAFF
 from cipherward_client.wallet.wallet import Wallet
 
 TEMPLATE, VERSION = "emergency-access", 1
@@ -147,9 +147,8 @@ async def end_emergency(
         ClientError: the record is not this wallet's.
     """
     with explaining():
-        scope = record_scope(wallet.record(record_id).record_id)
-        await register_pseudonym(alliance, wallet, scope)
-        return await _step(alliance, wallet.signer(scope), emergency_id, REVOKE)
+        signer = await owners_signer(alliance, wallet, record_id)
+        return await _step(alliance, signer, emergency_id, REVOKE)
 
 
 async def _step(

@@ -9,39 +9,42 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
-from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.authorization import Signer
 from cipherward_chain.canonical import encode
+from cipherward_chain.fields import Fields
 from cipherward_chain.transactions import transaction_id
 from cipherward_client.sdk.connection import Alliance
-from cipherward_client.sdk.credentials import register_pseudonym
+from cipherward_client.sdk.contract_reads import read_contract
+from cipherward_client.sdk.credentials import owners_signer
 from cipherward_client.sdk.errors import CheckFailed, explained, explaining
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import ProvenAct, Submitter
+from cipherward_client.sdk.proven_contracts import proven_contract
 from cipherward_client.sdk.proven_orders import OrderDiffers, block_at, orders_of
-from cipherward_client.sdk.questions import Asker, ask
-from cipherward_client.wallet.scopes import record_scope
+from cipherward_client.sdk.questions import Asker
 from cipherward_client.wallet.wallet import Wallet
 
 TEMPLATE, VERSION = "erasure", 1
 ORDERED, OVERDUE, ERASED = "ordered", "overdue", "erased"
-GET_CONTRACT = "/cipherward.contract.v1.ContractService/GetContract"
 POLL_SECONDS = 0.5  # the custodian's statement comes with its next slot key, days later
-BLOCKS_AT_ONCE = 16
-# Guardians report within a few blocks of the order, the custodian in the block that completes the
-# erasure: blocks between them are of other matters.
-NEAR_BLOCKS = 200
+BLOCKS_AT_ONCE = 16  # a ledger answers one in a millisecond
 
 
 class ErasureUnfinished(CheckFailed):
     """Not all members have erased what they had, and their time is over."""
 
     reason = "ERASURE_UNFINISHED"
+
+
+class StatementMissing(CheckFailed):
+    """The chain says that a member has reported the erasure, and no block has its report."""
+
+    reason = "STATEMENT_MISSING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,8 @@ async def erase_record(
         ClientError: the record is not this wallet's.
     """
     with explaining():
-        wallet.require_chain(alliance.chain_id)
-        scope = record_scope(wallet.record(record_id).record_id)
-        await register_pseudonym(alliance, wallet, scope)
-        return await _erase(alliance, wallet.signer(scope), record_id, ground)
+        signer = await owners_signer(alliance, wallet, record_id)
+        return await _erase(alliance, signer, record_id, ground)
 
 
 async def erase_unclaimed(hospital: Hospital, record_id: bytes, ground: str) -> OrderedErasure:
@@ -127,18 +128,15 @@ async def erasure_state(
         ClientError: the asker may not know.
     """
     with explaining():
-        if isinstance(asker, Hospital):
-            who = Asker.member(asker)
-        else:
-            who = await Asker.owner(alliance, asker, erasure.record_id)
-        contract = who.alliance.contract
-        answer = await ask(
-            who,
-            GET_CONTRACT,
-            erasure.erasure_id,
-            lambda read, left: contract.GetContract(pb.GetContractRequest(read=read), timeout=left),
-        )
-        return ErasureState(answer.contract.state, answer.contract.changed_height)
+        who = await _asker(alliance, asker, erasure)
+        found = await read_contract(who, erasure.erasure_id)
+        return ErasureState(found.state, found.changed_height)
+
+
+async def _asker(alliance: Alliance, asker: Wallet | Hospital, erasure: OrderedErasure) -> Asker:
+    if isinstance(asker, Hospital):
+        return Asker.member(asker)
+    return await Asker.owner(alliance, asker, erasure.record_id)
 
 
 async def wait_erased(
@@ -158,39 +156,69 @@ async def wait_erased(
                 await asyncio.sleep(POLL_SECONDS)
         if found.state != ERASED:
             raise ErasureUnfinished(f"the erasure is {found.state}")
-    return await erasure_statements(alliance, erasure, found.changed_height)
+    return await erasure_statements(alliance, asker, erasure)
 
 
 async def erasure_statements(
-    alliance: Alliance, erasure: OrderedErasure, completed_height: int
+    alliance: Alliance, asker: Wallet | Hospital, erasure: OrderedErasure
 ) -> Mapping[str, Statement]:
     """Return the members' statements by member, each with its verified receipt.
 
+    All that count: who reports after the block that completed the erasure is refused. The contract,
+    as the chain proves it, says whose they are; they are looked for in the blocks between.
+
     Args:
-        completed_height: the block that completed the erasure.
+        asker: the record's owner, or a member.
 
     Raises:
-        ClientError: a ledger does not answer, or a receipt does not verify.
+        ClientError: the erasure is not complete, a ledger does not answer, a receipt does not
+            verify, or STATEMENT_MISSING: a ledger's blocks lack a report.
     """
     with explaining():
         orders = await orders_of(alliance, erasure.act)
         order = next((one for one in orders if one.instruction == "erase_record"), None)
         if order is None:
             raise OrderDiffers("the act has erased nothing")
-        near = min(completed_height, erasure.act.height + NEAR_BLOCKS)
-        heights = sorted({*range(erasure.act.height + 1, near + 1), completed_height})
-        places = asyncio.Semaphore(BLOCKS_AT_ONCE)
+        contract = await proven_contract(await _asker(alliance, asker, erasure), erasure.erasure_id)
+        if contract.state != ERASED:
+            raise ErasureUnfinished(f"the erasure is {contract.state}")
+        wanted = Fields(contract.variables).mapping("statements")
+        found: dict[str, Statement] = {}
+        for heights in from_both_ends(order.height + 1, contract.changed_height):
+            for one in await _reports_among(alliance, heights, (order.height, order.index)):
+                if wanted.get(one.member) == one.digest:
+                    found[one.member] = one
+            if len(found) == len(wanted):
+                return found
+        missing = ", ".join(sorted(set(wanted) - set(found)))
+        raise StatementMissing(f"no block has the report of {missing}")
 
-        async def reports_in(height: int) -> list[Statement]:
-            async with places:
-                return await _reports_in(alliance, height, (order.height, order.index))
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(reports_in(height)) for height in heights]
-        except ExceptionGroup as failures:
-            raise explained(failures) from failures
-        return {one.member: one for task in tasks for one in task.result()}
+def from_both_ends(first: int, last: int) -> Iterator[range]:
+    """Yield the heights from first to last in runs of at most BLOCKS_AT_ONCE, each height once.
+
+    By turns from the front, where guardians report, and from the back, where the custodian
+    completes it: days of other blocks may lie between.
+    """
+    while first <= last:
+        end = min(first + BLOCKS_AT_ONCE - 1, last)
+        yield range(first, end + 1)
+        first = end + 1
+        begin = max(last - BLOCKS_AT_ONCE + 1, first)
+        if begin <= last:
+            yield range(begin, last + 1)
+        last = begin - 1
+
+
+async def _reports_among(
+    alliance: Alliance, heights: range, order: tuple[int, int]
+) -> list[Statement]:
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_reports_in(alliance, one, order)) for one in heights]
+    except ExceptionGroup as failures:
+        raise explained(failures) from failures
+    return [one for task in tasks for one in task.result()]
 
 
 async def _reports_in(alliance: Alliance, height: int, order: tuple[int, int]) -> list[Statement]:

@@ -12,12 +12,13 @@ from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import ProvenAct
 from cipherward_client.sdk.proposals import (
+    DAY_SECONDS,
     VOTE_SECONDS,
     CountedVote,
     ProposedChange,
     act_as,
+    own_contract,
     propose,
-    read_contract,
     vote,
 )
 from cipherward_client.sdk.proven_orders import block_at
@@ -25,7 +26,14 @@ from cipherward_client.sdk.registration import Registration
 from cipherward_client.sdk.retries import patiently
 
 MEMBERSHIP, REMOVAL, MACHINE_UPGRADE = "membership", "removal", "machine-upgrade"
-VOTES = {MEMBERSHIP: "admit", REMOVAL: "remove", MACHINE_UPGRADE: "upgrade"}  # by template
+SUSPENSION, REINSTATE = "suspension", "reinstate"  # the template, and the vote on a return
+VOTES = {
+    MEMBERSHIP: "admit",
+    REMOVAL: "remove",
+    SUSPENSION: "suspend",
+    MACHINE_UPGRADE: "upgrade",
+}  # by template
+SUSPEND_SECONDS = 30 * DAY_SECONDS  # unless somebody says else; the others may end it before
 JOIN, ADMITTED = "join", "admitted"  # the newcomer's step, and the state that it is taken in
 JOIN_SECONDS = VOTE_SECONDS  # a newcomer fetches the chain and is seated in that time
 REGISTRY_SECONDS = 30.0
@@ -39,7 +47,7 @@ class NotAChange(CheckFailed):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A proposed change: MEMBERSHIP, REMOVAL or MACHINE_UPGRADE, its state, and whom it names."""
+    """A proposed change: one of VOTES, its state, and whom it names."""
 
     kind: str
     state: str
@@ -113,6 +121,32 @@ async def propose_removal(hospital: Hospital, member: str) -> ProposedChange:
     return await propose(hospital, REMOVAL, {"member": member})
 
 
+async def propose_suspension(
+    hospital: Hospital, member: str, seconds: int = SUSPEND_SECONDS
+) -> ProposedChange:
+    """Ask the members to suspend one of them for a time.
+
+    Args:
+        seconds: a minute to a year, from the vote that decides it.
+
+    Raises:
+        ActRefused: there is no such member.
+    """
+    return await propose(hospital, SUSPENSION, {"member": member, "suspend_seconds": seconds})
+
+
+async def vote_on_return(hospital: Hospital, change_id: bytes, approve: bool = True) -> CountedVote:
+    """Say the member's yes or no to the return of a suspended one, before its time is over.
+
+    Args:
+        change_id: the suspension's.
+
+    Raises:
+        ActRefused: the member is not suspended by it, or this is that member.
+    """
+    return await vote(hospital, change_id, REINSTATE, approve)
+
+
 async def propose_upgrade(hospital: Hospital, version: int, height: int) -> ProposedChange:
     """Ask the members to execute blocks by another version of the rules from a height on.
 
@@ -132,7 +166,7 @@ async def vote_on_change(
     """Say the member's yes or no to a proposed change.
 
     Args:
-        kind: MEMBERSHIP, REMOVAL or MACHINE_UPGRADE.
+        kind: one of VOTES; for a SUSPENSION's end see `vote_on_return`.
 
     Raises:
         ActRefused: it is decided already, or the member has no say in it.
@@ -172,7 +206,7 @@ async def read_change(hospital: Hospital, change_id: bytes) -> Change:
         ClientError: there is no such change.
     """
     with explaining():
-        contract = await read_contract(hospital, change_id)
+        contract = await own_contract(hospital, change_id)
         if contract.template not in VOTES:
             raise NotAChange(contract.template)
         terms = decode_map(contract.terms)

@@ -5,13 +5,14 @@ A notice is the contract service's own index; the contract that it names is on t
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import explaining
 from cipherward_client.sdk.hospital import Hospital
-from cipherward_client.sdk.questions import Asker, ask
+from cipherward_client.sdk.questions import Asker, ask, every_page
 from cipherward_client.wallet.wallet import Wallet
 
 METHOD = "/cipherward.contract.v1.ContractService/ListNotices"
@@ -57,22 +58,18 @@ async def notices_of_member(hospital: Hospital) -> list[Notice]:
 
 
 async def _notices(asker: Asker, object_id: bytes) -> list[Notice]:
-    found: list[Notice] = []
-    token = ""
-    while True:
-        page = await ask(
+    def page(token: str) -> Awaitable[pb.ListNoticesResponse]:
+        return ask(
             asker,
             METHOD,
             object_id,
-            lambda read, left, token=token: asker.alliance.contract.ListNotices(
+            lambda read, left: asker.alliance.contract.ListNotices(
                 pb.ListNoticesRequest(read=read, page_size=PAGE_ROWS, page_token=token),
                 timeout=left,
             ),
         )
-        found.extend(_notice(row) for row in page.notices)
-        token = page.next_page_token
-        if not token:
-            return found
+
+    return [_notice(row) async for found in every_page(page) for row in found.notices]
 
 
 def _notice(row: pb.Notice) -> Notice:

@@ -25,8 +25,8 @@ from cipherward_client.sdk.opening_shares import OpeningShares
 from cipherward_client.sdk.proposals import (
     CountedVote,
     ProposedChange,
+    own_contract,
     propose,
-    read_contract,
     vote,
 )
 from cipherward_client.sdk.proven_orders import block_at, orders_at
@@ -189,7 +189,7 @@ async def _share(alliance: Alliance, warrant: bytes, guardian: str, seconds: flo
 
 async def _order(hospital: Hospital, warrant: bytes) -> Order:
     """Return the proven order of an opening that was voted."""
-    contract = await read_contract(hospital, warrant)
+    contract = await own_contract(hospital, warrant)
     if contract.template != TEMPLATE or contract.state not in (ORDERED, ANSWERED):
         raise OpeningNotOrdered(f"the contract is {contract.state}")
     alliance = hospital.alliance

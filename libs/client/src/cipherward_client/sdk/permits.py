@@ -8,8 +8,6 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from grpc import aio
-
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward_chain.acts import ID_BYTES
@@ -17,21 +15,18 @@ from cipherward_chain.authorization import Signer
 from cipherward_chain.canonical import NotCanonical, decode_map, encode
 from cipherward_chain.fields import Fields
 from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.contract_reads import read_contract
 from cipherward_client.sdk.credentials import register_duty
 from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import ProvenAct, Submitter
-from cipherward_client.sdk.ledger_calls import BEHIND_SECONDS
-from cipherward_client.sdk.questions import Asker, ask
-from cipherward_client.sdk.retries import Patience
+from cipherward_client.sdk.questions import Asker
 from cipherward_client.sdk.study_requests import MINIMUM, StudyRequest, threshold_of
 from cipherward_client.wallet.errors import CredentialMissing
 from cipherward_client.wallet.scopes import STAFF
 from cipherward_client.wallet.wallet import Wallet
-from cipherward_kit.errors import reason_of
 
 TEMPLATE, VERSION = "data-permit", 1
-GET_CONTRACT = "/cipherward.contract.v1.ContractService/GetContract"
 DAY_SECONDS = 86_400
 YEAR_SECONDS = 365 * DAY_SECONDS
 VOTE_SECONDS = 14 * DAY_SECONDS  # how long the holders have: people decide
@@ -200,23 +195,7 @@ async def show_permit(alliance: Alliance, who: Wallet | Hospital, permit_id: byt
         else:
             scope = await register_duty(alliance, who, staff_member(who))
             asker = Asker(alliance, who.signer(scope))
-        behind = Patience(BEHIND_SECONDS)
-        while True:
-            try:
-                answer = await ask(
-                    asker,
-                    GET_CONTRACT,
-                    permit_id,
-                    lambda read, left: alliance.contract.GetContract(
-                        pb.GetContractRequest(read=read), timeout=left
-                    ),
-                )
-            except aio.AioRpcError as error:  # the service may be a block behind the application
-                if reason_of(error) != "INSTANCE_UNKNOWN":
-                    raise
-                await behind.pause(error)
-            else:
-                return _permit(answer.contract)
+        return _permit(await read_contract(asker, permit_id))
 
 
 def staff_member(wallet: Wallet) -> str:

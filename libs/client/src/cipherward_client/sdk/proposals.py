@@ -6,24 +6,19 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from grpc import aio
-
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.canonical import Value, encode
+from cipherward_client.sdk.contract_reads import read_contract
 from cipherward_client.sdk.errors import explaining
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import ProvenAct, Submitter
-from cipherward_client.sdk.ledger_calls import BEHIND_SECONDS
-from cipherward_client.sdk.questions import Asker, ask
-from cipherward_client.sdk.retries import Patience
-from cipherward_kit.errors import reason_of
+from cipherward_client.sdk.questions import Asker
 
 VERSION = 1  # of the shipped templates
 DAY_SECONDS = 86_400
 VOTE_SECONDS = 7 * DAY_SECONDS  # how long members have to vote: people decide
-GET_CONTRACT = "/cipherward.contract.v1.ContractService/GetContract"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,32 +73,14 @@ async def vote(
         return CountedVote(act, act.result.order_count > 0)
 
 
-async def read_contract(hospital: Hospital, instance_id: bytes) -> pb.Contract:
+async def own_contract(hospital: Hospital, instance_id: bytes) -> pb.Contract:
     """Return a contract as the member's own contract service has it.
-
-    That service may be a block behind whoever told of the contract.
 
     Raises:
         ClientError: there is none.
     """
-    contract, behind = hospital.alliance.contract, Patience(BEHIND_SECONDS)
     with explaining():
-        while True:
-            try:
-                answer = await ask(
-                    Asker.member(hospital),
-                    GET_CONTRACT,
-                    instance_id,
-                    lambda read, left: contract.GetContract(
-                        pb.GetContractRequest(read=read), timeout=left
-                    ),
-                )
-            except aio.AioRpcError as error:
-                if reason_of(error) != "INSTANCE_UNKNOWN":
-                    raise
-                await behind.pause(error)
-            else:
-                return answer.contract
+        return await read_contract(Asker.member(hospital), instance_id)
 
 
 async def act_as(hospital: Hospital, act: chain_pb.Act) -> ProvenAct:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward_chain.authorization import Signer
@@ -17,7 +17,18 @@ from cipherward_client.sdk.retries import patiently
 from cipherward_client.wallet.scopes import record_scope
 from cipherward_client.wallet.wallet import Wallet
 
+
+class Page(Protocol):
+    """One page of a list; the token is empty on the last."""
+
+    @property
+    def next_page_token(self) -> str:
+        """What asks for the page after it."""
+        ...
+
+
 T = TypeVar("T")
+P = TypeVar("P", bound=Page)
 
 QUESTION_SECONDS = 30.0
 
@@ -84,3 +95,18 @@ async def ask(
     return await patiently(
         lambda left: call(asker.read(method, object_id, order), left), QUESTION_SECONDS
     )
+
+
+async def every_page(page: Callable[[str], Awaitable[P]]) -> AsyncGenerator[P]:
+    """Yield the pages of a list, asked one after the other.
+
+    Args:
+        page: gets the token of the page that is wanted; the first one's is empty.
+    """
+    token = ""
+    while True:
+        found = await page(token)
+        yield found
+        token = found.next_page_token
+        if not token:
+            return

@@ -7,7 +7,7 @@ the key that owns it and countersigns the anchor. The hospital keeps no key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,10 +18,10 @@ from cipherward_chain.canonical import encode
 from cipherward_chain.group_keys import RECORD
 from cipherward_chain.receipts import verify_receipt
 from cipherward_chain.sealing import SealingKey
-from cipherward_client.records.sealing import Custody, seal_record
+from cipherward_client.records.sealing import RELEASE_TEMPLATES, Custody, seal_record
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.credentials import register_duty, register_pseudonym
-from cipherward_client.sdk.errors import CheckFailed, explained, explaining
+from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.group_keys import group_key, threshold_key
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import Progress, ProvenAct, Submitter
@@ -33,7 +33,6 @@ from cipherward_client.wallet.scopes import STAFF, record_scope
 from cipherward_client.wallet.wallet import Wallet
 
 OWNERS_PURPOSE = "PATRQT"  # HL7 PurposeOfUse: the patient's own request
-RECORDS_AT_ONCE = 64  # fuller blocks: a third less work for everybody than with 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,12 @@ class AnchorForeign(CheckFailed):
     reason = "CUSTODIAN_UNKNOWN"
 
 
+class TemplateUnwanted(CheckFailed):
+    """The anchor lets a kind of contract release the record that its owner has not chosen."""
+
+    reason = "TEMPLATE_UNWANTED"
+
+
 class NotAnAnchor(CheckFailed):
     """The act that is to be claimed anchored no record."""
 
@@ -67,27 +72,39 @@ class NotAnAnchor(CheckFailed):
 class WalletOwner:
     """A wallet in this process as the owner of one record."""
 
-    def __init__(self, alliance: Alliance, wallet: Wallet, label: str = "") -> None:
+    def __init__(
+        self,
+        alliance: Alliance,
+        wallet: Wallet,
+        label: str = "",
+        *,
+        release_templates: Collection[str] = RELEASE_TEMPLATES,
+    ) -> None:
         """Describe it.
 
         Args:
             alliance: a holder's connection, so that nobody sees which hospital's system asks.
             label: the holder's own words for the record; they stay in the wallet.
+            release_templates: the most that may release it, as `name/version`.
         """
         self._alliance = alliance
         self._wallet = wallet
         self._label = label
+        self._release_templates = frozenset(release_templates)
 
     async def countersign(self, anchor: bytes) -> Countersignature:
         """Register the record's pseudonym, remember the record, and sign.
 
         Raises:
             ClientError: the pseudonym could not be registered, or the anchor is no anchor.
+                TEMPLATE_UNWANTED: it lets more release the record than the owner chose.
         """
         with explaining():
             parsed = parse_anchor(anchor)
             if not {parsed.author, parsed.custodian} <= set(self._alliance.members):
                 raise AnchorForeign("author or custodian is no member")
+            if unwanted := set(parsed.release_templates) - self._release_templates:
+                raise TemplateUnwanted(", ".join(sorted(unwanted)))
             scope = record_scope(parsed.record_id)
             await register_pseudonym(self._alliance, self._wallet, scope)
             self._wallet.records[parsed.record_id] = OwnedRecord(
@@ -109,13 +126,20 @@ class RecordReceipt:
 
 
 async def put_record(
-    hospital: Hospital, content: bytes, owner: Owner | None, *, progress: Progress | None = None
+    hospital: Hospital,
+    content: bytes,
+    owner: Owner | None,
+    *,
+    release_templates: Sequence[str] = RELEASE_TEMPLATES,
+    progress: Progress | None = None,
 ) -> RecordReceipt:
     """Seal, store and anchor a record; when it returns, the chain proves it.
 
     Args:
         content: up to what fits memory three times; 64 MiB is fine.
-        owner: who owns it; None leaves it unclaimed, which only its author can read.
+        owner: who owns it; None leaves it unclaimed: an emergency opens it, if it may.
+        release_templates: what may release it, as `name/version`, by the owner's choice; the owner
+            may add to them later (`allow_template`), nobody takes one away.
         progress: told "seal", "upload" and "anchor" with done and total.
 
     Raises:
@@ -132,7 +156,9 @@ async def put_record(
             custodian.custodian_public_key,
             threshold_key(alliance.chain_id, await group_key(alliance, RECORD)),
         )
-        record = await asyncio.to_thread(seal_record, custody, content)
+        record = await asyncio.to_thread(
+            seal_record, custody, content, release_templates=release_templates
+        )
         _tell(progress, "seal")
         async with asyncio.TaskGroup() as group:
             group.create_task(Upload(hospital, record, progress).send())
@@ -178,42 +204,6 @@ async def _anchor(
 def _tell(progress: Progress | None, stage: str) -> None:
     if progress is not None:
         progress(stage, 1, 1)
-
-
-async def put_records(
-    hospital: Hospital,
-    records: Sequence[tuple[bytes, Owner | None]],
-    *,
-    progress: Progress | None = None,
-) -> list[RecordReceipt]:
-    """Put many small records at once; each as `put_record`, in the order given.
-
-    Args:
-        records: (content, owner) of each; 64 of them are in memory twice.
-        progress: told "record" with how many are proven.
-
-    Raises:
-        ActRefused, ClientError: the first failure; the others under way are given up. Records that
-            were anchored stay: the wallets know them.
-    """
-    places = asyncio.Semaphore(RECORDS_AT_ONCE)
-    done = 0
-
-    async def put(content: bytes, owner: Owner | None) -> RecordReceipt:
-        nonlocal done
-        async with places:
-            receipt = await put_record(hospital, content, owner)
-        done += 1
-        if progress is not None:
-            progress("record", done, len(records))
-        return receipt
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(put(*record)) for record in records]
-    except BaseExceptionGroup as failures:
-        raise explained(failures) from failures
-    return [task.result() for task in tasks]
 
 
 async def get_record(

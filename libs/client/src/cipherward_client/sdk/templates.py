@@ -14,7 +14,7 @@ from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.canonical import NotCanonical, encode
 from cipherward_client.sdk.certified import StateUnproven
 from cipherward_client.sdk.connection import Alliance
-from cipherward_client.sdk.credentials import register_pseudonym
+from cipherward_client.sdk.credentials import owners_signer
 from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import ProvenAct, Submitter
@@ -27,7 +27,6 @@ from cipherward_client.sdk.proposals import (
 )
 from cipherward_client.sdk.proven_state import prove
 from cipherward_client.sdk.retries import patiently
-from cipherward_client.wallet.scopes import record_scope
 from cipherward_client.wallet.wallet import Wallet
 
 ADOPTION, ADOPT = "template-adoption", "adopt"  # the vote's own template, and what is voted on
@@ -138,11 +137,8 @@ async def allow_template(
         ClientError: the record is not this wallet's.
     """
     with explaining():
-        wallet.require_chain(alliance.chain_id)
-        scope = record_scope(wallet.record(record_id).record_id)
-        await register_pseudonym(alliance, wallet, scope)
+        signer = await owners_signer(alliance, wallet, record_id)
         act = chain_pb.AllowTemplate(record_id=record_id, template=template)
-        signer = wallet.signer(scope)
         return await Submitter(alliance).submit([chain_pb.Act(allow_template=act)], signer)
 
 
@@ -156,9 +152,6 @@ async def upgrade_instance(
         ClientError: the wallet has not given the consent.
     """
     with explaining():
-        wallet.require_chain(alliance.chain_id)
-        scope = record_scope(wallet.grant(grant_id).record_id)
-        await register_pseudonym(alliance, wallet, scope)
+        signer = await owners_signer(alliance, wallet, wallet.grant(grant_id).record_id)
         act = chain_pb.UpgradeInstance(instance_id=grant_id, version=version)
-        signer = wallet.signer(scope)
         return await Submitter(alliance).submit([chain_pb.Act(upgrade_instance=act)], signer)

@@ -149,6 +149,17 @@ def joined(parts: Mapping[int, G1Point]) -> G1Point:
     return msm(list(parts.values()), lagrange_at_zero(list(parts)))
 
 
+def claimed_sharing(share: bytes) -> int:
+    """Return the number of the sharing that a share says it is of; nothing of it is checked.
+
+    Raises:
+        OctetsRejected: it has not a share's length.
+    """
+    if len(share) != SHARE_BYTES:
+        raise OctetsRejected(f"a share has {SHARE_BYTES} bytes")
+    return int.from_bytes(share[_INDEX_BYTES:_HEAD_BYTES], "big")
+
+
 def holder_secret(key: ThresholdKey, index: int, share: bytes) -> Scalar:
     """Return a holder's secret as a scalar, or raise `KeyShareRejected` if it is not its own."""
     try:

@@ -12,16 +12,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from cipherward_chain.acts import DIGEST_BYTES, ID_BYTES
-from cipherward_chain.canonical import Value, decode, encode
+from cipherward_chain.canonical import decode, encode
 from cipherward_chain.domains import CEREMONY_LOG
 from cipherward_chain.fields import Fields
-from cipherward_chain.group_key_orders import SHARE_KEY, CeremonyOrder
+from cipherward_chain.group_key_orders import CeremonyOrder
 from cipherward_chain.group_keys import group_key_key
-from cipherward_chain.orders import Order
 from cipherward_chain.wire import length_prefixed
 from cipherward_threshold.group.ceremony.transcript import LogEntry
 
@@ -93,17 +91,12 @@ class Running:
         """Return the ceremony that `raw` holds."""
         fields = Fields(decode(raw))
         return Running(
-            order=ordered(fields.mapping("order")),
+            order=CeremonyOrder.from_arguments(fields.mapping("order")),
             count=fields.integer("count"),
             digest=fields.octets("digest", length=DIGEST_BYTES),
             phase=fields.text("phase"),
             deadline=fields.integer("deadline"),
         )
-
-
-def ordered(arguments: Mapping[str, Value]) -> CeremonyOrder:
-    """Return what the arguments of a `share_key` order say, or raise `GroupKeyMalformed`."""
-    return CeremonyOrder.of(Order(0, 0, b"", "", SHARE_KEY, arguments))
 
 
 def log_value(entry: LogEntry) -> bytes:

@@ -21,10 +21,10 @@ from cipherward_contract.ceremonies.shared_keys import (
     guardians_of,
     newest_key_epoch,
     shared_key,
-    threshold_key,
 )
 from cipherward_contract.refusals import Reason, Refused
 from cipherward_contract.templates.values import Values
+from cipherward_member import shared_keys
 from cipherward_threshold.group.ceremony.plan import Plan, enough_of
 from cipherward_threshold.group.errors import GroupError
 
@@ -100,24 +100,7 @@ def _dealers(block: Block, old: GroupKeyEntry) -> tuple[str, ...]:
 
 def plan_of(block: Block, order: CeremonyOrder) -> Plan:
     """Return the plan of a ceremony that is ordered, or refuse one that cannot be carried out."""
-    chain_id = block.rules.chain_id
     try:
-        if order.old is None:
-            return Plan.new_key(
-                chain_id=chain_id,
-                purpose=order.purpose,
-                ceremony=order.ceremony,
-                key_epoch=order.key_epoch,
-                members=order.members,
-                window=order.window,
-            )
-        return Plan.resharing(
-            threshold_key(chain_id, order.old),
-            ceremony=order.ceremony,
-            holders=[holder.member for holder in order.old.holders],
-            ready=order.dealers,
-            members=order.members,
-            window=order.window,
-        )
+        return shared_keys.plan_of(block.rules.chain_id, order)
     except GroupError as error:
         raise ceremony_refused(str(error)) from error

@@ -13,7 +13,6 @@ from cipherward_chain.group_keys import (
 )
 from cipherward_contract.ceremonies.entries import past_sharing_key
 from cipherward_contract.registry import ReadableState, WritableState
-from cipherward_threshold.group.keys import ThresholdKey
 
 # Sharings in use with registries in use: a handful.
 GUARDIANS_CACHED = 64
@@ -60,16 +59,3 @@ def put_shared_key(state: WritableState, entry: GroupKeyEntry) -> None:
     state.put(past_sharing_key(entry.purpose, entry.key_epoch, entry.sharing), raw)
     if entry.key_epoch > newest_key_epoch(state, entry.purpose):
         state.put(newest_group_key_key(entry.purpose), newest_entry(entry.key_epoch))
-
-
-def threshold_key(chain_id: str, entry: GroupKeyEntry) -> ThresholdKey:
-    """Return a sharing as the key that shares are verified with."""
-    return ThresholdKey(
-        chain_id=chain_id,
-        purpose=entry.purpose,
-        key_epoch=entry.key_epoch,
-        sharing=entry.sharing,
-        threshold=entry.threshold,
-        public_key=entry.public_key,
-        points=entry.points,
-    )

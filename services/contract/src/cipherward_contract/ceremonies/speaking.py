@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_chain.canonical import Value
 from cipherward_chain.group_key_orders import CeremonyOrder, SharingOrder
-from cipherward_chain.group_keys import GroupKeyEntry, KeyHolder
 from cipherward_contract.actors import Actor
 from cipherward_contract.blocks import Block
 from cipherward_contract.ceremonies.entries import (
@@ -27,6 +26,7 @@ from cipherward_contract.ceremonies.shared_keys import put_shared_key
 from cipherward_contract.ceremonies.transcripts import reading, take
 from cipherward_contract.marks import NOTED
 from cipherward_contract.templates.values import Values
+from cipherward_member.shared_keys import entry_of
 from cipherward_threshold.group.ceremony.transcript import Completed, LogEntry, Outcome, Transcript
 from cipherward_threshold.group.errors import MessageRefused
 
@@ -140,27 +140,10 @@ def use(block: Block, order: SharingOrder) -> None:
         outcome = transcript.outcome
     if not isinstance(outcome, Completed):
         raise ceremony_refused("the ceremony has not completed")
-    made = _entry(running, outcome, block.height)
+    made = entry_of(plan_of(block, running.order), outcome, block.height)
     said = (order.purpose, order.key_epoch, order.sharing, order.threshold, order.public_key)
     same = said == (made.purpose, made.key_epoch, made.sharing, made.threshold, made.public_key)
     if not same or order.members != running.order.members or order.guardians != made.guardians:
         raise ceremony_refused("the ceremony has made another sharing")
     put_shared_key(block.state, made)
     forget(block, running)
-
-
-def _entry(running: Running, outcome: Completed, height: int) -> GroupKeyEntry:
-    key, members = outcome.key, running.order.members
-    return GroupKeyEntry(
-        purpose=key.purpose,
-        key_epoch=key.key_epoch,
-        sharing=key.sharing,
-        threshold=key.threshold,
-        public_key=key.public_key,
-        holders=tuple(
-            KeyHolder(member, index, point, index in outcome.ready)
-            for index, (member, point) in enumerate(zip(members, key.points, strict=True), 1)
-        ),
-        ceremony=running.order.ceremony,
-        height=height,
-    )

@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-from cipherward_chain.genesis import Member
 from cipherward_contract.blocks import Block
 from cipherward_contract.instructions.kinds import NOTHING, ORDERED, Consequence, Given, own
 from cipherward_contract.marks import raised_entry, raised_key
-from cipherward_contract.registry import Registered, admit, remove, seat
+from cipherward_contract.registry import Registered, admit, described_member, remove, seat
 
 SOLO = "solo"  # the engine of one validator, beside which nobody runs a node
 
@@ -16,16 +15,7 @@ SOLO = "solo"  # the engine of one validator, beside which nobody runs a node
 def _admit(block: Block, given: Given) -> Consequence:
     fields = given.fields()
     issuer = fields.octets("issuer_public_key")
-    member = Member(
-        id=fields.text("member"),
-        name=fields.text("name"),
-        index=fields.integer("index"),
-        public_key=fields.octets("public_key"),
-        custodian_public_key=fields.octets("custodian_public_key"),
-        ca_certificate=fields.text("ca_certificate"),
-        consensus_public_key=fields.octets("consensus_public_key"),
-        node_id=fields.octets("node_id"),
-    )
+    member = described_member(fields.text("member"), fields)
     admit(block.state, Registered(member, (issuer,)), runs_node=block.rules.engine != SOLO)
     block.reload_rules()
     return ORDERED

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from cipherward_chain.group_key_orders import CeremonyOrder, SharingOrder
 from cipherward_chain.group_keys import GroupKeyMalformed
-from cipherward_chain.orders import Order
 from cipherward_contract.blocks import Block
-from cipherward_contract.ceremonies.entries import ordered
 from cipherward_contract.ceremonies.plans import ceremony_refused
 from cipherward_contract.ceremonies.speaking import begin, use
 from cipherward_contract.instructions.kinds import ORDERED, Consequence, Given, own
@@ -14,7 +12,7 @@ from cipherward_contract.instructions.kinds import ORDERED, Consequence, Given, 
 
 def _share_key(block: Block, given: Given) -> Consequence:
     try:
-        order = ordered(given.arguments)
+        order = CeremonyOrder.from_arguments(given.arguments)
     except GroupKeyMalformed as error:
         raise ceremony_refused(str(error)) from error
     _require_own(order, given)
@@ -24,7 +22,7 @@ def _share_key(block: Block, given: Given) -> Consequence:
 
 def _use_sharing(block: Block, given: Given) -> Consequence:
     try:
-        order = SharingOrder.of(Order(0, 0, b"", "", "use_sharing", given.arguments))
+        order = SharingOrder.from_arguments(given.arguments)
     except GroupKeyMalformed as error:
         raise ceremony_refused(str(error)) from error
     _require_own(order, given)

@@ -14,6 +14,7 @@ from functools import lru_cache
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_chain.authorization import ISSUER_KEY_BYTES, PSEUDONYM_BYTES
 from cipherward_chain.comet import Validator, ValidatorSet
+from cipherward_chain.credentials import Header, attribute_octets
 from cipherward_chain.domains import presentation_authorizer
 from cipherward_chain.genesis import Genesis, Issuer, Member, Parameters, TemplateDocument
 from cipherward_chain.group_keys import (
@@ -29,11 +30,11 @@ from cipherward_chain.group_keys import (
 from cipherward_chain.members import SCHEMAS
 from cipherward_chain.sealing import SealingKey
 from cipherward_chain.signatures import SigningKey
-from cipherward_chain.wire import NANOS, exact_bytes, length_prefixed
-from cipherward_contract.credentials import ATTRIBUTE_TAG, HEADER_TAG
+from cipherward_chain.wire import NANOS, exact_bytes
 from cipherward_contract.genesis_state import initial_pairs
 from cipherward_contract.machine_versions import NEWEST_VERSION
 from cipherward_contract.simulation.scenario import Holder
+from cipherward_threshold.group.ceremony.plan import enough_of
 
 CHAIN_ID = "simulation"
 BEGIN = 1_790_000_000  # Unix seconds of a scenario's beginning: any time would do
@@ -111,7 +112,7 @@ def _shared(purpose: str, members: Sequence[str]) -> GroupKeyEntry:
         purpose=purpose,
         key_epoch=KEY_EPOCH,
         sharing=1,
-        threshold=len(members) - (len(members) - 1) // 3,
+        threshold=enough_of(len(members)),
         public_key=octets(f"{purpose}/public", POINT_BYTES),
         holders=holders,
         ceremony=octets(f"{purpose}/ceremony", 16),
@@ -142,19 +143,11 @@ class Presented:
         holder = self.holder
         is_staff = holder.schema == "staff"
         shown = [("member", holder.member), ("role", holder.role)] if is_staff else []
-        header = _packed(
-            HEADER_TAG,
-            holder.schema.encode(),
-            holder.member.encode(),
-            self.epoch.to_bytes(8, "big"),
-        )
         presentation = pb.Presentation(
             issuer_public_key=issuer_key(holder.member),
-            header=header,
+            header=Header(holder.schema, holder.member, self.epoch).to_bytes(),
             disclosed=[
-                pb.DisclosedAttribute(
-                    index=index, value=_packed(ATTRIBUTE_TAG, name.encode(), b"text", word.encode())
-                )
+                pb.DisclosedAttribute(index=index, value=attribute_octets(name, "text", word))
                 for index, (name, word) in enumerate(shown)
             ],
             scope=self.scope,
@@ -164,7 +157,3 @@ class Presented:
             opening=octets(f"{holder.name}/opening", OPENING_BYTES) if is_staff else b"",
         )
         return exact_bytes(pb.Authorization(presentation=presentation))
-
-
-def _packed(*fields: bytes) -> bytes:
-    return b"".join(map(length_prefixed, fields))

@@ -19,6 +19,7 @@ from cipherward_contract.templates.registration import (
     sealing_key_fault,
 )
 from cipherward_contract.templates.types import FieldType
+from cipherward_threshold.group.ceremony.plan import enough_of
 
 # A policy sees longer byte strings (keys of kilobytes) by their digest, so that a decision stays
 # cheap.
@@ -118,8 +119,7 @@ def _check_members(kind: FieldType, value: Value, _: Values, world: World) -> st
 
 
 def _check_quorum(kind: FieldType, value: Value, values: Values, _: World) -> str:
-    count = len(member_list(values[kind.names[0]]))
-    quorum = count - (count - 1) // 3
+    quorum = enough_of(len(member_list(values[kind.names[0]])))
     if _number(value) != quorum or quorum < QUORUM_MIN:
         return f"not the quorum of {kind.names[0]}"
     return ""

@@ -9,6 +9,7 @@
 | orders | order that was carried out: what it released, what is to be reported | height, number |
 | shares | order that takes a guardian's share: what is to be made, or was | height, number |
 | erased | record id that is refused for ever; what is still to be done about it | record id |
+| slot_keys | slot key that was ever in use: its fingerprint | number |
 | record_keys | record key of the members, as slots are made under it | key epoch |
 | ceremonies | ceremony of a record key: its orders, its sealed seed | contract |
 | ceremony_messages | message of a ceremony that is under way | contract, height, place |
@@ -31,6 +32,7 @@ from cipherward_storage.place import StoreOwner
 
 UPLOADS, RECORDS, ANCHORS, ORDERS, HOME = "uploads", "records", "anchors", "orders", "home"
 SHARES, ERASED, RECORD_KEYS = "shares", "erased", "record_keys"
+SLOT_KEYS = "slot_keys"
 CEREMONIES, CEREMONY_MESSAGES, SHARINGS = "ceremonies", "ceremony_messages", "sharings"
 CHUNKS, FILES, GARBAGE = "bodies.chunks", "bodies.files", "garbage"
 # Documents of `home`.

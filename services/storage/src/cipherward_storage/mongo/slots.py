@@ -13,8 +13,9 @@ from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from cipherward_storage.mongo.database import Document
-from cipherward_storage.mongo.layout import HOME, RECORDS, RENEWING, UPLOADS, USE
+from cipherward_storage.mongo.layout import HOME, RECORDS, RENEWING, SLOT_KEYS, UPLOADS, USE
 from cipherward_storage.mongo.place import MongoPlace
+from cipherward_storage.mongo.writes import write_first
 from cipherward_storage.records import KeptSlot
 from cipherward_storage.slot_renewal import LivingSlot
 
@@ -43,6 +44,19 @@ class MongoSlots:
             return True
 
         return await self._database.run(work)
+
+    async def registered(self, key_number: int, fingerprint: bytes) -> bytes:
+        """Keep a slot key's fingerprint unless one is kept; return the kept one."""
+        insert = UpdateOne(
+            {"_id": key_number}, {"$setOnInsert": {"fingerprint": fingerprint}}, upsert=True
+        )
+
+        async def work() -> Document | None:
+            await write_first(self._database, SLOT_KEYS, [insert], None)
+            return await self._database.collection(SLOT_KEYS).find_one({"_id": key_number})
+
+        row = await self._database.run(work)
+        return fingerprint if row is None else row["fingerprint"]
 
     async def raise_floor(self, key_number: int) -> None:
         """Take no slot any more that is under a key below this one."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from cipherward_chain.authorization import PseudonymSigner
 from cipherward_chain.sealing import SealingKey
 from cipherward_client.demo.cast import Case, Cast
-from cipherward_client.demo.chapters.enrol import search
 from cipherward_client.demo.report import size
+from cipherward_client.demo.searching import search
 from cipherward_client.demo.staff import Staff
 from cipherward_client.demo.teller import word
 from cipherward_client.sdk.connection import Alliance

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from pathlib import Path
 
 from cipherward_anoncred.credential import Credential
 from cipherward_anoncred.presentation import present
@@ -12,6 +11,7 @@ from cipherward_anoncred.verification import Claim, verify
 from cipherward_chain.acts import register_pseudonym as registration
 from cipherward_client.demo.cast import Case, Cast, each
 from cipherward_client.demo.report import size
+from cipherward_client.demo.searching import search
 from cipherward_client.sdk.credentials import admit_holder, obtain_credential, register_pseudonym
 from cipherward_client.sdk.errors import ClientError
 from cipherward_client.sdk.ledger import Submitter
@@ -59,16 +59,6 @@ async def _check_blindness(cast: Cast, held: list[Credential]) -> None:
         searched > 0 and not found,
         f"{found} found in {size(searched)} of identity data",
     )
-
-
-def search(folders: list[Path], needles: list[bytes]) -> tuple[int, int]:
-    """Return how many bytes the folders' files have, and how many needles are in any of them."""
-    searched, found = 0, set[bytes]()
-    for path in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        searched += len(content)
-        found.update(needle for needle in needles if needle in content)
-    return searched, len(found)
 
 
 async def _one_person(cast: Cast) -> None:

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable
 
 from cipherward_client.demo.cast import Case, Cast
-from cipherward_client.demo.chapters.enrol import search
 from cipherward_client.demo.report import size
+from cipherward_client.demo.searching import search
 from cipherward_client.sdk.hospital import Hospital
-from cipherward_client.sdk.records import WalletOwner, put_records
+from cipherward_client.sdk.many_records import put_records
+from cipherward_client.sdk.records import WalletOwner
 
 # Words that stand in every patient's bundle, and in nothing else that the alliance stores.
 READABLE = [b'"resourceType"', b"valueQuantity", b"http://loinc.org"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from cipherward_anoncred.schema import attribute, header_of
-from cipherward_contract.credentials import (
+from cipherward_chain.credentials import (
     CredentialMalformed,
     Header,
+    attribute_octets,
     parse_attribute,
     parse_header,
 )
-from cipherward_contract.testing import packed
+from cipherward_chain.wire import length_prefixed
 
 
 def test_headers_and_attributes_are_read_as_the_library_writes_them() -> None:
@@ -27,7 +28,7 @@ def test_headers_and_attributes_are_read_as_the_library_writes_them() -> None:
         b"\x00",
         header_of("patient", "hospital-a", 1)[:-1],
         header_of("patient", "hospital-a", 1) + b"\x00",
-        header_of("patient", "hospital-a", 1) + packed(b"more"),
+        header_of("patient", "hospital-a", 1) + length_prefixed(b"more"),
         attribute("role", "code", "patient"),
         header_of("patient", "hospital-a", 1).replace(b"patient", b"p\xfftient"),
     ],
@@ -38,6 +39,11 @@ def test_other_octets_are_no_header(octets: bytes) -> None:
 
 
 def test_an_epoch_has_eight_bytes() -> None:
-    short = header_of("patient", "hospital-a", 1)[: -(4 + 8)] + packed(b"\x01")
+    short = header_of("patient", "hospital-a", 1)[: -(4 + 8)] + length_prefixed(b"\x01")
     with pytest.raises(CredentialMalformed):
         parse_header(short)
+
+
+def test_headers_and_attributes_are_written_as_the_library_writes_them() -> None:
+    assert Header("staff", "hospital-b", 77).to_bytes() == header_of("staff", "hospital-b", 77)
+    assert attribute_octets("role", "code", "clinician") == attribute("role", "code", "clinician")

@@ -1,0 +1,38 @@
+"""Contracts as a contract service has them, to whoever may read them; nothing of it is proven."""
+
+from __future__ import annotations
+
+from grpc import aio
+
+from cipherward.contract.v1 import contract_service_pb2 as pb
+from cipherward_client.sdk.ledger_calls import BEHIND_SECONDS
+from cipherward_client.sdk.questions import Asker, ask
+from cipherward_client.sdk.retries import Patience
+from cipherward_kit.errors import reason_of
+
+GET_CONTRACT = "/cipherward.contract.v1.ContractService/GetContract"
+
+
+async def read_contract(asker: Asker, instance_id: bytes) -> pb.Contract:
+    """Return a contract as the service has it, which may be a block behind who told of it.
+
+    Raises:
+        AioRpcError: there is none, or the asker may not read it.
+    """
+    contract, behind = asker.alliance.contract, Patience(BEHIND_SECONDS)
+    while True:
+        try:
+            answer = await ask(
+                asker,
+                GET_CONTRACT,
+                instance_id,
+                lambda read, left: contract.GetContract(
+                    pb.GetContractRequest(read=read), timeout=left
+                ),
+            )
+        except aio.AioRpcError as error:
+            if reason_of(error) != "INSTANCE_UNKNOWN":
+                raise
+            await behind.pause(error)
+        else:
+            return answer.contract

@@ -1,0 +1,22 @@
+"""The channel to this member's own identity service."""
+
+from __future__ import annotations
+
+from grpc import aio
+
+from cipherward_chain.endpoints import Endpoints
+from cipherward_compute.config import ComputeConfig
+from cipherward_kit.channels import open_channel
+from cipherward_kit.server import own_identity
+from cipherward_kit.tls import TrustRegistry
+
+
+def open_identity(config: ComputeConfig, endpoints: Endpoints, trust: TrustRegistry) -> aio.Channel:
+    """Return a channel to this member's own identity service; the caller closes it."""
+    return open_channel(
+        endpoints.of(config.member, "identity").listen,
+        identity=own_identity(config),
+        registry=trust,
+        peer_member=config.member,
+        peer_service="identity",
+    )
