@@ -1,9 +1,9 @@
 """What would be decided about a transition now, with 100 templates and 100,000 contracts.
 
 Every question is a clinician's about opening a record under one of `many_contracts`, and is
-answered yes. `decide` is the work in the service's reading thread; `decide-p99` is a service process
-asked over gRPC, 300 times a second whatever it answers, each question signed by the clinician's
-registered key, from the moment it was due.
+answered yes. `decide` is the work in the service's reading thread; `decide-p99` is a service
+process asked over gRPC, 300 times a second whatever it answers, each question signed by the
+clinician's registered key, from the moment it was due.
 
 `python -m bench.decide [instances]` prints what was found.
 """

@@ -42,7 +42,7 @@ class Histories(RecordRules, MemberRules):
     def prepare(self, what: str) -> None:
         """Let what is usual happen, so that something can be said about it."""
         if what == "consents":
-            for record, lasts in ((1, 40 * DAY), (0, HOUR)):
+            for record, lasts in ((1, HOUR), (0, 40 * DAY)):
                 self.consent("", record, 1, ["HRESCH", "TREAT"], lasts, {}, False, ALONE)
         elif what == "emergency":
             self.break_the_glass("", 0, HOUR, "unconscious", False, "with others")
@@ -79,6 +79,9 @@ class Histories(RecordRules, MemberRules):
             for kind in ("transition", "vote", "report")
             for name in history.ways_on(instance, kind)
         ]
+        template, state = history.where(instance)
+        if template == "consent":
+            ways.append(("upgrade", state))
         if not ways:
             return
         kind, name = ways[way % len(ways)]
@@ -91,6 +94,9 @@ class Histories(RecordRules, MemberRules):
             assert place is not None
             self.report_all(place, DIGESTS[0], (), own=False)
             history.decide()
+        elif kind == "upgrade":
+            who = how[0], self.right_for(instance, "")
+            self.say(who, how[1], words.Upgrade(instance, 1 + way % 3))
         else:
             self.take(instance, name, how, way)
 
