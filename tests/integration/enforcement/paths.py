@@ -29,6 +29,7 @@ RESUME_AT = 1 << 20  # a part of a record
 # stopped: windows of gRPC and buffers of the kernel grow with the line. This is more.
 LARGE = bytes(60 << 20)
 HANDED_OUT = "cipherward_storage_downloaded_bytes_total"
+RUNNING = "cipherward_storage_downloads_running"
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,18 @@ async def drained(stream: AsyncIterator[pb.GetRecordResponse]) -> Answer:
 
 async def handed_out(town: Town) -> float:
     """Return how many octets of ciphertext the custodian has handed over, as it counts them."""
+    return await _metric(town, HANDED_OUT)
+
+
+async def nothing_runs(town: Town) -> bool:
+    """Say whether the custodian serves no download now."""
+    return await _metric(town, RUNNING) == 0
+
+
+async def _metric(town: Town, name: str) -> float:
     address = town.running.endpoints.of(CUSTODIAN, "storage").metrics
     page = await asyncio.to_thread(_get, f"http://{address}/metrics")
-    found = re.search(rf"^{HANDED_OUT} (\S+)$", page, re.MULTILINE)
+    found = re.search(rf"^{name} (\S+)$", page, re.MULTILINE)
     assert found is not None
     return float(found[1])
 

@@ -71,6 +71,7 @@ from tests.integration.enforcement.paths import (
     drained,
     guardian_share,
     handed_out,
+    nothing_runs,
 )
 from tests.integration.enforcement.relay import cuttable_custodian
 from tests.integration.enforcement.states import SOON
@@ -261,6 +262,9 @@ async def test_c6_a_custodian_that_is_cut_off_from_the_chain_gives_nothing(
 
         await eventually(silent, seconds=WAIT_SECONDS)
         assert time.monotonic() - cut_at <= PARAMETERS.fresh_seconds + LATE_SECONDS
+        # A stream whose reader takes nothing looks at the clock once a second.
+        await eventually(lambda: nothing_runs(town), seconds=WAIT_SECONDS)
+        assert time.monotonic() - cut_at <= PARAMETERS.fresh_seconds + 2 * LATE_SECONDS
         before = await handed_out(town)
         rest = await drained(stream)
         assert rest.reason == "CHAIN_STALE"

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from cipherward_client.sdk.audit import audit_record
 from cipherward_client.sdk.connection import Alliance
+from cipherward_kit.testing import eventually
 from tests.integration.enforcement.openings import (
     CONTENT,
     End,
@@ -30,13 +31,14 @@ from tests.integration.enforcement.paths import (
     ciphertext,
     drained,
     handed_out,
+    nothing_runs,
     settled,
     taken,
     withheld,
     wrong,
 )
 from tests.integration.enforcement.states import SOON, STATES, Scenes
-from tests.integration.enforcement.town import CUSTODIAN, MEMBERS, Town
+from tests.integration.enforcement.town import CUSTODIAN, MEMBERS, WAIT_SECONDS, Town
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -85,6 +87,7 @@ async def test_a_running_download_is_cut_and_does_not_go_on(town: Town, name: st
         first = len((await anext(stream)).part)
         await end(town, opening)
         await settled(town, opening)
+        await eventually(lambda: nothing_runs(town), seconds=WAIT_SECONDS)
         before = await handed_out(town)
         rest = await drained(stream)  # what was on its way to a reader that had stopped
     assert rest.reason == "RELEASE_ENDED"
