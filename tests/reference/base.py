@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cipherward_chain.acts import SUITE_CUSTODIAN_ONLY
-from cipherward_chain.canonical import encode
+from cipherward_chain.canonical import NotCanonical, decode, encode
 from cipherward_chain.genesis import Genesis, Issuer, Parameters, TemplateDocument
 from cipherward_chain.testing import TestKeys, make_genesis
 from cipherward_contract.testing import issuer_key
 from tests.reference import cast, words
-from tests.reference.interpreter import Reference, Result, genesis_pairs
+from tests.reference.interpreter import Decided, Reference, Result, genesis_pairs
 from tests.reference.properties import Watch
 from tests.reference.service import Block, Mishap, Service
 from tests.reference.templates import genesis_documents, known_templates
@@ -79,16 +79,27 @@ async def play(stage: Stage, sent: list[cast.Sent], mishap: Mishap = Mishap.NONE
     stage.time_ns += NANOS
 
 
-async def difference(stage: Stage, theirs: object, ours: object, said: list[words.Said]) -> str:
+async def difference(stage: Stage, theirs: Decided, ours: Decided, said: list[words.Said]) -> str:
     """Tell in what the two differ."""
-    found = [f"block {stage.height} at {stage.time_ns}", f"service:   {theirs}"]
-    found += [f"reference: {ours}", *(str(one) for one in said)]
+    found = [f"block {stage.height} at {stage.time_ns}", *(str(one) for one in said)]
+    sides = ("service", theirs), ("reference", ours)
+    found += [f"{name}: {side.results} next timer {side.next_timer}" for name, side in sides]
+    if theirs.orders != ours.orders:
+        found += [f"{name}: {[decode(raw) for raw in side.orders]}" for name, side in sides]
     pairs = await stage.service.pairs()
     for key in sorted(pairs.keys() | stage.reference.pairs.keys()):
         left, right = pairs.get(key), stage.reference.pairs.get(key)
         if left != right:
-            found.append(f"{key!r}\n  service:   {left!r}\n  reference: {right!r}")
+            found.append(f"{key!r}\n  service:   {told(left)}\n  reference: {told(right)}")
     return "\n".join(found)
+
+
+def told(value: bytes | None) -> str:
+    """Return a value of the state for people to read."""
+    try:
+        return repr(None if value is None else decode(value))
+    except NotCanonical:
+        return repr(value)
 
 
 def transaction(

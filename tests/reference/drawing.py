@@ -33,7 +33,15 @@ NEAR = [
     *("clinician-b", "clinician-c", "researcher-b", "researcher-a", "officer-a", "officer-d"),
     *("clinician-b showing", "hospital-a", "hospital-b", "hospital-c"),
 ]
+# All of them, one behind another in many orders: from where, and in what steps.
+QUEUES = st.tuples(st.integers(0, len(NEAR) - 1), st.sampled_from([1, 3, 5, 9, 11, 13]))
 RIGHT = ""  # in the place of a name: whoever should do it
+
+
+def queue(drawn: tuple[int, int]) -> list[str]:
+    """Return those whom a slip would let in, each once, in an order of QUEUES."""
+    first, step = drawn  # no step has a factor in common with their number
+    return [NEAR[(first + place * step) % len(NEAR)] for place in range(len(NEAR))]
 
 
 def mostly(usual: Sequence[Any], odd: Sequence[Any]) -> st.SearchStrategy[Any]:

@@ -11,7 +11,18 @@ from hypothesis.stateful import initialize, rule
 
 from cipherward_chain.canonical import Value
 from tests.reference import cast, words
-from tests.reference.drawing import DAY, DIGESTS, HOUR, MANNER, NEAR, RECORD, WHICH, WHO, mostly
+from tests.reference.drawing import (
+    DAY,
+    DIGESTS,
+    HOUR,
+    MANNER,
+    QUEUES,
+    RECORD,
+    WHICH,
+    WHO,
+    mostly,
+    queue,
+)
 from tests.reference.history import History
 from tests.reference.member_rules import MemberRules
 from tests.reference.record_rules import RecordRules
@@ -19,13 +30,10 @@ from tests.reference.service import Mishap
 from tests.reference.templates import LATER_CONSENT
 from tests.reference.world import NANOS
 
-PROLOGUES = ("nothing", "consents", "emergency", "study", "erasure", "proposals")
+PROLOGUES = ("nothing", "consents", "emergency", "study", "erasure", "proposals", "suspended")
 ALONE = "alone"
 # Purposes, and who opens for them; the owner where nobody stands.
 OPENINGS = (("TREAT", "clinician-b"), ("PATRQT", ""), ("HRESCH", "researcher-b"))
-
-
-NEARBY = st.integers(0, len(NEAR) - 1)
 
 
 class Histories(RecordRules, MemberRules):
@@ -50,11 +58,13 @@ class Histories(RecordRules, MemberRules):
         elif what == "study":
             self.permit("", HOUR, {}, True, ALONE)
             self.study("", 0, {}, "with others")
-            self.study("", 0, {"step_seconds": HOUR, "data_set": "cohort-2"}, ALONE)
+            self.study("", 0, {"step_seconds": HOUR}, ALONE)
         elif what == "erasure":
             self.erase("", 1, "objection", False, ALONE)
-        elif what == "proposals":
-            self.against_a_member("hospital-a", "suspension", "hospital-d", HOUR, "with others")
+        elif what in ("proposals", "suspended"):
+            self.against_a_member("hospital-a", "suspension", "hospital-d", HOUR, ALONE)
+            if what == "suspended":
+                self.all_vote(0, (), ALONE)
             self.propose("hospital-b", LATER_CONSENT, HOUR, 1, ALONE)
 
     def teardown(self) -> None:
@@ -110,12 +120,13 @@ class Histories(RecordRules, MemberRules):
             right = reader or right
         elif name.startswith("review"):
             arguments = {"finding": "justified"}
-        self.say((how[0], right), how[1], words.Move(instance, name, arguments))
+        times = 3 if way == 3 else 1  # all of them, or none: often one too many
+        self.say((how[0], right), how[1], *[words.Move(instance, name, arguments)] * times)
 
-    @rule(which=WHICH, way=WHICH, first=NEARBY)
-    def everybody_tries(self, which: int, way: int, first: int) -> None:
+    @rule(which=WHICH, way=WHICH, drawn=QUEUES)
+    def everybody_tries(self, which: int, way: int, drawn: tuple[int, int]) -> None:
         """All who might slip through want the same of a contract, one after another."""
-        for who in NEAR[first:] + NEAR[:first]:
+        for who in queue(drawn):
             alive = self.history.alive()
             if alive:
                 instance = alive[which % len(alive)]
@@ -124,10 +135,10 @@ class Histories(RecordRules, MemberRules):
                     self.take(instance, names[way % len(names)], (who, "with others"), way)
         self.history.decide()
 
-    @rule(what=st.sampled_from(["consent", "emergency", "erasure"]), record=RECORD, first=NEARBY)
-    def everybody_begins(self, what: str, record: int, first: int) -> None:
+    @rule(what=st.sampled_from(["consent", "emergency", "erasure"]), record=RECORD, drawn=QUEUES)
+    def everybody_begins(self, what: str, record: int, drawn: tuple[int, int]) -> None:
         """All who might slip through want the same of a record, one after another."""
-        for who in NEAR[first:] + NEAR[:first]:
+        for who in queue(drawn):
             if what == "consent":
                 self.consent(who, record, 1, ["TREAT"], DAY, {}, False, "with others")
             elif what == "emergency":

@@ -17,6 +17,8 @@ from tests.reference.permits import RESEARCH, SELF
 from tests.reference.words import Said
 
 MONTH_SECONDS = 2_592_000  # how long a pseudonym is suspended, and how long a key is good for
+# What a transaction is refused for before anybody looks at what it wants.
+UNHEARD = {"TRANSACTION_EXPIRED", "EXPIRY_TOO_FAR", "TRANSACTION_REPLAYED", "WRONG_CHAIN"}
 NEVER_GIVES_UP = {"open", "review", "review_late", "pause", "resume"}
 # What a suspended pseudonym may still start: it takes from everybody.
 GIVING_UP = {"erasure"}
@@ -45,17 +47,32 @@ class Watch:
         """Look at a block; raise AssertionError when it broke a rule."""
         self.now = now
         orders = [Order.from_bytes(raw) for raw in decided.orders]
-        applied = [
-            (said, orders[result.first_order :][: result.order_count])
-            for said, result in zip(transactions, decided.results, strict=True)
-            if not result.reason
-        ]
-        by_timers = orders[: len(orders) - sum(len(given) for _, given in applied)]
+        by_acts = sum(result.order_count for result in decided.results)
+        by_timers = orders[: len(orders) - by_acts]
         self._note(by_timers)
         assert not any(order.instruction == "release_key" for order in by_timers)
-        for said, given in applied:
+        for said, result in zip(transactions, decided.results, strict=True):
+            if result.reason:
+                assert not self._gives_up(said) or result.reason in UNHEARD, "a right is kept"
+                continue
+            given = orders[result.first_order :][: result.order_count]
             self._see_transaction(said, iter(given))
             self._note(given)
+
+    def _gives_up(self, said: Said) -> bool:
+        """Say whether it is nothing but the end of a consent, by whoever may always end it."""
+        if len(said.acts) != 1 or not isinstance(said.by, words.ByKey):
+            return False
+        act, key = said.acts[0], said.by.public_key
+        if not isinstance(act, words.Move) or (act.name, dict(act.arguments)) != ("revoke", {}):
+            return False
+        consent = self.consents.get(act.instance)
+        if consent is None or act.instance in self.ended:
+            return False
+        record, person = _record_of(consent.terms), self.people.get(key)
+        stands_in = person is not None and person.scope == f"record:{record.hex()}"
+        is_representative = stands_in and key == consent.terms["representative_key"]
+        return is_representative or key == self.owners[record]
 
     def _note(self, orders: Sequence[Order]) -> None:
         """Remember what ends rights."""

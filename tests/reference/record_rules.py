@@ -75,7 +75,7 @@ class RecordRules(Teller):
         which=WHICH,
         purpose=mostly(["TREAT", "TREAT", "PATRQT", "HRESCH"], ["GOSSIP", "ETREAT"]),
         length=mostly([1216], [1215]),
-        times=st.sampled_from([1, 1, 2]),
+        times=st.sampled_from([1, 1, 2, 3]),
         manner=MANNER,
     )
     def open(

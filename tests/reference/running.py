@@ -22,7 +22,7 @@ SEEDS_APART = 10_000  # batches that no two runs with different first seeds shar
 
 
 @contextmanager
-def _bases(runner: asyncio.Runner) -> Generator[dict[int, Base]]:
+def bases(runner: asyncio.Runner) -> Generator[dict[int, Base]]:
     """Make the two beginnings, one a version of the machine."""
     with TemporaryDirectory(prefix="beginning-") as folder:
         made: dict[int, Base] = {}
@@ -40,18 +40,18 @@ def run_histories(count: int, from_seed: int | None = None) -> Tally:
         from_seed: other histories for every seed; None: the same ones every time.
     """
     tally = Tally()
-    with asyncio.Runner() as runner, _bases(runner) as bases:
-        _play(count, from_seed, {"bases": bases, "tally": tally, "runner": runner})
+    with asyncio.Runner() as runner, bases(runner) as made:
+        _play(count, from_seed, {"bases": made, "tally": tally, "runner": runner})
     return tally
 
 
 def run_batches(first_seed: int, count: int) -> Tally:
     """Play at least so many histories, a seed a batch: what hypothesis remembers stays small."""
     tally = Tally()
-    with asyncio.Runner() as runner, _bases(runner) as bases:
+    with asyncio.Runner() as runner, bases(runner) as made:
         batch = first_seed * SEEDS_APART
         while tally.histories < count:
-            _play(BATCH, batch, {"bases": bases, "tally": tally, "runner": runner})
+            _play(BATCH, batch, {"bases": made, "tally": tally, "runner": runner})
             batch += 1
     return tally
 

@@ -1,0 +1,76 @@
+"""Histories in which the two once differed, played as they were when they were shortest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+
+import pytest
+
+from tests.reference import cast, words
+from tests.reference.drawing import DIGESTS, HOUR
+from tests.reference.history import History, Tally
+from tests.reference.running import bases
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def history() -> Generator[History]:
+    """A history at the first version of the machine; it is played to its end by both."""
+    with asyncio.Runner() as runner, bases(runner) as made:
+        history = History(made[1], runner, Tally())
+        yield history
+        history.finish()
+
+
+def granted_permit(history: History) -> bytes:
+    permit = history.fresh_id()
+    terms = {
+        "purposes": ["research"],
+        "data_sets": ["cohort-1"],
+        "user_member": "hospital-b",
+        "user_key": b"",
+        "outputs": ["mean"],
+        "minimum": 10,
+        "releases_max": 2,
+        "expires": history.now + HOUR,
+        "holders": list(cast.MEMBERS),
+        "threshold": 3,
+        "approvals": 3,
+        "vote_seconds": HOUR,
+    }
+    history.say("researcher-b", words.Instantiate("data-permit", 1, permit, terms))
+    for member in cast.MEMBERS[:3]:
+        history.say(member, words.Vote(permit, "grant", True))
+    history.decide()
+    return permit
+
+
+def proposed_study(history: History, permit: bytes) -> bytes:
+    study = history.fresh_id()
+    terms = {
+        "permit": permit,
+        "data_set": "cohort-1",
+        "outputs": ["mean"],
+        "releases_max": 2,
+        "spec_digest": DIGESTS[0],
+        "members": list(cast.MEMBERS),
+        "threshold": 3,
+        "approvals": 3,
+        "minimum": 10,
+        "requester_key_digest": DIGESTS[1],
+        "step_seconds": HOUR,
+    }
+    history.say("researcher-b", words.Instantiate("study", 1, study, terms))
+    history.decide()
+    return study
+
+
+def test_a_study_that_its_permit_has_ended_stays_ended(history: History) -> None:
+    """The permit's timer stops the study's, which was due in the same block."""
+    study = proposed_study(history, granted_permit(history))
+    history.pass_until(max(history.timers()))
+    history.say("hospital-a", words.Tick())
+    history.decide()
+    assert history.where(study) == ("study", "ended")
