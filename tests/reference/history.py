@@ -202,6 +202,14 @@ class History:
             if transition["kind"] == kind and found["state"] in transition.get("from", [])
         ]
 
+    def ways_waiting(self, kind: str) -> list[tuple[bytes, str]]:
+        """Return the contracts that wait for a transition of a kind, the newest first."""
+        return [
+            (instance, ways[0])
+            for instance in reversed(self.instances)
+            if (ways := self.ways_on(instance, kind))
+        ]
+
     def step_of(self, instance: bytes) -> tuple[int, int] | None:
         """Return the place of the order that a contract waits for."""
         found = self.stage.reference.world.get(b"instance/" + instance)

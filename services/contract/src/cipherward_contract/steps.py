@@ -159,10 +159,15 @@ def _verdict(case: Case, step: Step, entry: OrderEntry) -> Verdict:
 
 
 def fire_timers(block: Block) -> int:
-    """Take the transitions of due timers, by due time and instance; return how many."""
+    """Take the transitions of due timers, by due time and instance; return how many were due.
+
+    A timer may move other contracts: what it has stopped, or set anew, does not fire here.
+    """
     end = min(TIMER + (block.now + 1).to_bytes(8, "big"), TIMER_END)
     due = block.state.scan(TIMER, end, TIMERS_MAX)
     for key, value in due:
+        if block.state.get(key) != value:
+            continue
         instance_id = key[len(TIMER) + 8 :]
         try:
             with block.all_or_nothing():
