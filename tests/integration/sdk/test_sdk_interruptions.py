@@ -29,6 +29,7 @@ from cipherward_kit.tls import Identity
 Town = Any  # conftest's; test modules cannot import it
 
 PIECE = 64 * 1024
+CLOSE_SECONDS = 10.0  # an aborted connection ends in the loop's next rounds
 PART = 1024 * 1024  # what an upload sends at once
 TICK = chain_pb.Act(tick=chain_pb.Tick())
 
@@ -41,17 +42,32 @@ class BreakingLine:
         self._port = int(port)
         self._bytes_max = bytes_max
         self._left = breaks
+        self._serving: set[asyncio.Task[None]] = set()
+        self._sides: list[asyncio.StreamWriter] = []
         self.broken = 0
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[str]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         async with server:
             host, port = server.sockets[0].getsockname()[:2]
             yield f"{host}:{port}"
+        # Every connection is at its end before the loop is: the loop's end would cancel the tasks
+        # that serve them, and asyncio's server does not bear a cancelled one.
+        for side in self._sides:
+            side.transport.abort()
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=CLOSE_SECONDS)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._sides.append(writer)
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there = await asyncio.open_connection(self._host, self._port)
+        self._sides.append(there[1])
         passed = 0
 
         async def forward(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
@@ -68,7 +84,6 @@ class BreakingLine:
             for side in (writer, there[1]):
                 side.transport.abort()
 
-        # gather, since the loop's end cancels this task: asyncio's server logs what it raises
         await asyncio.gather(forward(reader, there[1]), forward(there[0], writer))
 
 
