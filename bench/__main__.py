@@ -18,9 +18,11 @@ from rich.console import Console
 
 from bench import (
     analysis,
+    ceremonies,
     consensus,
     decide,
     demo,
+    evaluation,
     execute,
     feed,
     group_keys,
@@ -29,6 +31,7 @@ from bench import (
     ledger_throughput,
     machine,
     presentations,
+    proofs,
     receipts,
     record_transfer,
     revocation,
@@ -54,6 +57,7 @@ class Benchmark:
 
 BENCHMARKS = (
     Benchmark("analysis", (analysis.NAME,), analysis.measure),
+    Benchmark("ceremonies", ceremonies.NAMES, ceremonies.measure),
     Benchmark("comet-1", consensus.ONE, consensus.measure_one),
     Benchmark("comet-1-batched", consensus.ONE_BATCHED, consensus.measure_one_batched),
     Benchmark("comet-4", consensus.FOUR, consensus.measure_four),
@@ -61,6 +65,7 @@ BENCHMARKS = (
     Benchmark("comet-4-latency", consensus.LATENCY, consensus.measure_latency),
     Benchmark("decide", decide.NAMES, decide.measure),
     Benchmark("demo", demo.NAMES, demo.measure),
+    Benchmark("evaluation", evaluation.NAMES, evaluation.measure),
     Benchmark("execute", execute.NAMES, execute.measure),
     Benchmark("feed", feed.NAMES, feed.measure),
     Benchmark("group-keys", group_keys.NAMES, group_keys.measure),
@@ -68,6 +73,7 @@ BENCHMARKS = (
     Benchmark("key-release", key_release.NAMES, key_release.measure),
     Benchmark("ledger", ledger_throughput.NAMES, ledger_throughput.measure),
     Benchmark("presentations", (presentations.NAME,), presentations.measure),
+    Benchmark("proofs", proofs.NAMES, proofs.measure),
     Benchmark("receipts", (receipts.NAME,), receipts.measure),
     Benchmark("records", record_transfer.NAMES, record_transfer.measure),
     Benchmark("revocation", revocation.NAMES, revocation.measure),

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from cipherward_threshold import decryption, domains, encryption, keys, shamir, switching
+from cipherward_threshold.batching import rounded_slots
+from cipherward_threshold.proofs.contributions import encrypt_contribution
+from cipherward_threshold.proofs.messages import Contribution
 from cipherward_threshold.ring import Ring
 from cipherward_threshold.rings import profile_ring
 from cipherward_threshold.sampling import Residues, Stream, ternary
@@ -38,6 +41,21 @@ class Alliance:
     def encrypt(self, slots: Sequence[int]) -> bytes:
         return encryption.encrypt(PROFILE, self.public_key, slots)
 
+    def contribute(self, *batches: Sequence[int], context: bytes = b"contribution") -> Contribution:
+        return encrypt_contribution(PROFILE, self.public_key, batches, context=context)
+
+    def phase(self, polynomials: Residues) -> Residues:
+        """Return c0 + c1 s of a ciphertext [2, primes, n], with the secret that nobody holds."""
+        ring = self.ring
+        values = np.array([self.joint_secret], dtype=np.int64)
+        secret = ring.ntt(ring.from_signed(values, polynomials.shape[1]))[0]
+        masked = ring.intt(ring.multiply(ring.ntt(polynomials[1:]), secret))
+        return ring.add(polynomials[:1], masked)
+
+    def opened(self, polynomials: Residues) -> list[int]:
+        """Return all slots of a ciphertext, check slots among them."""
+        return rounded_slots(self.ring, self.phase(polynomials))
+
     def share(
         self, point: int, ciphertext: bytes, online: Sequence[int], context: bytes = b"order"
     ) -> bytes:
@@ -49,6 +67,7 @@ class Alliance:
             online=online,
             seed=self.seed(point),
             context=context,
+            circuit="sum",
         )
 
     def switch(
@@ -63,6 +82,7 @@ class Alliance:
             online=online,
             seed=self.seed(point),
             context=b"order",
+            circuit="sum",
         )
 
 
@@ -171,6 +191,12 @@ def contributions() -> list[list[int]]:
 @pytest.fixture(scope="session")
 def requester() -> switching.RequesterKey:
     return switching.RequesterKey.generate(PROFILE, b"r" * 32)
+
+
+@pytest.fixture(scope="session")
+def contribution(alliance: Alliance) -> Contribution:
+    """A proven batch of two, for the context b"contribution"."""
+    return alliance.contribute([1, -2, 3], [2**50, 7])
 
 
 @pytest.fixture(scope="session")

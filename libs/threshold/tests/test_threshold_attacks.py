@@ -11,7 +11,7 @@ import pytest
 
 from cipherward_threshold import decryption, encryption, keys
 from cipherward_threshold.batching import rounded_slots
-from cipherward_threshold.errors import ResultIsNoise
+from cipherward_threshold.errors import ProofRejected, ResultIsNoise
 from cipherward_threshold.messages import (
     Ciphertext,
     DecryptionShare,
@@ -19,6 +19,8 @@ from cipherward_threshold.messages import (
     PublicKey,
     PublicKeyShare,
 )
+from cipherward_threshold.proofs.contributions import verify_contribution
+from cipherward_threshold.proofs.messages import HalfCiphertext
 from cipherward_threshold.ring import Ring
 from cipherward_threshold.shamir import lagrange
 
@@ -38,7 +40,9 @@ def test_two_shares_forced_together_are_uniform_noise(ring: Ring, alliance: Alli
     ]
     forged = [replace(share, online=(1, 2)) for share in honest]
     with pytest.raises(ResultIsNoise):
-        decryption.combine(PROFILE, ciphertext, [one.to_bytes(profile) for one in forged], 3)
+        decryption.combine(
+            PROFILE, ciphertext, [one.to_bytes(profile) for one in forged], 3, circuit="sum"
+        )
     c0 = Ciphertext.parse(profile, ciphertext).polynomials[:1]
     slots = rounded_slots(ring, ring.sum([c0, *(share.value for share in forged)]))
     assert slots[:3] != [1, 2, 3]
@@ -95,7 +99,8 @@ def test_a_public_key_share_asked_for_many_times_has_one_error(alliance: Allianc
 def test_a_cancelling_key_share_cannot_have_been_committed_to(
     ring: Ring, alliance: Alliance
 ) -> None:
-    """The rogue key works where shares are combined unseen; the commitments are what refuses it."""
+    """The rogue key works where shares are combined unseen; the commitments refuse it (and so does
+    its proof: see the proofs of public-key shares)."""
     profile = ring.profile
     context = b"chain test, study 1, attempt 1"
     honest = [PublicKeyShare.parse(profile, share) for share in alliance.public_key_shares[:3]]
@@ -110,27 +115,33 @@ def test_a_cancelling_key_share_cannot_have_been_committed_to(
 
 
 @pytest.mark.slow
-def test_a_chosen_c1_gives_the_key_so_guardians_recompute_the_sum(
+def test_a_chosen_c1_gives_the_key_and_its_proof_is_refused(
     ring: Ring, big: BigIntegers, alliance: Alliance
 ) -> None:
-    """One contributor adds 2^118 to its c1; the sum stays exact and its noise holds the key.
+    """One contributor adds 2^117 to its c1; the sum stays exact and its noise holds the key.
 
-    Only a proof of correct encryption stops a contributor from doing that to its own input. What
-    this library gives is that a *relayed* sum cannot differ from the committed inputs' sum.
+    Every guardian verifies every proof before it gives a share, so the sum below is never made.
+    What it would give, flooding or not, is why.
     """
     profile = ring.profile
-    inputs = [alliance.encrypt([1, 2, 3]) for _ in range(3)]
-    honest = encryption.sum_ciphertexts(PROFILE, inputs)
-    crafted = Ciphertext.parse(profile, inputs[2])
-    shift = np.zeros((1, 3, profile.degree), dtype=np.uint64)
-    shift[0, :, 0] = [(1 << 118) % prime for prime in profile.data_primes]
-    crafted.polynomials[1:] = ring.add(crafted.polynomials[1:], shift)
-    total = encryption.sum_ciphertexts(PROFILE, [*inputs[:2], crafted.to_bytes(profile)])
-    assert total != honest
-    assert encryption.c1_digest(PROFILE, total) != encryption.c1_digest(PROFILE, honest)
+    context = b"contribution"
+    made = [alliance.contribute([1, 2, 3], context=context) for _ in range(3)]
+    inputs = [one.ciphertexts[0] for one in made]
+    crafted = HalfCiphertext.parse(profile, inputs[2])
+    shift = np.zeros((3, profile.degree), dtype=np.uint64)
+    shift[:, 0] = [(1 << 117) % prime for prime in profile.data_primes]
+    crafted.polynomials[1] = ring.add(crafted.polynomials[1], shift)
+    attacked = crafted.to_bytes(profile)
+    with pytest.raises(ProofRejected):
+        verify_contribution(
+            PROFILE, alliance.public_key, [attacked], made[2].proof, context=context
+        )
 
+    honest = encryption.sum_contributions(PROFILE, inputs)
+    total = encryption.sum_contributions(PROFILE, [*inputs[:2], attacked])
+    assert encryption.c1_digest(PROFILE, total) != encryption.c1_digest(PROFILE, honest)
     shares = [alliance.share(point, total, (1, 2, 3)) for point in (1, 2, 3)]
-    assert decryption.combine(PROFILE, total, shares, 3) == [3, 6, 9]
+    assert decryption.combine(PROFILE, total, shares, 3, circuit="sum") == [3, 6, 9]
     parts = [DecryptionShare.parse(profile, share).value for share in shares]
     c0 = Ciphertext.parse(profile, total).polynomials[:1]
     phase = big.lift(ring.sum([c0, *parts])[0])

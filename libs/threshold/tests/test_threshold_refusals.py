@@ -40,12 +40,12 @@ def test_fewer_shares_than_the_set_are_refused(
     ciphertext: bytes, shares: list[bytes], switch_shares: list[bytes]
 ) -> None:
     with pytest.raises(TooFewShares) as refusal:
-        decryption.combine(PROFILE, ciphertext, shares[:2], 3)
+        decryption.combine(PROFILE, ciphertext, shares[:2], 3, circuit="sum")
     assert refusal.value.metadata == {"have": "2", "need": "3"}
     with pytest.raises(TooFewShares):
-        decryption.combine(PROFILE, ciphertext, [], 3)
+        decryption.combine(PROFILE, ciphertext, [], 3, circuit="sum")
     with pytest.raises(TooFewShares):
-        combine_switched(PROFILE, ciphertext, switch_shares[1:])
+        combine_switched(PROFILE, ciphertext, switch_shares[1:], circuit="sum")
 
 
 def test_a_member_gives_no_share_to_a_set_below_the_threshold(
@@ -76,6 +76,7 @@ def test_a_key_share_of_another_point_is_refused(alliance: Alliance, ciphertext:
             online=ONLINE,
             seed=bytes(32),
             context=b"",
+            circuit="sum",
         )
 
 
@@ -91,9 +92,9 @@ def test_a_repeated_share_is_refused(
     ciphertext: bytes, shares: list[bytes], switch_shares: list[bytes]
 ) -> None:
     with pytest.raises(DuplicateShare):
-        decryption.combine(PROFILE, ciphertext, [shares[0], shares[1], shares[1]], 3)
+        decryption.combine(PROFILE, ciphertext, [shares[0], shares[1], shares[1]], 3, circuit="sum")
     with pytest.raises(DuplicateShare):
-        combine_switched(PROFILE, ciphertext, [*switch_shares, switch_shares[0]])
+        combine_switched(PROFILE, ciphertext, [*switch_shares, switch_shares[0]], circuit="sum")
 
 
 def test_shares_of_different_sets_are_refused(
@@ -101,7 +102,7 @@ def test_shares_of_different_sets_are_refused(
 ) -> None:
     stranger = alliance.share(4, ciphertext, (1, 2, 4))
     with pytest.raises(MixedShares):
-        decryption.combine(PROFILE, ciphertext, [shares[0], shares[1], stranger], 3)
+        decryption.combine(PROFILE, ciphertext, [shares[0], shares[1], stranger], 3, circuit="sum")
 
 
 def test_shares_of_another_ciphertext_are_refused(
@@ -109,9 +110,9 @@ def test_shares_of_another_ciphertext_are_refused(
 ) -> None:
     other = alliance.encrypt([4, 5, 6])
     with pytest.raises(WrongCiphertext):
-        decryption.combine(PROFILE, other, shares, 3)
+        decryption.combine(PROFILE, other, shares, 3, circuit="sum")
     with pytest.raises(WrongCiphertext):
-        combine_switched(PROFILE, other, switch_shares)
+        combine_switched(PROFILE, other, switch_shares, circuit="sum")
 
 
 def test_nothing_of_another_key_is_taken(alliance: Alliance, shares: list[bytes]) -> None:
@@ -122,15 +123,22 @@ def test_nothing_of_another_key_is_taken(alliance: Alliance, shares: list[bytes]
     with pytest.raises(WrongKey):
         alliance.share(1, other, ONLINE)
     with pytest.raises(WrongKey):
-        decryption.combine(PROFILE, other, shares, 1)
+        decryption.combine(PROFILE, other, shares, 1, circuit="sum")
     with pytest.raises(WrongKey):
-        encryption.sum_ciphertexts(PROFILE, [other, alliance.encrypt([1])])
+        encryption.add_ciphertexts(PROFILE, [other, alliance.encrypt([1])])
     # A key share that lacks a dealer names another key, so it decrypts nothing by mistake.
     deals = [secret.deal([1, 2], 2)[1] for secret in secrets]
     partial = shamir.aggregate_shares(PROFILE, deals[:2])
     with pytest.raises(WrongKey):
         decryption.partial_decryption(
-            PROFILE, partial, other, point=1, online=(1, 2), seed=bytes(32), context=b""
+            PROFILE,
+            partial,
+            other,
+            point=1,
+            online=(1, 2),
+            seed=bytes(32),
+            context=b"",
+            circuit="sum",
         )
 
 
@@ -139,18 +147,18 @@ def test_results_and_shares_for_another_requester_are_refused(
 ) -> None:
     other = RequesterKey.generate(PROFILE, b"o" * 32)
     with pytest.raises(WrongRequester):
-        other.decrypt(combine_switched(PROFILE, ciphertext, switch_shares), 3)
+        other.decrypt(combine_switched(PROFILE, ciphertext, switch_shares, circuit="sum"), 3)
     stray = alliance.switch(3, ciphertext, ONLINE, other.public_key())
     with pytest.raises(WrongRequester):
-        combine_switched(PROFILE, ciphertext, [*switch_shares[:2], stray])
+        combine_switched(PROFILE, ciphertext, [*switch_shares[:2], stray], circuit="sum")
 
 
 def test_sums_of_none_or_of_too_many_are_refused(alliance: Alliance, ciphertext: bytes) -> None:
     with pytest.raises(TooFewShares):
-        encryption.sum_ciphertexts(PROFILE, [])
+        encryption.add_ciphertexts(PROFILE, [])
     most = alliance.ring.profile.contributors_max
     with pytest.raises(TooManyShares):
-        encryption.sum_ciphertexts(PROFILE, [ciphertext] * (most + 1))
+        encryption.add_ciphertexts(PROFILE, [ciphertext] * (most + 1))
 
 
 def test_a_ciphertext_that_encrypts_nothing_is_refused(
@@ -160,7 +168,7 @@ def test_a_ciphertext_that_encrypts_nothing_is_refused(
     parsed = Ciphertext.parse(profile, ciphertext)
     negated = alliance.ring.negate(parsed.polynomials)
     with pytest.raises(TransparentCiphertext):  # a contributor that cancels another one's c1
-        encryption.sum_ciphertexts(
+        encryption.add_ciphertexts(
             PROFILE, [ciphertext, replace(parsed, polynomials=negated).to_bytes(profile)]
         )
     parsed.polynomials[1] = 0
@@ -173,7 +181,7 @@ def test_a_result_has_between_one_slot_and_all(
     ciphertext: bytes, shares: list[bytes], count: int
 ) -> None:
     with pytest.raises(TooManySlots):
-        decryption.combine(PROFILE, ciphertext, shares, count)
+        decryption.combine(PROFILE, ciphertext, shares, count, circuit="sum")
 
 
 def test_seeds_and_profiles_are_checked_everywhere(alliance: Alliance, ciphertext: bytes) -> None:
@@ -187,6 +195,7 @@ def test_seeds_and_profiles_are_checked_everywhere(alliance: Alliance, ciphertex
             online=ONLINE,
             seed=b"short",
             context=b"",
+            circuit="sum",
         )
     with pytest.raises(BadSeed):
         switch_share(
@@ -198,6 +207,7 @@ def test_seeds_and_profiles_are_checked_everywhere(alliance: Alliance, ciphertex
             online=ONLINE,
             seed=b"",
             context=b"",
+            circuit="sum",
         )
     with pytest.raises(BadSeed):
         RequesterKey.generate(PROFILE, b"")

@@ -13,6 +13,7 @@ import pytest
 
 from cipherward_threshold import decryption, domains, encryption, keys, shamir
 from cipherward_threshold.batching import rounded_slots
+from cipherward_threshold.circuits import circuit
 from cipherward_threshold.errors import TooManyShares, TooManySlots, ValueOutOfRange
 from cipherward_threshold.messages import (
     Ciphertext,
@@ -47,9 +48,11 @@ def test_every_three_of_four_decrypt_the_exact_sum(
     alliance: Alliance, contributions: list[list[int]], online: tuple[int, ...]
 ) -> None:
     inputs = [alliance.encrypt(slots) for slots in contributions]  # other ciphertexts every time
-    total = encryption.sum_ciphertexts(PROFILE, inputs)
+    total = encryption.add_ciphertexts(PROFILE, inputs)
     shares = [alliance.share(point, total, online) for point in online]
-    assert decryption.combine(PROFILE, total, shares[::-1], 35) == sums(contributions)
+    assert decryption.combine(PROFILE, total, shares[::-1], 35, circuit="sum") == sums(
+        contributions
+    )
 
 
 @pytest.mark.usefixtures("either_transport")
@@ -58,17 +61,17 @@ def test_every_three_of_four_switch_the_exact_sum_to_the_requester(
     alliance: Alliance, contributions: list[list[int]], online: tuple[int, ...]
 ) -> None:
     inputs = [alliance.encrypt(slots) for slots in contributions]
-    total = encryption.sum_ciphertexts(PROFILE, inputs)
+    total = encryption.add_ciphertexts(PROFILE, inputs)
     public_key = REQUESTER.public_key()
     shares = [alliance.switch(point, total, online, public_key) for point in online]
-    switched = combine_switched(PROFILE, total, shares[::-1])
+    switched = combine_switched(PROFILE, total, shares[::-1], circuit="sum")
     assert REQUESTER.decrypt(switched, 35) == sums(contributions)
 
 
 def test_all_four_may_answer_together(alliance: Alliance) -> None:
-    total = encryption.sum_ciphertexts(PROFILE, [alliance.encrypt([5, -6])] * 2)
+    total = encryption.add_ciphertexts(PROFILE, [alliance.encrypt([5, -6])] * 2)
     shares = [alliance.share(point, total, [4, 2, 1, 3]) for point in (1, 2, 3, 4)]
-    assert decryption.combine(PROFILE, total, shares, 2) == [10, -12]
+    assert decryption.combine(PROFILE, total, shares, 2, circuit="sum") == [10, -12]
 
 
 def test_the_ends_of_the_message_range_are_exact_in_every_slot(alliance: Alliance) -> None:
@@ -77,9 +80,9 @@ def test_the_ends_of_the_message_range_are_exact_in_every_slot(alliance: Allianc
     quarter = most // 4
     vectors = [[quarter, -quarter, most * (not i), -most * (not i), i] * 1638 for i in range(4)]
     vectors = [vector[: profile.slots] for vector in vectors]
-    total = encryption.sum_ciphertexts(PROFILE, [alliance.encrypt(vector) for vector in vectors])
+    total = encryption.add_ciphertexts(PROFILE, [alliance.encrypt(vector) for vector in vectors])
     shares = [alliance.share(point, total, (1, 2, 4)) for point in (1, 2, 4)]
-    result = decryption.combine(PROFILE, total, shares, profile.slots)
+    result = decryption.combine(PROFILE, total, shares, profile.slots, circuit="sum")
     assert result == sums(vectors)
     assert {max(result), min(result)} == {most, -most}
 
@@ -92,7 +95,7 @@ def test_a_decryption_share_is_the_weighted_product_and_the_flooding_only(
     """Also: the weight comes before the flooding, or the flooding would be as large as Q."""
     ciphertext = alliance.encrypt([1, 2, 3])
     c1 = big.lift(Ciphertext.parse(ring.profile, ciphertext).polynomials[1])
-    modulus, bits = ring.profile.data_modulus, ring.profile.flooding_bits
+    modulus, bits = ring.profile.data_modulus, circuit("sum", ring.profile).flooding_bits
     for point in (1, 3):
         share = DecryptionShare.parse(ring.profile, alliance.share(point, ciphertext, (1, 3, 4)))
         held = KeyShare.parse(ring.profile, alliance.key_shares[point])
@@ -114,7 +117,7 @@ def test_noise_of_four_encryptions_is_below_its_bound_and_flooding_leaves_two_bi
     ring: Ring, big: BigIntegers, alliance: Alliance, contributions: list[list[int]]
 ) -> None:
     profile = ring.profile
-    total = encryption.sum_ciphertexts(PROFILE, [alliance.encrypt(x) for x in contributions])
+    total = encryption.add_ciphertexts(PROFILE, [alliance.encrypt(x) for x in contributions])
     c0, c1 = Ciphertext.parse(profile, total).polynomials
     modulus, t = profile.data_modulus, profile.plain_modulus
     masked = big.product(big.lift(c1), alliance.joint_secret)
@@ -134,9 +137,10 @@ def test_noise_of_four_encryptions_is_below_its_bound_and_flooding_leaves_two_bi
     ]
     together = ring.sum([c0[None], *(share.value for share in shares)])
     flooded = noise_of(big.lift(together[0]))
-    assert flooded > 2**profile.flooding_bits  # three uniform ones, 8192 draws: far above one
+    row = circuit("sum", profile)
+    assert flooded > 2**row.flooding_bits  # three uniform ones, 8192 draws: far above one
     assert math.log2(profile.noise_capacity() / flooded) >= 2
-    assert profile.flooding_security_bits(math.log2(fresh)) > 90
+    assert row.flooded_security_bits(math.log2(fresh)) > 90
 
 
 @pytest.mark.slow
@@ -160,10 +164,14 @@ def test_ten_guardians_still_decrypt_exactly(ring: Ring) -> None:
             online=chosen,
             seed=bytes([point]) * 32,
             context=b"",
+            circuit="sum",
         )
 
     shares = [share(point, online) for point in online]
-    assert decryption.combine(PROFILE, ciphertext, shares, 2) == [ring.profile.message_bound, -7]
+    assert decryption.combine(PROFILE, ciphertext, shares, 2, circuit="sum") == [
+        ring.profile.message_bound,
+        -7,
+    ]
     with pytest.raises(TooManyShares) as refusal:
         share(1, points)
     assert refusal.value.metadata == {"have": "11", "most": "10"}
@@ -178,7 +186,9 @@ def test_the_requesters_phase_is_the_message_plus_small_noise(
     ciphertext = alliance.encrypt([11, -12])
     public_key = REQUESTER.public_key()
     shares = [alliance.switch(point, ciphertext, (2, 3, 4), public_key) for point in (2, 3, 4)]
-    switched = Switched.parse(ring.profile, combine_switched(PROFILE, ciphertext, shares))
+    switched = Switched.parse(
+        ring.profile, combine_switched(PROFILE, ciphertext, shares, circuit="sum")
+    )
     stream = Stream(domains.REQUESTER_SECRET, b"r" * 32, PROFILE.encode())
     secret = [int(x) for x in ternary(stream, ring.profile.degree)[0]]
     c0, c1 = (big.lift(row) for row in switched.polynomials)
@@ -205,6 +215,7 @@ def test_a_share_is_decided_by_key_ciphertext_set_context_and_seed(alliance: All
             online=online,
             seed=seed,
             context=context,
+            circuit="sum",
         )
         return DecryptionShare.parse(profile, share).value.tobytes()
 
@@ -236,9 +247,9 @@ def test_encrypting_twice_gives_two_ciphertexts_and_a_sum_has_one_form(alliance:
     first, second = alliance.encrypt([3]), alliance.encrypt([3])
     assert first != second
     assert encryption.c1_digest(PROFILE, first) != encryption.c1_digest(PROFILE, second)
-    total = encryption.sum_ciphertexts(PROFILE, [first, second])
-    assert total == encryption.sum_ciphertexts(PROFILE, [second, first])
-    assert encryption.sum_ciphertexts(PROFILE, [first]) == first
+    total = encryption.add_ciphertexts(PROFILE, [first, second])
+    assert total == encryption.add_ciphertexts(PROFILE, [second, first])
+    assert encryption.add_ciphertexts(PROFILE, [first]) == first
 
 
 @pytest.mark.parametrize("slots", [[], [0] * 8189])
@@ -279,5 +290,6 @@ def test_another_process_recomputes_the_same_share(alliance: Alliance) -> None:
             online=(1, 2, 3),
             seed=alliance.seed(1),
             context=b"order",
+            circuit="sum",
         )
         assert task.result(timeout=60) == alliance.share(1, ciphertext, (1, 2, 3))

@@ -28,6 +28,7 @@ from cipherward_threshold.messages import (
     SwitchShare,
 )
 from cipherward_threshold.parameters import Profile
+from cipherward_threshold.proofs.messages import Contribution, HalfCiphertext
 from cipherward_threshold.switching import RequesterKey, combine_switched
 
 if TYPE_CHECKING:
@@ -46,7 +47,11 @@ Parse = Callable[[Profile, bytes], Message]
 
 @pytest.fixture(scope="module")
 def messages(
-    alliance: Alliance, ciphertext: bytes, shares: list[bytes], switch_shares: list[bytes]
+    alliance: Alliance,
+    contribution: Contribution,
+    ciphertext: bytes,
+    shares: list[bytes],
+    switch_shares: list[bytes],
 ) -> list[tuple[Parse, bytes]]:
     """One message of every kind, with its parser."""
     return [
@@ -54,11 +59,12 @@ def messages(
         (PublicKey.parse, alliance.public_key),
         (Deal.parse, alliance.secrets[0].deal([1, 2], 2)[1]),
         (KeyShare.parse, alliance.key_shares[1]),
+        (HalfCiphertext.parse, contribution.ciphertexts[0]),
         (Ciphertext.parse, ciphertext),
         (DecryptionShare.parse, shares[0]),
         (RequesterPublicKey.parse, REQUESTER.public_key()),
         (SwitchShare.parse, switch_shares[0]),
-        (Switched.parse, combine_switched(PROFILE, ciphertext, switch_shares)),
+        (Switched.parse, combine_switched(PROFILE, ciphertext, switch_shares, circuit="sum")),
     ]
 
 
@@ -109,17 +115,17 @@ def test_a_residue_at_its_prime_is_refused_in_every_message(
 @pytest.mark.parametrize(
     ("place", "content"),
     [
-        (70, b"\x00"),  # no point
-        (71, b"\x00"),  # the secret's own point
-        (72, b"\x01"),  # repeated
-        (72, b"\x03"),  # repeated, out of order
-        (74, b"\x04"),  # the share's own point is not in the set
+        (71, b"\x00"),  # no point
+        (72, b"\x00"),  # the secret's own point
+        (73, b"\x01"),  # repeated
+        (73, b"\x03"),  # repeated, out of order
+        (75, b"\x04"),  # the share's own point is not in the set
     ],
 )
 def test_a_point_set_has_one_form(
     alliance: Alliance, shares: list[bytes], place: int, content: bytes
 ) -> None:
-    assert shares[0][70:75] == b"\x03\x01\x02\x03\x01"
+    assert shares[0][71:76] == b"\x03\x01\x02\x03\x01"
     with pytest.raises(MalformedMessage):
         DecryptionShare.parse(
             alliance.ring.profile, shares[0][:place] + content + shares[0][place + 1 :]
@@ -145,12 +151,12 @@ def test_no_flipped_bit_of_a_share_or_ciphertext_passes(
         flipped = bytearray(shares[0])
         flipped[place] ^= 1 << choice.randrange(8)
         with pytest.raises(ThresholdError):
-            decryption.combine(PROFILE, ciphertext, [bytes(flipped), *shares[1:]], 3)
+            decryption.combine(PROFILE, ciphertext, [bytes(flipped), *shares[1:]], 3, circuit="sum")
     for _ in range(50):
         flipped = bytearray(ciphertext)
         flipped[choice.randrange(len(ciphertext))] ^= 1 << choice.randrange(8)
         with pytest.raises(ThresholdError):
-            decryption.combine(PROFILE, bytes(flipped), shares, 3)
+            decryption.combine(PROFILE, bytes(flipped), shares, 3, circuit="sum")
 
 
 def test_a_share_with_a_wrong_value_is_noise(
@@ -160,4 +166,6 @@ def test_a_share_with_a_wrong_value_is_noise(
     share = DecryptionShare.parse(profile, shares[0])
     share.value[0, 0, 0] ^= 1
     with pytest.raises(ResultIsNoise):
-        decryption.combine(PROFILE, ciphertext, [share.to_bytes(profile), *shares[1:]], 3)
+        decryption.combine(
+            PROFILE, ciphertext, [share.to_bytes(profile), *shares[1:]], 3, circuit="sum"
+        )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cipherward_threshold.errors import ResultIsNoise, TooManySlots, ValueOutOfRange
 from cipherward_threshold.ring import Ring
 from cipherward_threshold.sampling import Residues
-from cipherward_threshold.sealapi import seal
+from cipherward_threshold.seal_form import read_plaintext, saved
+from cipherward_threshold.sealapi import Plaintext, seal
 
 
 def encrypt_slots(ring: Ring, public_key: Residues, slots: Sequence[int]) -> Residues:
@@ -27,16 +29,36 @@ def encrypt_slots(ring: Ring, public_key: Residues, slots: Sequence[int]) -> Res
         ValueOutOfRange: a value does not fit the plaintext modulus.
     """
     profile = ring.profile
-    checked_slot_count(ring, len(slots))
-    bound = profile.message_bound
-    if any(not -bound <= value <= bound for value in slots):
-        raise ValueOutOfRange("a slot does not fit the plaintext modulus")
-    plain, ciphertext = seal.Plaintext(), seal.Ciphertext()
+    ciphertext = seal.Ciphertext()
     with ring.lock:
-        seal.BatchEncoder(ring.context).encode(list(slots), plain)
+        plain = _encoded(ring, slots)
         key = ring.key_form.public_key(public_key, ring.parms_id(len(profile.key_primes)))
         seal.Encryptor(ring.context, key).encrypt(plain, ciphertext)
         return ring.transport.read(ciphertext)
+
+
+def plaintext_coefficients(ring: Ring, slots: Sequence[int]) -> NDArray[np.uint64]:
+    """Return the polynomial [n], coefficients in 0..t - 1, that carries these slots.
+
+    Args:
+        slots: as `encrypt_slots` takes them.
+
+    Raises:
+        TooManySlots, ValueOutOfRange: as `encrypt_slots`.
+    """
+    with ring.lock:
+        return read_plaintext(saved(_encoded(ring, slots)), ring.profile.degree)
+
+
+def _encoded(ring: Ring, slots: Sequence[int]) -> Plaintext:
+    """Return SEAL's plaintext of some slots, the rest zero; the caller holds the ring's lock."""
+    checked_slot_count(ring, len(slots))
+    bound = ring.profile.message_bound
+    if min(slots) < -bound or max(slots) > bound:
+        raise ValueOutOfRange("a slot does not fit the plaintext modulus")
+    plain = seal.Plaintext()
+    seal.BatchEncoder(ring.context).encode(list(slots), plain)
+    return plain
 
 
 def rounded_slots(ring: Ring, phase: Residues) -> list[int]:

@@ -1,4 +1,4 @@
-"""Encryption under the collective key, sums of ciphertexts, and the name of a c1."""
+"""Sums of contributions and of ciphertexts, the name of a c1, and SEAL's own encryption."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ from cipherward_threshold.keys import public_key_polynomials
 from cipherward_threshold.messages import Ciphertext, PublicKey
 from cipherward_threshold.parameters import Profile
 from cipherward_threshold.parameters import profile as profile_named
+from cipherward_threshold.proofs.messages import HalfCiphertext
+from cipherward_threshold.ring import Ring
 from cipherward_threshold.rings import profile_ring
 from cipherward_threshold.sampling import framed
 from cipherward_threshold.wire import written
 
 
 def encrypt(profile: str, public_key: bytes, slots: Sequence[int]) -> bytes:
-    """Encrypt integers under a collective public key, with fresh randomness every time.
+    """Encrypt integers with SEAL's encryptor, which gives no proof, so no study decrypts it.
+
+    It is what a plain TenSEAL user has, for comparison and for tests; whoever takes part in a study
+    calls `proofs.contributions.encrypt_contribution`.
 
     Args:
         public_key: from `keys.combine_public_key`; check its digest against the chain's first.
@@ -45,34 +50,62 @@ def encrypt(profile: str, public_key: bytes, slots: Sequence[int]) -> bytes:
     return Ciphertext(key.key_id, polynomials).to_bytes(ring.profile)
 
 
-def sum_ciphertexts(profile: str, ciphertexts: Sequence[bytes]) -> bytes:
-    """Return the sum: deterministic and the same in any order, so that every guardian recomputes
-    it from the committed inputs and compares bytes before it gives a share.
+def sum_contributions(profile: str, contributions: Sequence[bytes]) -> bytes:
+    """Return twice the sum of contributions: the only way from them to what is decrypted.
+
+    A contribution carries half its message, and its proof bounds twice its noise; so the sum of
+    the messages stands in twice the sum. Deterministic and the same in any order: every guardian
+    recomputes it from the committed inputs, whose proofs it has verified, before it gives a share.
 
     Raises:
-        TooFewShares: no ciphertext.
+        TooFewShares: no contribution.
         TooManyShares: more than the profile's noise analysis covers.
-        WrongKey: ciphertexts under different keys.
+        WrongKey: contributions under different keys.
         TransparentCiphertext: an input, or the sum, has c1 = 0.
-        MalformedMessage, WrongProfile, ResidueOutOfRange: an input is no ciphertext.
+        MalformedMessage, WrongProfile, ResidueOutOfRange: an input is no contribution.
+
+    Cost: noise is at most what `proofs.bounds.permitted_noise_bits` says.
+    """
+    ring = profile_ring(profile)
+    _checked_count(ring.profile, len(contributions))
+    halves = [HalfCiphertext.parse(ring.profile, message) for message in contributions]
+    total = _sum(ring, halves)
+    doubled = Ciphertext(total.key_id, ring.add(total.polynomials, total.polynomials))
+    _refuse_transparent(doubled)
+    return doubled.to_bytes(ring.profile)
+
+
+def add_ciphertexts(profile: str, ciphertexts: Sequence[bytes]) -> bytes:
+    """Return the sum: deterministic and the same in any order.
+
+    For ciphertexts that everybody has already recomputed from committed inputs, such as a sum and
+    the sum of zeros that re-randomises it.
+
+    Raises:
+        As `sum_contributions`, for ciphertexts.
 
     Cost: noise is the sum of the inputs'.
     """
     ring = profile_ring(profile)
-    if not ciphertexts:
-        raise TooFewShares("a sum needs at least one ciphertext", have=0, need=1)
-    if len(ciphertexts) > ring.profile.contributors_max:
-        raise TooManyShares(
-            "too many ciphertexts in one sum",
-            have=len(ciphertexts),
-            most=ring.profile.contributors_max,
-        )
-    parsed = [parsed_ciphertext(ring.profile, ciphertext) for ciphertext in ciphertexts]
-    if any(one.key_id != parsed[0].key_id for one in parsed):
-        raise WrongKey("the ciphertexts are under different keys")
-    total = Ciphertext(parsed[0].key_id, ring.sum([one.polynomials for one in parsed]))
+    _checked_count(ring.profile, len(ciphertexts))
+    total = _sum(ring, [parsed_ciphertext(ring.profile, message) for message in ciphertexts])
     _refuse_transparent(total)
     return total.to_bytes(ring.profile)
+
+
+def _checked_count(parameters: Profile, count: int) -> None:
+    if not count:
+        raise TooFewShares("a sum needs at least one ciphertext", have=0, need=1)
+    if count > parameters.contributors_max:
+        raise TooManyShares(
+            "too many ciphertexts in one sum", have=count, most=parameters.contributors_max
+        )
+
+
+def _sum(ring: Ring, terms: Sequence[Ciphertext] | Sequence[HalfCiphertext]) -> Ciphertext:
+    if any(term.key_id != terms[0].key_id for term in terms):
+        raise WrongKey("the ciphertexts are under different keys")
+    return Ciphertext(terms[0].key_id, ring.sum([term.polynomials for term in terms]))
 
 
 def c1_digest(profile: str, ciphertext: bytes) -> bytes:

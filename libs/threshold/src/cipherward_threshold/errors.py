@@ -22,6 +22,14 @@ class UnknownProfile(ThresholdError):
     """No parameter profile has that name."""
 
 
+class UnknownCircuit(ThresholdError):
+    """No circuit has that name, or it is not for that profile."""
+
+
+class WrongCircuit(ThresholdError):
+    """A share was made for another circuit than the one that is asked for."""
+
+
 class BadSeed(ThresholdError):
     """A secret seed is not exactly 32 bytes."""
 
@@ -95,6 +103,54 @@ class ResultIsNoise(ThresholdError):
 
     At least one share, or the ciphertext, is not what its header says.
     """
+
+
+class DealCheckRejected(ThresholdError):
+    """A receiver's check of its deals is not one, or is about others; metadata: `point`."""
+
+
+class DealsDisputed(ThresholdError):
+    """Deals do not fit their proven shares, or a receiver's check of them is false.
+
+    Attributes:
+        dealers: the names of those that dealt them. `dealing.disputes` finds who is at fault.
+    """
+
+    def __init__(self, dealers: tuple[bytes, ...]) -> None:
+        super().__init__("deals do not fit what their dealers have proven", dealers=len(dealers))
+        self.dealers = dealers
+
+
+class OpeningRejected(ThresholdError):
+    """Opened deals are not those that their dealer committed to."""
+
+
+class ResharingRejected(ThresholdError):
+    """What was dealt anew does not add up to the secret of the public key."""
+
+
+class ProofRejected(ThresholdError):
+    """A proof of correct encryption, or of a public-key share, does not hold for its statement."""
+
+
+class BadBatch(ThresholdError):
+    """No ciphertext, or more than one proof covers."""
+
+
+class WitnessOutOfRange(ThresholdError):
+    """What should be proven is not small enough for a proof that hides it."""
+
+
+class ProofAborted(ThresholdError):
+    """Every try to prove was aborted: the source of the masks is broken."""
+
+
+class EvaluationKeyRejected(ThresholdError):
+    """The test of an evaluation key opened another value, or more noise, than a good key gives."""
+
+
+class BadForm(ThresholdError):
+    """Operands of a computation on ciphertexts are not what the circuits table covers."""
 
 
 class SelfTestFailed(ThresholdError):

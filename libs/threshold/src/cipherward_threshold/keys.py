@@ -1,12 +1,14 @@
 """The key ceremony's messages: a member's secret, its public-key share, the collective key.
 
 Steps (Mouchet et al., PETS 2021, protocol EncKeyGen; Shamir part: J. Cryptology 2023):
-every member publishes `share_commitment` of its share, then the share itself; all check the
-commitments and combine; every member deals its secret (`MemberSecret.deal`) to all points and
-aggregates what it received (`shamir.aggregate_shares`). The secret itself can then be forgotten.
+every member publishes `share_commitment` of its share, then the share itself with its proof
+(`proofs.key_shares`); all check both and combine; every member deals its secret
+(`MemberSecret.deal`) to all points and aggregates what it received (`shamir.aggregate_shares`).
+The secret itself can then be forgotten.
 
-Commit before reveal, bound to the sender: that, not a proof, stops a last member from choosing a
-share that cancels the others'. Who checks it is the caller.
+Commit before reveal, bound to the sender: that, not the proof, stops a last member from choosing a
+share that cancels the others'. The proof is what bounds its secret and its error. Who checks both
+is the caller.
 """
 
 from __future__ import annotations
@@ -18,13 +20,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cipherward_threshold import domains, shamir
+from cipherward_threshold.dealing.masks import mask_share, small_polynomial
 from cipherward_threshold.errors import DuplicateShare, TooFewShares, TooManyShares, WrongContext
-from cipherward_threshold.messages import PublicKey, PublicKeyShare
+from cipherward_threshold.messages import PublicKey, PublicKeyShare, Sharing
 from cipherward_threshold.parameters import Profile, profile
 from cipherward_threshold.ring import Ring
 from cipherward_threshold.rings import profile_ring
 from cipherward_threshold.sampling import (
+    SEED_BYTES,
     Residues,
+    Signed,
     Stream,
     centred_binomial,
     checked_seed,
@@ -57,8 +62,8 @@ class MemberSecret:
         ring = profile_ring(self.profile)
         parameters = ring.profile
         primes = parameters.key_primes
-        errors = centred_binomial(self._stream(domains.PUBLIC_KEY_ERROR), 1, parameters.degree)
-        noise = ring.ntt(ring.from_signed(errors, len(primes)))
+        _, error = self.coefficients()
+        noise = ring.ntt(ring.from_signed(error, len(primes)))
         masked = ring.multiply(common_polynomial(ring, self.context_digest), self._secret(ring))
         share = ring.negate(ring.add(masked, noise))
         return PublicKeyShare(self.context_digest, share).to_bytes(parameters)
@@ -77,14 +82,51 @@ class MemberSecret:
             BadSharing: points or threshold are not as above.
         """
         ring = profile_ring(self.profile)
-        stream = self._stream(domains.DEAL_POLYNOMIAL, shamir.sharing(points, threshold).to_bytes())
+        form = shamir.sharing(points, threshold)
         dealer = public_key_share_digest(ring.profile, self.public_key_share())
-        secret = self._secret(ring)[: len(ring.profile.data_primes)]
-        return shamir.deal(ring, secret, stream, dealer=dealer, points=points, threshold=threshold)
+        return shamir.deal(
+            ring,
+            self._secret(ring)[: len(ring.profile.data_primes)],
+            self._mask(ring, form),
+            self._stream(domains.DEAL_POLYNOMIAL, form.to_bytes()),
+            dealer=dealer,
+            form=form,
+        )
+
+    def mask_share(self, points: Sequence[int], threshold: int) -> bytes:
+        """Return what is published about the mask in the deals of this sharing: always the same.
+
+        Raises:
+            BadSharing: as `deal`.
+        """
+        ring = profile_ring(self.profile)
+        form = shamir.sharing(points, threshold)
+        dealer = public_key_share_digest(ring.profile, self.public_key_share())
+        noise = small_polynomial(ring, self._stream(domains.DEAL_MASK_ERROR, form.to_bytes()))
+        common = common_polynomial(ring, self.context_digest)
+        return mask_share(ring, common, self._mask(ring, form), noise, dealer=dealer, form=form)
+
+    def coefficients(self) -> tuple[Signed, Signed]:
+        """Return s_i (ternary) and e_i (centred binomial), each [1, n]. SECRET."""
+        degree = profile(self.profile).degree
+        error = centred_binomial(self._stream(domains.PUBLIC_KEY_ERROR), 1, degree)
+        return ternary(self._stream(domains.MEMBER_SECRET), degree), error
+
+    def proof_seed(self) -> bytes:
+        """Return 32 secret bytes for the masks of proofs about this secret: always the same."""
+        return self._stream(domains.KEY_SHARE_PROOF_SEED).read(SEED_BYTES)
+
+    def evaluation_seed(self) -> bytes:
+        """Return 32 secret bytes for errors of evaluation keys: always the same."""
+        return self._stream(domains.EVALUATION_SEED).read(SEED_BYTES)
+
+    def _mask(self, ring: Ring, form: Sharing) -> Residues:
+        """Return the mask of the deals of a sharing as [3, n], NTT form; its coefficients small."""
+        return small_polynomial(ring, self._stream(domains.DEAL_MASK, form.to_bytes()))
 
     def _secret(self, ring: Ring) -> Residues:
-        """Return s_i, ternary, as [4, n] in NTT form."""
-        values = ternary(self._stream(domains.MEMBER_SECRET), ring.profile.degree)
+        """Return s_i, ternary, as [primes, n] in NTT form, at key level."""
+        values, _ = self.coefficients()
         return ring.ntt(ring.from_signed(values, len(ring.profile.key_primes)))[0]
 
     def _stream(self, tag: bytes, *context: bytes) -> Stream:

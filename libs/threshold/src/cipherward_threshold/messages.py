@@ -1,17 +1,21 @@
-"""The nine messages of the scheme: one frozen value each, with its strict wire form.
+"""The main messages of the scheme: one frozen value each, with its strict wire form.
 
 Services hold and pass only the bytes; these values exist between `parse` and `to_bytes`. Whoever
 receives a peer's message parses it before anything else: every residue is range-checked then.
 
-Names of the fields: `key_id` names the collective key (digest of all its public-key shares),
-`c1_digest` the ciphertext under that key, `requester` the digest of a requester's public key.
+Names of the fields: `circuit` is what was done to the ciphertext, `key_id` names the collective key
+(digest of all its public-key shares), `c1_digest` the ciphertext under that key, `requester` the
+digest of a requester's public key.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cipherward_threshold.errors import MalformedMessage
+import numpy as np
+
+from cipherward_threshold.circuits import Circuit, circuit_of
+from cipherward_threshold.errors import MalformedMessage, UnknownCircuit
 from cipherward_threshold.parameters import Profile
 from cipherward_threshold.sampling import Residues
 from cipherward_threshold.wire import Kind, Reader, frame, point_set, written
@@ -76,18 +80,20 @@ class Sharing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Deal:
-    """One dealer's Shamir share for one point: [1, 3, n], NTT form. SECRET, point to point.
+    """One dealer's Shamir shares for one point: [1, 3, n] each, NTT form. SECRET, point to point.
 
-    `dealer` is the digest of the dealer's public-key share: it ties the deal to the key.
+    `dealer` is the digest of the dealer's public-key share: it ties the deal to the key. `value` is
+    of the dealer's secret, `mask` of the mask under which the deal is verified (`dealing`).
     """
 
     dealer: bytes
     sharing: Sharing
     point: int
     value: Residues = field(repr=False)
+    mask: Residues = field(repr=False)
 
     def to_bytes(self, profile: Profile) -> bytes:
-        body = written(self.value, profile.data_primes)
+        body = written(np.concatenate([self.value, self.mask]), profile.data_primes)
         where = self.sharing.to_bytes() + bytes((self.point,))
         return frame(Kind.DEAL, profile, self.dealer, where, body)
 
@@ -95,10 +101,10 @@ class Deal:
     def parse(cls, profile: Profile, message: bytes) -> Deal:
         reader = Reader(message, Kind.DEAL, profile)
         dealer, sharing = reader.digest(), Sharing.read(reader)
-        point = _point_of(sharing.points, reader)
-        deal = cls(dealer, sharing, point, reader.polynomials(1, profile.data_primes))
+        point = reader.point_of(sharing.points)
+        both = reader.polynomials(2, profile.data_primes)
         reader.end()
-        return deal
+        return cls(dealer, sharing, point, both[:1], both[1:])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +125,7 @@ class KeyShare:
     def parse(cls, profile: Profile, message: bytes) -> KeyShare:
         reader = Reader(message, Kind.KEY_SHARE, profile)
         key_id, sharing = reader.digest(), Sharing.read(reader)
-        point = _point_of(sharing.points, reader)
+        point = reader.point_of(sharing.points)
         share = cls(key_id, sharing, point, reader.polynomials(1, profile.data_primes))
         reader.end()
         return share
@@ -127,7 +133,7 @@ class KeyShare:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ciphertext:
-    """(c0, c1): [2, 3, n], coefficient form, under the key `key_id`. Public among the members."""
+    """(c0, c1): [2, primes, n], coefficients, under the key `key_id`. Public among the members."""
 
     key_id: bytes
     polynomials: Residues
@@ -146,8 +152,9 @@ class Ciphertext:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecryptionShare:
-    """lambda_i s_i c1 + flooding: [1, 3, n], coefficient form. For the guardians of one set."""
+    """lambda_i s_i c1 + flooding: [1, primes, n], coefficients. For the guardians of one set."""
 
+    circuit: Circuit
     key_id: bytes
     c1_digest: bytes
     point: int
@@ -155,23 +162,25 @@ class DecryptionShare:
     value: Residues
 
     def to_bytes(self, profile: Profile) -> bytes:
+        names = bytes((self.circuit.number,)) + self.key_id + self.c1_digest
         where = point_set(self.online) + bytes((self.point,))
         body = written(self.value, profile.data_primes)
-        return frame(Kind.DECRYPTION_SHARE, profile, self.key_id, self.c1_digest, where, body)
+        return frame(Kind.DECRYPTION_SHARE, profile, names, where, body)
 
     @classmethod
     def parse(cls, profile: Profile, message: bytes) -> DecryptionShare:
         reader = Reader(message, Kind.DECRYPTION_SHARE, profile)
+        circuit = _circuit(reader, profile)
         key_id, c1_digest, online = reader.digest(), reader.digest(), reader.points()
-        point = _point_of(online, reader)
+        point = reader.point_of(online)
         value = reader.polynomials(1, profile.data_primes)
         reader.end()
-        return cls(key_id, c1_digest, point, online, value)
+        return cls(circuit, key_id, c1_digest, point, online, value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RequesterPublicKey:
-    """b = -(a s + e): [1, 3, n], NTT form; `a` follows from `polynomial_seed`. Public."""
+    """b = -(a s + e): [1, primes, n], NTT form; `a` follows from `polynomial_seed`. Public."""
 
     polynomial_seed: bytes
     b: Residues
@@ -190,8 +199,9 @@ class RequesterPublicKey:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SwitchShare:
-    """(lambda_i s_i c1 + flooding, 0) + Enc(0) to the requester: [2, 3, n], coefficients."""
+    """(lambda_i s_i c1 + flooding, 0) + Enc(0) to the requester: [2, primes, n], coefficients."""
 
+    circuit: Circuit
     key_id: bytes
     c1_digest: bytes
     requester: bytes
@@ -200,7 +210,8 @@ class SwitchShare:
     value: Residues
 
     def to_bytes(self, profile: Profile) -> bytes:
-        names = self.key_id + self.c1_digest + self.requester
+        number = bytes((self.circuit.number,))
+        names = number + self.key_id + self.c1_digest + self.requester
         where = point_set(self.online) + bytes((self.point,))
         body = written(self.value, profile.data_primes)
         return frame(Kind.SWITCH_SHARE, profile, names, where, body)
@@ -208,38 +219,40 @@ class SwitchShare:
     @classmethod
     def parse(cls, profile: Profile, message: bytes) -> SwitchShare:
         reader = Reader(message, Kind.SWITCH_SHARE, profile)
+        circuit = _circuit(reader, profile)
         key_id, c1_digest, requester = reader.digest(), reader.digest(), reader.digest()
         online = reader.points()
-        point = _point_of(online, reader)
+        point = reader.point_of(online)
         value = reader.polynomials(2, profile.data_primes)
         reader.end()
-        return cls(key_id, c1_digest, requester, point, online, value)
+        return cls(circuit, key_id, c1_digest, requester, point, online, value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Switched:
-    """The result under the requester's own key: [2, 3, n], coefficient form."""
+    """The result under the requester's own key: [2, primes, n], coefficient form."""
 
+    circuit: Circuit
     c1_digest: bytes
     requester: bytes
     polynomials: Residues
 
     def to_bytes(self, profile: Profile) -> bytes:
-        body = written(self.polynomials, profile.data_primes)
-        return frame(Kind.SWITCHED, profile, self.c1_digest, self.requester, body)
+        names = bytes((self.circuit.number,)) + self.c1_digest + self.requester
+        return frame(Kind.SWITCHED, profile, names, written(self.polynomials, profile.data_primes))
 
     @classmethod
     def parse(cls, profile: Profile, message: bytes) -> Switched:
         reader = Reader(message, Kind.SWITCHED, profile)
+        circuit = _circuit(reader, profile)
         c1_digest, requester = reader.digest(), reader.digest()
-        switched = cls(c1_digest, requester, reader.polynomials(2, profile.data_primes))
+        switched = cls(circuit, c1_digest, requester, reader.polynomials(2, profile.data_primes))
         reader.end()
         return switched
 
 
-def _point_of(points: tuple[int, ...], reader: Reader) -> int:
-    """Return the message's own point, which must be one of `points`."""
-    point = reader.byte()
-    if point not in points:
-        raise MalformedMessage("a message's point must be one of its point set")
-    return point
+def _circuit(reader: Reader, profile: Profile) -> Circuit:
+    try:
+        return circuit_of(reader.byte(), profile)
+    except UnknownCircuit as unknown:
+        raise MalformedMessage("the message names no circuit of its profile") from unknown

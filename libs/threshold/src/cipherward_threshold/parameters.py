@@ -1,9 +1,11 @@
 """The reviewed table of parameters. A study names a profile; nobody chooses numbers at run time.
 
 Security: Homomorphic Encryption Standard (2018), ternary secret, classical 128 bits: log2(QP) at
-most 218 for degree 8192 (SEAL's TC128, which SEAL enforces when the ring is built). QP counts the
-special prime, because the public key lives modulo QP. The newer guidelines (eprint 2024/463) are a
-few bits stricter, so the table stays at 210.
+most 218 for degree 8192 and 438 for 16384 (SEAL's TC128, which SEAL enforces when the ring is
+built). QP counts the special prime, because public and evaluation keys live modulo QP. The newer
+guidelines (eprint 2024/463) are a few bits stricter, so the table stays at 210 and 420.
+
+What a ciphertext's noise is, and how it is flooded, depends on what was done to it: `circuits`.
 """
 
 from __future__ import annotations
@@ -26,11 +28,9 @@ class Profile:
     data_primes: tuple[int, ...]  # Q: what ciphertexts and decryption shares live modulo
     special_prime: int  # P: only public keys carry it; SEAL's encryptor divides by it
     plain_modulus: int  # t: prime, 1 mod 2n, so that a plaintext is n independent slots
-    flooding_bits: int  # each guardian floods uniformly on [-2^f, 2^f)
-    security_bits: int  # statistical security of one share, see `flooding_security_bits`
-    releases_max: int  # shares one key may ever give, so that 40 bits remain over its life
+    members_max: int  # dealers of one key that the noise bounds cover
     guardians_max: int  # size of an online set that the noise budget carries
-    contributors_max: int  # ciphertexts in one sum
+    contributors_max: int  # proven inputs of one sum, re-randomising zeros included
     check_slots: int  # last slots, always zero: they tell a wrong share from a result
 
     @property
@@ -71,14 +71,11 @@ class Profile:
         """Return floor(Q / 2t) - 1: total noise below it decrypts exactly, always."""
         return self.data_modulus // (2 * self.plain_modulus) - 1
 
-    def flooding_security_bits(self, noise_bits: float) -> float:
-        """Return lambda of one share whose ciphertext has noise below 2^noise_bits.
 
-        The flooded share is within n * noise / 2^(f + 1) of one that does not depend on the
-        secret (statistical distance of shifted uniforms, union over n coefficients).
-        """
-        return self.flooding_bits + 1 - noise_bits - math.log2(self.degree)
-
+_MEMBERS_MAX = 16  # the alliances that the noise bounds are stated for
+# One input of every member, and the zeros of three re-randomisations by ten guardians each: every
+# malicious input adds its permitted noise, so the number costs security and is no larger than that.
+_INPUTS_MAX = _MEMBERS_MAX + 3 * 10
 
 _PROFILES = {
     "additive-1": Profile(
@@ -92,20 +89,41 @@ _PROFILES = {
         # 30 bits keep QP at 210 < 218; large enough to divide the encryption's error away.
         special_prime=1073692673,
         # The largest 58-bit prime that is 1 mod 2n: sums of 2^33 at a fixed-point step of 2^-24.
-        # A wider t would push t times the error past int64 in the later proof of encryption.
+        # A wider t would push t times the error past int64 in the proof of encryption.
         plain_modulus=288230376150876161,
-        # The largest size of which ten guardians together stay below Q / 2t = 2^121.
-        flooding_bits=117,
-        # The proof of correct encryption (a batch of up to 8) permits noise of 2^50.9, except with
-        # probability 2^-40: 117 + 1 - 50.9 - 13 = 54. Honest encryptions alone would give 90.
-        # 16 dealers take 2 bits of it (their e u' and e' s terms add up as a random walk).
-        security_bits=54,
-        # 2^(54 - 2 - 40): forty bits must remain over all releases of one key.
-        releases_max=4096,
+        # The largest alliance whose public-key shares all go into one key.
+        members_max=_MEMBERS_MAX,
+        # Ten floods of 2^117 together stay below Q / 2t = 2^121.
         guardians_max=10,
-        # 256 honest ciphertexts of 16 dealers have noise below 2^24.1: far below what is permitted.
-        contributors_max=256,
+        contributors_max=_INPUTS_MAX,
         # Four residues modulo t: a wrong share passes with probability 2^-232 (3 would do).
+        check_slots=4,
+    ),
+    "product-1": Profile(
+        name="product-1",
+        number=2,
+        # A product of two proven sums, and an evaluation key of which only a test decryption
+        # bounds the error, need more than 2^280 between t and wrap-around: too much for 8192.
+        degree=16384,
+        # Six 60-bit primes, each 1 mod 2n: Q = 2^360 leaves 2^301. Five would leave 2^241, less
+        # than the 2^215 that the test lets pass, flooded by 53 + 14 bits.
+        data_primes=(
+            1152921504599080961,
+            1152921504600260609,
+            1152921504604979201,
+            1152921504605962241,
+            1152921504606584833,
+            1152921504606683137,
+        ),
+        # Key switching divides by it what the 60-bit digits multiply; QP = 420 <= 430.
+        special_prime=1152921504606748673,
+        # The largest 58-bit prime that is 1 mod 2n, so that both profiles carry the same values.
+        plain_modulus=288230376150630401,
+        members_max=_MEMBERS_MAX,
+        # Ten floods of 2^287 together leave ten bits below Q / 2t = 2^301.
+        guardians_max=10,
+        contributors_max=_INPUTS_MAX,
+        # As above; products and sums of zeros are zeros.
         check_slots=4,
     ),
 }

@@ -1,9 +1,10 @@
 """The ring Z_Q[X]/(X^n + 1): numpy polynomials, SEAL's number-theoretic transforms and products.
 
 Polynomials are uint64 arrays [k, primes, n]: k polynomials, residues modulo each prime, in NTT
-(evaluation) form unless a name says `coefficients`. Four primes: a key-level polynomial; three:
-data level. SEAL's convention throughout: a public key is (-(a s + e), a), and decryption is
-c0 + c1 s = round(Q m / t) + noise. BFV ciphertexts are kept in coefficient form, as SEAL does.
+(evaluation) form unless a name says `coefficients`. All primes of a profile: a key-level
+polynomial; all but the special one: data level. SEAL's convention throughout: a public key is
+(-(a s + e), a), and decryption is c0 + c1 s = round(Q m / t) + noise. BFV ciphertexts are kept in
+coefficient form, as SEAL does.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ import numpy as np
 
 from cipherward_threshold.errors import SelfTestFailed
 from cipherward_threshold.parameters import Profile
-from cipherward_threshold.sampling import LIMB_BITS, Residues, Signed, Stream, flooding_limbs
+from cipherward_threshold.sampling import (
+    FLOODING_LIMB_BITS,
+    Residues,
+    Signed,
+    Stream,
+    flooding_limbs,
+)
 from cipherward_threshold.seal_form import ParmsId, SealForm, saved, seal_version
 from cipherward_threshold.sealapi import Ciphertext, Context, Parameters, Plaintext, seal
 from cipherward_threshold.transport import ByteTransport, Operation, Transport
@@ -31,6 +38,7 @@ class Ring:
 
     Attributes:
         profile: the parameters.
+        parameters: SEAL's own form of them.
         context: SEAL's context, at 128 bits of security by SEAL's own check.
         form: SEAL's serialised forms in the arithmetic context (polynomials).
         key_form: the same in `context` (keys: there the key level is one).
@@ -40,8 +48,8 @@ class Ring:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         primes = profile.key_primes
-        parameters = _parameters(profile, primes)
-        self.context = _context(parameters, secure=True)
+        self.parameters = _parameters(profile, primes)
+        self.context = _context(self.parameters, secure=True)
         # The evaluator refuses key-level objects. A second context with one more prime makes the
         # key level a data level there; the identifier of a level is a hash of its parameters, so
         # objects move freely between the two. It does arithmetic only and encrypts nothing.
@@ -54,15 +62,17 @@ class Ring:
             len(profile.data_primes): self.context.first_parms_id(),
         }
         self._evaluator = seal.Evaluator(arithmetic)
-        version = seal_version(saved(parameters))
+        version = seal_version(saved(self.parameters))
         self.form = SealForm(arithmetic, version)
         self.key_form = SealForm(self.context, version)
         self.transport: Transport = ByteTransport(self.form)
         self.lock = threading.RLock()
         self._moduli = np.array(primes, dtype=np.uint64)[:, None]
+        shift = self.constant([(1 << FLOODING_LIMB_BITS) % prime for prime in profile.data_primes])
+        self._limb_shift = self.form.plaintext(shift, self.parms_id(len(profile.data_primes)))
 
     def parms_id(self, primes: int) -> ParmsId:
-        """Return SEAL's identifier of the level with that many primes (3 or 4 here)."""
+        """Return SEAL's identifier of the level with that many primes (data or key level)."""
         return self._levels[primes]
 
     def ntt(self, coefficients: Residues) -> Residues:
@@ -118,19 +128,22 @@ class Ring:
     def from_signed(self, values: Signed, primes: int) -> Residues:
         """Return integers [k, n], |value| < 2^63, as residues [k, primes, n], same form."""
         moduli = self._moduli[:primes].astype(np.int64)
-        return (values[:, None, :] % moduli).astype(np.uint64)
+        spread = values[:, None, :]
+        if -moduli.min() < values.min() and values.max() < moduli.min():  # four times faster
+            return np.where(spread < 0, spread + moduli, spread).astype(np.uint64)
+        return (spread % moduli).astype(np.uint64)
 
-    def flooding_coefficients(self, stream: Stream) -> Residues:
-        """Return one data-level polynomial, uniform on [-2^f, 2^f) a coefficient, f the profile's.
+    def flooding_coefficients(self, stream: Stream, bits: int) -> Residues:
+        """Return one data-level polynomial [1, primes, n], uniform on [-2^bits, 2^bits) each.
 
-        Bit-exact: limbs of `LIMB_BITS` bits, summed by Horner's rule in the ring.
+        Bit-exact: limbs of `FLOODING_LIMB_BITS` bits, summed by Horner's rule in the ring.
         """
         primes = self.profile.data_primes
-        shift = self.constant([(1 << LIMB_BITS) % prime for prime in primes])
-        first, *others = flooding_limbs(stream, self.profile.flooding_bits, self.profile.degree)
+        first, *others = flooding_limbs(stream, bits, self.profile.degree)
         total = self.from_signed(first, len(primes))
         for limb in others:
-            total = self.add(self.multiply(total, shift), self.from_signed(limb, len(primes)))
+            shifted = self._apply(total, self._times(self._limb_shift), ntt=True)
+            total = self.add(shifted, self.from_signed(limb, len(primes)))
         return total
 
     def _apply(
@@ -140,21 +153,16 @@ class Ring:
         *,
         ntt: bool,
     ) -> Residues:
-        """Run an evaluator operation over any number of polynomials.
-
-        SEAL wants 2..16 polynomials and refuses a result whose last ones are all zero, so a row
-        of ones goes at the end of each batch.
-        """
-        out = np.empty_like(polynomials)
-        ones = np.ones_like(polynomials[:1])
+        """Run an evaluator operation over any number of polynomials, some at a time."""
         parms_id = self.parms_id(polynomials.shape[1])
         with self.lock:
-            for start in range(0, len(polynomials), _BATCH_MAX):
-                part = polynomials[start : start + _BATCH_MAX]
-                batch = np.concatenate([part, ones])
-                result = self.transport.apply(batch, parms_id, ntt=ntt, operation=operation)
-                out[start : start + len(part)] = result[: len(part)]
-        return out
+            parts = [
+                self.transport.apply(
+                    polynomials[start : start + _BATCH_MAX], parms_id, ntt=ntt, operation=operation
+                )
+                for start in range(0, len(polynomials), _BATCH_MAX)
+            ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _parameters(profile: Profile, primes: Sequence[int]) -> Parameters:

@@ -22,7 +22,8 @@ Residues = NDArray[np.uint64]  # [..., primes, n], each below its prime
 Signed = NDArray[np.int64]  # [k, n], small integers
 
 SEED_BYTES = 32
-LIMB_BITS = 40  # flooding is drawn in limbs: two fit no word, one leaves int64 room to spare
+LIMB_BITS = 40  # of integers wider than a word: one limb leaves int64 room for sums
+FLOODING_LIMB_BITS = 58  # drawn, never summed: below every data prime, so nothing is reduced
 TOP_LIMB_BITS_MAX = 60  # the most significant limb must stay a small signed word
 SPARE_WORDS = 64  # drawn above n, so that the rare rejection seldom costs a second block
 
@@ -100,17 +101,17 @@ def ternary(stream: Stream, degree: int) -> Signed:
 def flooding_limbs(stream: Stream, bits: int, degree: int) -> list[Signed]:
     """Return limbs, most significant first, of integers uniform on [-2^bits, 2^bits).
 
-    The integer is the Horner sum of the limbs in 2^LIMB_BITS: exactly uniform, no rounding. The
-    first limb [1, n] is signed, the others are on [0, 2^LIMB_BITS).
+    The integer is the Horner sum of the limbs in 2^FLOODING_LIMB_BITS: exactly uniform, no
+    rounding. The first limb [1, n] is signed, the others are on [0, 2^FLOODING_LIMB_BITS).
 
     Args:
         bits: at least 1.
     """
     width = bits + 1
-    low = 0 if width <= TOP_LIMB_BITS_MAX else -(-(width - TOP_LIMB_BITS_MAX) // LIMB_BITS)
-    top = width - LIMB_BITS * low
+    low = 0 if width <= TOP_LIMB_BITS_MAX else -(-(width - TOP_LIMB_BITS_MAX) // FLOODING_LIMB_BITS)
+    top = width - FLOODING_LIMB_BITS * low
     limbs = [_bits(stream, top, degree) - np.int64(1 << (top - 1))]
-    limbs.extend(_bits(stream, LIMB_BITS, degree) for _ in range(low))
+    limbs.extend(_bits(stream, FLOODING_LIMB_BITS, degree) for _ in range(low))
     return limbs
 
 

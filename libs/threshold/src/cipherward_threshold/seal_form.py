@@ -7,6 +7,7 @@ The layouts are those of SEAL 4.x, little endian (all offsets in bytes):
                  57 scale f64 | 65 correction u64 | 73 inner header | 89 count u64 | 97 u64 data
     plaintext:   0 parms_id | 32 coefficients u64 | 40 scale f64 | 48 inner header | 64 count u64
                  72 u64 data           (a secret key is a plaintext, a public key a ciphertext)
+    switch keys: 0 parms_id | 32 entries u64 | per entry: count u64, whole public keys
 
 `selftest` holds them against the installed SEAL before anything else runs. Linux only: a memory
 file has a path under /proc, and SEAL takes paths only.
@@ -16,16 +17,19 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
 import zstandard
+from numpy.typing import NDArray
 
 from cipherward_threshold.errors import SelfTestFailed
 from cipherward_threshold.sampling import Residues
 from cipherward_threshold.sealapi import (
     Ciphertext,
     Context,
+    KeySwitchKeys,
     Plaintext,
     PublicKey,
     Saved,
@@ -39,6 +43,7 @@ _CIPHERTEXT = struct.Struct("<4QB3QdQ")
 _PLAINTEXT = struct.Struct("<4QQd")
 _STORED, _ZSTD = 0, 2  # SEAL's compr_mode_type
 _CIPHERTEXT_COUNT_AT, _CIPHERTEXT_DATA_AT = 89, 97
+_PLAINTEXT_COUNT_AT, _PLAINTEXT_DATA_AT = 64, 72
 
 ParmsId = list[int]  # 4 words: SEAL's hash of the parameters of one level
 
@@ -73,7 +78,7 @@ def saved(item: Saved) -> bytes:
         return file.read()
 
 
-_Loaded = TypeVar("_Loaded", Ciphertext, Plaintext, SecretKey, PublicKey)
+_Loaded = TypeVar("_Loaded", Ciphertext, Plaintext, SecretKey, PublicKey, KeySwitchKeys)
 
 
 def _loaded(empty: _Loaded, context: Context, content: bytes) -> _Loaded:
@@ -117,6 +122,35 @@ class SealForm:
         content = self._plaintext_bytes(polynomial, parms_id)
         return _loaded(seal.SecretKey(), self._context, content)
 
+    def loaded_ciphertext(self, content: bytes) -> Ciphertext:
+        """Return a Ciphertext that another SEAL saved; SEAL raises unless it fits the context."""
+        return _loaded(seal.Ciphertext(), self._context, content)
+
+    def relinearisation_keys(self, polynomials: Residues, parms_id: ParmsId) -> KeySwitchKeys:
+        """Return (b_j, a_j) as [L, 2, primes, n], NTT form, as SEAL RelinKeys."""
+        content = self.switch_key_bytes({0: polynomials}, 1, parms_id)
+        return _loaded(seal.RelinKeys(), self._context, content)
+
+    def public_key_bytes(self, polynomials: Residues, parms_id: ParmsId) -> bytes:
+        """Return (b, a) as [2, primes, n], NTT form, as SEAL saves a PublicKey, uncompressed."""
+        return self._ciphertext_bytes(polynomials, parms_id, ntt=True)
+
+    def switch_key_bytes(
+        self, entries: Mapping[int, Residues], count: int, parms_id: ParmsId
+    ) -> bytes:
+        """Return SEAL's RelinKeys or GaloisKeys: `count` entries, those not given empty.
+
+        Args:
+            entries: by index, (b_j, a_j) as [L, 2, primes, n], NTT form.
+        """
+        parts = [struct.pack("<4QQ", *parms_id, count)]
+        for index in range(count):
+            pairs = entries.get(index)
+            parts.append(struct.pack("<Q", 0 if pairs is None else len(pairs)))
+            if pairs is not None:
+                parts.extend(self._ciphertext_bytes(pair, parms_id, ntt=True) for pair in pairs)
+        return self._packed(b"".join(parts))
+
     def _ciphertext_bytes(self, polynomials: Residues, parms_id: ParmsId, *, ntt: bool) -> bytes:
         size, primes, degree = polynomials.shape
         fixed = _CIPHERTEXT.pack(*parms_id, int(ntt), size, degree, primes, 1.0, 1)
@@ -159,6 +193,24 @@ def read_ciphertext(content: bytes) -> Residues:
         raise SelfTestFailed("SEAL's ciphertext has another layout")
     values = np.frombuffer(body, "<u8", count, _CIPHERTEXT_DATA_AT)
     return values.astype(np.uint64, copy=False).reshape(size, primes, degree)
+
+
+def read_plaintext(content: bytes, degree: int) -> NDArray[np.uint64]:
+    """Return the coefficients [n] of a BFV Plaintext that this process's SEAL saved.
+
+    SEAL stores as many as it needs; the rest are zero.
+
+    Raises:
+        SelfTestFailed: another layout or compression than the one this library knows.
+    """
+    body = _body(content)
+    *_, stored, _scale = _PLAINTEXT.unpack_from(body)
+    (count,) = struct.unpack_from("<Q", body, _PLAINTEXT_COUNT_AT)
+    if count != stored or count > degree:
+        raise SelfTestFailed("SEAL's plaintext has another layout")
+    coefficients = np.zeros(degree, dtype=np.uint64)
+    coefficients[:count] = np.frombuffer(body, "<u8", count, _PLAINTEXT_DATA_AT)
+    return coefficients
 
 
 def _body(content: bytes) -> bytes:

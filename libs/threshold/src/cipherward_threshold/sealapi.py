@@ -57,12 +57,21 @@ class PublicKey(Saved, Protocol):
     def load(self, context: Context, path: str) -> None: ...
 
 
+class KeySwitchKeys(Protocol):
+    """Relinearisation and rotation keys: SEAL's two classes have one layout."""
+
+    def load(self, context: Context, path: str) -> None: ...
+
+
 class Evaluator(Protocol):
     def transform_to_ntt(self, encrypted: Ciphertext, destination: Ciphertext) -> None: ...
     def transform_from_ntt(self, encrypted: Ciphertext, destination: Ciphertext) -> None: ...
     def multiply_plain(
         self, encrypted: Ciphertext, plain: Plaintext, destination: Ciphertext
     ) -> None: ...
+    def multiply(self, first: Ciphertext, second: Ciphertext, destination: Ciphertext) -> None: ...
+    def add_inplace(self, encrypted: Ciphertext, other: Ciphertext) -> None: ...
+    def relinearize_inplace(self, encrypted: Ciphertext, keys: KeySwitchKeys) -> None: ...
 
 
 class Encryptor(Protocol):
@@ -89,6 +98,7 @@ class _SecurityLevel(Protocol):
 
 class _CoeffModulus(Protocol):
     def Create(self, degree: int, bits: list[int]) -> list[Modulus]: ...
+    def MaxBitCount(self, degree: int, level: object) -> int: ...
 
 
 class SealApi(Protocol):
@@ -104,6 +114,7 @@ class SealApi(Protocol):
     Plaintext: type[Plaintext]
     SecretKey: type[SecretKey]
     PublicKey: type[PublicKey]
+    RelinKeys: type[KeySwitchKeys]
     Evaluator: Callable[[Context], Evaluator]
     Encryptor: Callable[[Context, PublicKey], Encryptor]
     Decryptor: Callable[[Context, SecretKey], Decryptor]

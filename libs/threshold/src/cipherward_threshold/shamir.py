@@ -14,6 +14,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from cipherward_threshold import domains
 from cipherward_threshold.errors import (
     BadSharing,
@@ -48,31 +50,42 @@ def sharing(points: Sequence[int], threshold: int) -> Sharing:
     return Sharing(threshold, ordered)
 
 
-def deal(
-    ring: Ring,
-    secret: Residues,
-    stream: Stream,
-    *,
-    dealer: bytes,
-    points: Sequence[int],
-    threshold: int,
-) -> dict[int, bytes]:
-    """Return one share of `secret` ([3, n], NTT form) for every point.
+def shares_of(ring: Ring, secrets: Residues, stream: Stream, form: Sharing) -> dict[int, Residues]:
+    """Return a share [k, 3, n] of `secrets` ([k, 3, n], NTT form) for every point of the sharing.
 
-    The polynomial's other coefficients are uniform and come from `stream`.
+    The polynomials' other coefficients are uniform and come from `stream`.
     """
-    form = sharing(points, threshold)
-    primes = ring.profile.data_primes
-    others = [uniform(stream, primes, ring.profile.degree) for _ in range(threshold - 1)]
-    coefficients = [coefficient[None] for coefficient in (*others, secret)]  # highest power first
-    deals: dict[int, bytes] = {}
+    primes, degree = ring.profile.data_primes, ring.profile.degree
+    coefficients = [  # highest power first
+        np.stack([uniform(stream, primes, degree) for _ in secrets])
+        for _ in range(form.threshold - 1)
+    ]
+    coefficients.append(secrets)
+    shares: dict[int, Residues] = {}
     for point in form.points:
         at_point = ring.constant([point] * len(primes))
         value = coefficients[0]
         for coefficient in coefficients[1:]:  # Horner's rule
             value = ring.add(ring.multiply(value, at_point), coefficient)
-        deals[point] = Deal(dealer, form, point, value).to_bytes(ring.profile)
-    return deals
+        shares[point] = value
+    return shares
+
+
+def deal(
+    ring: Ring,
+    secret: Residues,
+    mask: Residues,
+    stream: Stream,
+    *,
+    dealer: bytes,
+    form: Sharing,
+) -> dict[int, bytes]:
+    """Return a deal of `secret` and of the `mask` that verifies it ([3, n], NTT form) a point."""
+    shares = shares_of(ring, np.stack([secret, mask]), stream, form)
+    return {
+        point: Deal(dealer, form, point, both[:1], both[1:]).to_bytes(ring.profile)
+        for point, both in shares.items()
+    }
 
 
 def key_id(profile: Profile, dealers: Sequence[bytes]) -> bytes:
@@ -85,8 +98,8 @@ def aggregate_shares(profile: str, shares: Sequence[bytes]) -> bytes:
     """Return a member's key share: the sum of the deals that it received, one per dealer.
 
     The key share names the key by its dealers, as the public key does: with a deal missing, or
-    made for another key, it fits no ciphertext. A deal with a false *value* is not seen here; the
-    ceremony's test decryption shows it.
+    made for another key, it fits no ciphertext. A deal with a false *value* is not seen here:
+    `dealing.checks` shows it before.
 
     Args:
         shares: the deals for this member's point, in any order, its own included.
@@ -186,14 +199,14 @@ def online_share(
     return OnlineShare(ring.multiply(share.value, weight)[0], ordered, derivation)
 
 
-def lagrange(primes: Sequence[int], points: Sequence[int], point: int) -> list[int]:
-    """Return the weight of `point` for interpolation at zero over `points`, modulo each prime."""
+def lagrange(primes: Sequence[int], points: Sequence[int], point: int, *, at: int = 0) -> list[int]:
+    """Return the weight of `point` for interpolation at `at` over `points`, modulo each prime."""
     weights: list[int] = []
     for prime in primes:
         above = below = 1
         for other in points:
             if other != point:
-                above = above * other % prime
+                above = above * (other - at) % prime
                 below = below * (other - point) % prime
         weights.append(above * pow(below, -1, prime) % prime)
     return weights

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cipherward_threshold import domains
-from cipherward_threshold.batching import result_slots
-from cipherward_threshold.decryption import check_whole_set, flooded_product
+from cipherward_threshold.circuits import circuit as circuit_named
+from cipherward_threshold.decryption import check_whole_set, flooded_product, opened
 from cipherward_threshold.encryption import digest_of_c1, parsed_ciphertext
 from cipherward_threshold.errors import WrongRequester
 from cipherward_threshold.messages import RequesterPublicKey, Switched, SwitchShare
@@ -55,7 +55,7 @@ class RequesterKey:
         return cls(profile, checked_seed(seed))
 
     def public_key(self) -> bytes:
-        """Return the public key as a message: the same bytes every time (196,646 bytes)."""
+        """Return the public key as a message: the same bytes every time."""
         ring = profile_ring(self.profile)
         degree, primes = ring.profile.degree, ring.profile.data_primes
         polynomial_seed = self._stream(domains.REQUESTER_POLYNOMIAL_SEED).read(32)
@@ -69,12 +69,14 @@ class RequesterKey:
         """Return `requester_fingerprint` of the public key."""
         return requester_fingerprint(self.public_key())
 
-    def decrypt(self, switched: bytes, slots: int) -> list[int]:
-        """Return the first `slots` integers of a result.
+    def decrypt(self, switched: bytes, slots: int, *, bound: int | None = None) -> list[int]:
+        """Return the first `slots` integers of a result; one, the sum of all slots, if its circuit
+        opens no more.
 
         Args:
             switched: from `combine_switched`.
-            slots: 1..`Profile.slots`.
+            slots: 1..`Profile.slots`; 1 where only the sum is opened.
+            bound: largest absolute value that the plan allows; a larger one is noise.
 
         Raises:
             WrongRequester: the result is for another key.
@@ -88,10 +90,10 @@ class RequesterKey:
             raise WrongRequester("the result is for another requester's key")
         masked = ring.multiply(ring.ntt(parsed.polynomials[1:]), self._secret(ring))
         phase = ring.add(parsed.polynomials[:1], ring.intt(masked))
-        return result_slots(ring, phase, slots)
+        return opened(ring, phase, parsed.circuit, slots, bound)
 
     def _secret(self, ring: Ring) -> Residues:
-        """Return the ternary secret as [3, n], NTT form."""
+        """Return the ternary secret as [primes, n], NTT form."""
         values = ternary(self._stream(domains.REQUESTER_SECRET), ring.profile.degree)
         return ring.ntt(ring.from_signed(values, len(ring.profile.data_primes)))[0]
 
@@ -114,6 +116,7 @@ def switch_share(
     online: Sequence[int],
     seed: bytes,
     context: bytes,
+    circuit: str,
 ) -> bytes:
     """Return (lambda_i s_i c1 + flooding, 0) + Enc(0) to the requester; same arguments, same bytes.
 
@@ -127,9 +130,10 @@ def switch_share(
         as `decryption.partial_decryption`; MalformedMessage, WrongProfile and ResidueOutOfRange
         also for the requester's key.
 
-    Cost: 5 NTTs, 6 products at data level; noise grows by at most 2^117 + 2^19.
+    Cost: 5 NTTs, 6 products at data level; noise grows by at most the flooding and 2^20.
     """
     ring = profile_ring(profile)
+    row = circuit_named(circuit, ring.profile)
     parsed = parsed_ciphertext(ring.profile, ciphertext)
     digest = digest_of_c1(ring.profile, parsed)
     requester = RequesterPublicKey.parse(ring.profile, requester_public_key)
@@ -144,38 +148,43 @@ def switch_share(
         c1_digest=digest,
     )
     derivation = (*share.derivation, fingerprint)
-    flooding = Stream(domains.SWITCH_FLOODING, checked_seed(seed), *derivation)
-    value = _encrypted_zero(ring, requester, Stream(domains.SWITCH_ENCRYPTION, seed, *derivation))
-    value[:1] = ring.add(value[:1], flooded_product(ring, share, parsed, flooding))
-    message = SwitchShare(parsed.key_id, digest, fingerprint, point, share.online, value)
+    encryption = Stream(
+        domains.SWITCH_ENCRYPTION, checked_seed(seed), *derivation, row.name.encode()
+    )
+    value = _encrypted_zero(ring, requester, encryption)
+    value[:1] = ring.add(value[:1], flooded_product(ring, share, parsed, row, seed, derivation))
+    message = SwitchShare(row, parsed.key_id, digest, fingerprint, point, share.online, value)
     return message.to_bytes(ring.profile)
 
 
-def combine_switched(profile: str, ciphertext: bytes, shares: Sequence[bytes]) -> bytes:
+def combine_switched(
+    profile: str, ciphertext: bytes, shares: Sequence[bytes], *, circuit: str
+) -> bytes:
     """Return the result under the requester's key, from the shares of a whole online set.
 
     Anybody can combine; nobody but the requester learns anything by it.
 
     Raises:
         WrongRequester: shares for different requesters.
-        TooFewShares, DuplicateShare, MixedShares, WrongCiphertext, WrongKey: as in
-            `decryption.combine`.
+        UnknownCircuit, WrongCircuit, TooFewShares, DuplicateShare, MixedShares, WrongCiphertext,
+            WrongKey: as in `decryption.combine`.
         MalformedMessage, WrongProfile, ResidueOutOfRange: some bytes are not what they should be.
     """
     ring = profile_ring(profile)
+    row = circuit_named(circuit, ring.profile)
     parsed = parsed_ciphertext(ring.profile, ciphertext)
     read = [SwitchShare.parse(ring.profile, share) for share in shares]
     digest = digest_of_c1(ring.profile, parsed)
-    check_whole_set(read, parsed.key_id, digest)
+    check_whole_set(read, row, parsed.key_id, digest)
     if any(share.requester != read[0].requester for share in read):
         raise WrongRequester("the shares are for different requesters")
     total = ring.sum([share.value for share in read])
     total[:1] = ring.add(total[:1], parsed.polynomials[:1])
-    return Switched(digest, read[0].requester, total).to_bytes(ring.profile)
+    return Switched(row, digest, read[0].requester, total).to_bytes(ring.profile)
 
 
 def _encrypted_zero(ring: Ring, key: RequesterPublicKey, stream: Stream) -> Residues:
-    """Return Enc(0) under the requester's key as [2, 3, n], coefficient form.
+    """Return Enc(0) under the requester's key as [2, primes, n], coefficient form.
 
     Made here and not by SEAL, whose randomness cannot be recomputed after a crash.
     """
@@ -187,6 +196,6 @@ def _encrypted_zero(ring: Ring, key: RequesterPublicKey, stream: Stream) -> Resi
 
 
 def _requester_polynomial(ring: Ring, seed: bytes) -> Residues:
-    """Return the public polynomial `a` of a requester's key, [1, 3, n], NTT form."""
+    """Return the public polynomial `a` of a requester's key, [1, primes, n], NTT form."""
     stream = Stream(domains.REQUESTER_POLYNOMIAL, seed, ring.profile.name.encode())
     return uniform(stream, ring.profile.data_primes, ring.profile.degree)[None]

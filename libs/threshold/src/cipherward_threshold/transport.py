@@ -34,7 +34,11 @@ class Transport(Protocol):
     def apply(
         self, polynomials: Residues, parms_id: ParmsId, *, ntt: bool, operation: Operation
     ) -> Residues:
-        """Return `operation` of the polynomials [k, primes, n], 2 <= k <= 16."""
+        """Return `operation` of the polynomials [k, primes, n], 1 <= k <= 15.
+
+        SEAL wants 2..16 polynomials and refuses a result whose last ones are all zero, so a row of
+        ones goes behind them.
+        """
         ...
 
     def read(self, ciphertext: Ciphertext) -> Residues:
@@ -54,8 +58,9 @@ class ByteTransport:
         self, polynomials: Residues, parms_id: ParmsId, *, ntt: bool, operation: Operation
     ) -> Residues:
         destination = seal.Ciphertext()
-        operation(self._form.ciphertext(polynomials, parms_id, ntt=ntt), destination)
-        return self.read(destination)
+        padded = np.concatenate([polynomials, np.ones_like(polynomials[:1])])
+        operation(self._form.ciphertext(padded, parms_id, ntt=ntt), destination)
+        return self.read(destination)[:-1]
 
     def read(self, ciphertext: Ciphertext) -> Residues:
         return read_ciphertext(saved(ciphertext))
@@ -73,17 +78,18 @@ class ViewTransport:
     def apply(
         self, polynomials: Residues, parms_id: ParmsId, *, ntt: bool, operation: Operation
     ) -> Residues:
-        size, primes, _ = polynomials.shape
+        size, primes, degree = polynomials.shape
         source = self._scratch.get((size, primes, ntt))
         if source is None:
-            source = self._form.ciphertext(np.ones_like(polynomials), parms_id, ntt=ntt)
+            ones = np.ones((size + 1, primes, degree), dtype=np.uint64)
+            source = self._form.ciphertext(ones, parms_id, ntt=ntt)
             self._scratch[size, primes, ntt] = source
-        inside = view(source)
+        inside = view(source)[:size]
         destination = seal.Ciphertext()
         inside[:] = polynomials
         try:
             operation(source, destination)
-            return self.read(destination)
+            return view(destination)[:size].copy()
         finally:
             inside[:] = 1  # the scratch outlives the call: leave no secret in it
 

@@ -40,6 +40,17 @@ class Kind(IntEnum):
     REQUESTER_KEY = 7
     SWITCH_SHARE = 8
     SWITCHED = 9
+    CONTRIBUTION = 10
+    PROOF = 11
+    KEY_SHARE_PROOF = 12
+    MASK_SHARE = 13
+    DEAL_CHECK = 14
+    RELIN_FIRST = 15
+    RELIN_SECOND = 16
+    RELIN_KEY = 17
+    ROTATION_SHARE = 18
+    ROTATION_KEY = 19
+    RESHARE_DEAL = 20
 
 
 def frame(kind: Kind, profile: Profile, *fields: bytes) -> bytes:
@@ -117,6 +128,13 @@ class Reader:
         if not points or points[0] < 1 or any(a >= b for a, b in pairwise(points)):
             raise MalformedMessage("a point set must be ascending, distinct and without zero")
         return points
+
+    def point_of(self, points: tuple[int, ...]) -> int:
+        """Return the message's own point, or raise `MalformedMessage` if it is not in `points`."""
+        point = self.byte()
+        if point not in points:
+            raise MalformedMessage("a message's point must be one of its point set")
+        return point
 
     def polynomials(self, count: int, primes: Sequence[int]) -> Residues:
         """Return the next `count` polynomials as [count, len(primes), n].

@@ -1,0 +1,344 @@
+"""Verified deals: what passes, what does not, and who is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import pytest
+
+from cipherward_threshold import keys, shamir
+from cipherward_threshold.dealing.checks import Dealt, deal_check, verify_deals
+from cipherward_threshold.dealing.disputes import deal_digest, settle
+from cipherward_threshold.dealing.messages import DealCheck, MaskShare
+from cipherward_threshold.errors import (
+    DealCheckRejected,
+    DealsDisputed,
+    DuplicateShare,
+    MixedShares,
+    OpeningRejected,
+    ResidueOutOfRange,
+    TooFewShares,
+    WrongContext,
+)
+from cipherward_threshold.messages import Deal, PublicKeyShare
+from cipherward_threshold.ring import Ring
+from cipherward_threshold.rings import profile_ring
+from cipherward_threshold.sampling import Residues
+
+if TYPE_CHECKING:
+    from conftest import Alliance, BigIntegers
+
+PROFILE = "additive-1"
+POINTS = (1, 2, 3, 4)
+THRESHOLD = 3
+CHALLENGE = b"c" * 32
+
+
+@dataclass(frozen=True)
+class Round:
+    """What four dealers have dealt and published, in the order of their points."""
+
+    deals: tuple[Mapping[int, bytes], ...]
+    dealt: tuple[Dealt, ...]
+
+    def received(self, point: int) -> list[bytes]:
+        return [deals[point] for deals in self.deals]
+
+    def checks(self, challenge: bytes = CHALLENGE) -> dict[int, bytes]:
+        return {point: deal_check(PROFILE, self.received(point), challenge) for point in POINTS}
+
+    def name(self, ring: Ring, dealer: int) -> bytes:
+        share = self.dealt[dealer].public_key_share
+        return keys.public_key_share_digest(ring.profile, share)
+
+    def with_deal(self, dealer: int, point: int, deal: bytes) -> Round:
+        changed = dict(self.deals[dealer])
+        changed[point] = deal
+        return replace(self, deals=replaced(self.deals, dealer, changed))
+
+
+T = TypeVar("T")
+
+
+def replaced(values: Sequence[T], place: int, value: T) -> tuple[T, ...]:
+    return (*values[:place], value, *values[place + 1 :])
+
+
+@pytest.fixture(scope="module")
+def dealing(alliance: Alliance) -> Round:
+    return Round(
+        tuple(secret.deal(POINTS, THRESHOLD) for secret in alliance.secrets),
+        tuple(
+            Dealt(share, secret.mask_share(POINTS, THRESHOLD))
+            for secret, share in zip(alliance.secrets, alliance.public_key_shares, strict=True)
+        ),
+    )
+
+
+def changed_by(ring: Ring, deal: bytes, by: Residues) -> bytes:
+    """Return a deal whose value is moved by a polynomial [1, 3, n]."""
+    parsed = Deal.parse(ring.profile, deal)
+    return replace(parsed, value=ring.add(parsed.value, by)).to_bytes(ring.profile)
+
+
+def some_polynomial(ring: Ring) -> Residues:
+    """Return [1, 3, n], zero but for one place of one prime: the smallest lie there is."""
+    lie = np.zeros((1, len(ring.profile.data_primes), ring.profile.degree), dtype=np.uint64)
+    lie[0, 1, 77] = 1
+    return lie
+
+
+def opening(deals: Mapping[int, bytes]) -> tuple[dict[int, bytes], dict[int, bytes]]:
+    return dict(deals), {point: deal_digest(deal) for point, deal in deals.items()}
+
+
+def test_honest_deals_pass_and_the_key_shares_follow(
+    ring: Ring, alliance: Alliance, dealing: Round
+) -> None:
+    verify_deals(PROFILE, dealing.dealt, dealing.checks(), CHALLENGE)
+    verify_deals(PROFILE, dealing.dealt[::-1], dealing.checks(), CHALLENGE)
+    for point in POINTS:
+        share = shamir.aggregate_shares(PROFILE, dealing.received(point))
+        assert share == alliance.key_shares[point]
+
+
+def test_deals_of_every_threshold_pass(alliance: Alliance) -> None:
+    for threshold in (1, 2, 4):
+        deals = [secret.deal(POINTS, threshold) for secret in alliance.secrets]
+        dealt = [
+            Dealt(share, secret.mask_share(POINTS, threshold))
+            for secret, share in zip(alliance.secrets, alliance.public_key_shares, strict=True)
+        ]
+        checks = {
+            point: deal_check(PROFILE, [deal[point] for deal in deals], CHALLENGE)
+            for point in POINTS
+        }
+        verify_deals(PROFILE, dealt, checks, CHALLENGE)
+
+
+def test_a_deal_that_fits_no_polynomial_is_disputed_and_names_its_dealer(
+    ring: Ring, dealing: Round
+) -> None:
+    lie = changed_by(ring, dealing.deals[2][4], some_polynomial(ring))
+    wrong = dealing.with_deal(2, 4, lie)
+    checks = wrong.checks()
+    with pytest.raises(DealsDisputed) as caught:
+        verify_deals(PROFILE, wrong.dealt, checks, CHALLENGE)
+    assert caught.value.dealers == (dealing.name(ring, 2),)
+    fault = settle(PROFILE, dealing.name(ring, 2), *opening(wrong.deals[2]), checks, CHALLENGE)
+    assert fault.dealer
+
+
+def test_a_deal_of_another_secret_on_a_fine_polynomial_is_disputed(
+    ring: Ring, dealing: Round
+) -> None:
+    # The same change at every point is a sharing of another secret: only the link shows it.
+    wrong = dealing
+    for point in POINTS:
+        lie = changed_by(ring, dealing.deals[0][point], some_polynomial(ring))
+        wrong = wrong.with_deal(0, point, lie)
+    checks = wrong.checks()
+    with pytest.raises(DealsDisputed) as caught:
+        verify_deals(PROFILE, wrong.dealt, checks, CHALLENGE)
+    assert caught.value.dealers == (dealing.name(ring, 0),)
+    fault = settle(PROFILE, caught.value.dealers[0], *opening(wrong.deals[0]), checks, CHALLENGE)
+    assert fault.dealer
+
+
+def test_a_small_change_of_the_secret_does_not_pass_either(ring: Ring, dealing: Round) -> None:
+    # One more in one coefficient: the value at zero stays small, the link to the share does not.
+    one = np.zeros((1, ring.profile.degree), dtype=np.int64)
+    one[0, 5] = 1
+    moved = ring.ntt(ring.from_signed(one, len(ring.profile.data_primes)))
+    wrong = dealing
+    for point in POINTS:
+        wrong = wrong.with_deal(1, point, changed_by(ring, dealing.deals[1][point], moved))
+    with pytest.raises(DealsDisputed):
+        verify_deals(PROFILE, wrong.dealt, wrong.checks(), CHALLENGE)
+
+
+def test_a_secret_that_hides_in_a_large_error_does_not_pass(ring: Ring, dealing: Round) -> None:
+    # s' = s + d with a d small: the link alone would take it for an error; that s' is not small
+    # gives it away.
+    digest = PublicKeyShare.parse(ring.profile, dealing.dealt[0].public_key_share).context_digest
+    level = len(ring.profile.data_primes)
+    common = keys.common_polynomial(ring, digest)[0, :level]
+    inverse = np.array(
+        [
+            [pow(int(value), -1, prime) for value in row]
+            for prime, row in zip(ring.profile.data_primes, common, strict=True)
+        ],
+        dtype=np.uint64,
+    )
+    one = np.zeros((1, ring.profile.degree), dtype=np.int64)
+    one[0, 5] = 1 << 40
+    moved = ring.multiply(ring.ntt(ring.from_signed(one, level)), inverse)
+    wrong = dealing
+    for point in POINTS:
+        wrong = wrong.with_deal(1, point, changed_by(ring, dealing.deals[1][point], moved))
+    with pytest.raises(DealsDisputed):
+        verify_deals(PROFILE, wrong.dealt, wrong.checks(), CHALLENGE)
+
+
+def test_a_receiver_that_accuses_falsely_is_named(ring: Ring, dealing: Round) -> None:
+    checks = dealing.checks()
+    check = DealCheck.parse(ring.profile, checks[3])
+    values = check.values.copy()
+    row = check.dealers.index(dealing.name(ring, 1))
+    values[row] = ring.add(values[row], some_polynomial(ring)[0])
+    checks[3] = replace(check, values=values).to_bytes(ring.profile)
+    with pytest.raises(DealsDisputed) as caught:
+        verify_deals(PROFILE, dealing.dealt, checks, CHALLENGE)
+    assert caught.value.dealers == (dealing.name(ring, 1),)
+    fault = settle(PROFILE, caught.value.dealers[0], *opening(dealing.deals[1]), checks, CHALLENGE)
+    assert fault.receivers == (3,)
+    assert not fault.dealer
+
+
+def test_a_dealer_that_opens_other_deals_than_it_committed_to_is_refused(
+    ring: Ring, dealing: Round
+) -> None:
+    lie = changed_by(ring, dealing.deals[2][4], some_polynomial(ring))
+    wrong = dealing.with_deal(2, 4, lie)
+    checks, name = wrong.checks(), dealing.name(ring, 2)
+    _, committed = opening(wrong.deals[2])
+    honest, _ = opening(dealing.deals[2])
+    with pytest.raises(OpeningRejected):
+        settle(PROFILE, name, honest, committed, checks, CHALLENGE)
+    del honest[4]
+    with pytest.raises(OpeningRejected):
+        settle(PROFILE, name, honest, committed, checks, CHALLENGE)
+    others, digests = opening(dealing.deals[0])
+    with pytest.raises(OpeningRejected):
+        settle(PROFILE, name, others, digests, checks, CHALLENGE)
+
+
+@pytest.mark.parametrize("what", ["missing", "garbage", "challenge", "point", "dealers", "residue"])
+def test_a_receiver_whose_message_is_no_check_is_named(
+    ring: Ring, dealing: Round, what: str
+) -> None:
+    checks = dealing.checks()
+    check = DealCheck.parse(ring.profile, checks[2])
+    outside = check.values.copy()
+    outside[0, 0, 0] = ring.profile.data_primes[0]
+    checks[2] = {
+        "missing": b"",
+        "garbage": checks[2][:-1],
+        "challenge": deal_check(PROFILE, dealing.received(2), b"d" * 32),
+        "point": checks[3],
+        "dealers": deal_check(PROFILE, dealing.received(2)[1:], CHALLENGE),
+        "residue": replace(check, values=outside).to_bytes(ring.profile),
+    }[what]
+    with pytest.raises(DealCheckRejected) as caught:
+        verify_deals(PROFILE, dealing.dealt, checks, CHALLENGE)
+    assert caught.value.metadata["point"] == "2"
+
+
+def test_a_residue_out_of_range_in_a_check_is_refused(ring: Ring, dealing: Round) -> None:
+    check = DealCheck.parse(ring.profile, dealing.checks()[1])
+    values = check.values.copy()
+    values[0, 0, 0] = ring.profile.data_primes[0]
+    with pytest.raises(ResidueOutOfRange):
+        DealCheck.parse(ring.profile, replace(check, values=values).to_bytes(ring.profile))
+
+
+def test_a_mask_of_another_dealer_sharing_or_ceremony_is_refused(
+    alliance: Alliance, dealing: Round
+) -> None:
+    first, second, *others = dealing.dealt
+    swapped = [
+        Dealt(first.public_key_share, second.mask_share),
+        Dealt(second.public_key_share, first.mask_share),
+        *others,
+    ]
+    with pytest.raises(WrongContext):
+        verify_deals(PROFILE, swapped, dealing.checks(), CHALLENGE)
+    other_sharing = alliance.secrets[0].mask_share(POINTS, 2)
+    with pytest.raises(WrongContext):
+        verify_deals(
+            PROFILE,
+            [Dealt(first.public_key_share, other_sharing), second, *others],
+            dealing.checks(),
+            CHALLENGE,
+        )
+    elsewhere = keys.member_secret(PROFILE, b"e" * 32, b"another ceremony")
+    mixed = Dealt(elsewhere.public_key_share(), elsewhere.mask_share(POINTS, THRESHOLD))
+    with pytest.raises(WrongContext):
+        verify_deals(PROFILE, [mixed, second, *others], dealing.checks(), CHALLENGE)
+
+
+def test_a_repeated_dealer_is_refused(dealing: Round) -> None:
+    first = dealing.dealt[0]
+    with pytest.raises(DuplicateShare):
+        verify_deals(PROFILE, [first, *dealing.dealt], dealing.checks(), CHALLENGE)
+    with pytest.raises(TooFewShares):
+        verify_deals(PROFILE, [], dealing.checks(), CHALLENGE)
+
+
+def test_deals_that_do_not_belong_together_are_not_checked(
+    alliance: Alliance, dealing: Round
+) -> None:
+    mine = dealing.received(1)
+    with pytest.raises(TooFewShares):
+        deal_check(PROFILE, [], CHALLENGE)
+    with pytest.raises(DuplicateShare):
+        deal_check(PROFILE, [*mine, mine[0]], CHALLENGE)
+    with pytest.raises(MixedShares):
+        deal_check(PROFILE, [*mine[1:], dealing.deals[0][2]], CHALLENGE)
+    with pytest.raises(MixedShares):
+        deal_check(PROFILE, [*mine[1:], alliance.secrets[0].deal(POINTS, 2)[1]], CHALLENGE)
+
+
+def test_the_same_deal_has_the_same_mask_and_another_sharing_another_one(
+    ring: Ring, alliance: Alliance
+) -> None:
+    secret = alliance.secrets[0]
+    assert secret.mask_share(POINTS, 3) == secret.mask_share(POINTS[::-1], 3)
+    ours = MaskShare.parse(ring.profile, secret.mask_share(POINTS, 3))
+    theirs = MaskShare.parse(ring.profile, secret.mask_share(POINTS, 2))
+    assert (ours.b != theirs.b).mean() > 0.99
+
+
+@pytest.mark.slow
+def test_the_opened_combination_is_a_wide_mask_and_not_the_secret(
+    ring: Ring, big: BigIntegers, dealing: Round
+) -> None:
+    answers = {
+        point: DealCheck.parse(ring.profile, octets).values
+        for point, octets in dealing.checks().items()
+    }
+    chosen = {point: answers[point] for point in POINTS[:THRESHOLD]}
+    weights = {
+        point: ring.constant(shamir.lagrange(ring.profile.data_primes, list(chosen), point))
+        for point in chosen
+    }
+    total = ring.sum([ring.multiply(chosen[point], weights[point]) for point in chosen])
+    numbers = big.lift(ring.intt(total[:1])[0])
+    assert max(map(abs, numbers)) < (1 << 72) + 64
+    # Uniform on [-2^72, 2^72): an eighth in each part of the range (4 sigma is 120 of 8,192).
+    parts = np.bincount([(number + (1 << 72)) >> 70 for number in numbers], minlength=8)
+    assert abs(parts - len(numbers) // 8).max() < 150
+
+
+@pytest.mark.slow
+def test_deals_of_a_key_that_multiplies_are_verified_likewise() -> None:
+    name, points, threshold = "product-1", (1, 2, 3), 2
+    wide = profile_ring(name)
+    secrets = [keys.member_secret(name, bytes([point]) * 32, b"data key") for point in points]
+    deals = [secret.deal(points, threshold) for secret in secrets]
+    dealt = [
+        Dealt(secret.public_key_share(), secret.mask_share(points, threshold)) for secret in secrets
+    ]
+
+    def checks() -> dict[int, bytes]:
+        return {p: deal_check(name, [deal[p] for deal in deals], CHALLENGE) for p in points}
+
+    verify_deals(name, dealt, checks(), CHALLENGE)
+    deals[1] = {**deals[1], 3: changed_by(wide, deals[1][3], some_polynomial(wide))}
+    with pytest.raises(DealsDisputed) as caught:
+        verify_deals(name, dealt, checks(), CHALLENGE)
+    named = keys.public_key_share_digest(wide.profile, dealt[1].public_key_share)
+    assert caught.value.dealers == (named,)
