@@ -98,12 +98,48 @@ PERMIT_CHANGES = changed(
         {"vote_seconds": 60},
     ]
 )
+DISSENT = st.sampled_from([(), (), (), ("hospital-a",), ("hospital-a", "hospital-c")])
+KEY_CHANGES = changed(
+    [
+        {"releases_max": 3},
+        {"enrol_until": 0},
+        {"expires": 10**9},
+        {"members": ["hospital-a", "hospital-b", "hospital-d"]},
+        {"minimum": 20},
+        {"year": 1},
+        {"step_seconds": 30},
+    ]
+)
+COLUMN_STUDY_CHANGES = changed(
+    [
+        {"data_set": "cohort-2"},
+        {"key_digest": DIGESTS[1]},
+        {"key_releases_max": 3},
+        {"members": ["hospital-a", "hospital-b", "hospital-d"]},
+        {"outputs": ["cox"]},
+        {"step_seconds": HOUR},
+    ]
+)
+SCORE_CHANGES = changed(
+    [
+        {"hospital": ["hospital-a", "hospital-b"]},
+        {"hospital": []},
+        {"uses_max": 1},
+        {"minimum": 20},
+        {"expires": 0},
+        {"step_seconds": HOUR},
+    ]
+)
 STUDY_CHANGES = changed(
     [
         {"data_set": "cohort-3"},
         {"minimum": 20},
         {"outputs": ["sum"]},
         {"releases_max": 3},
+        {"rounds_max": 1},
+        {"rounds_max": 50, "rho": 4_000_000, "rho_max": 9_000_000},
+        {"rounds_max": 50, "rho": 6_000_000, "rho_max": 50_000_000},
+        {"rounds_max": 0},
         {"members": ["hospital-a", "hospital-b", "hospital-d"]},
         {"members": ["hospital-a", "hospital-b", "hospital-x"]},
         {"step_seconds": HOUR},

@@ -30,7 +30,10 @@ from tests.reference.service import Mishap
 from tests.reference.templates import LATER_CONSENT
 from tests.reference.world import NANOS
 
-PROLOGUES = ("nothing", "consents", "emergency", "study", "erasure", "proposals", "suspended")
+PROLOGUES = (
+    *("nothing", "consents", "emergency", "study", "columns", "erasure", "proposals"),
+    "suspended",
+)
 ALONE = "alone"
 # Purposes, and who opens for them; the owner where nobody stands.
 OPENINGS = (("TREAT", "clinician-b"), ("PATRQT", ""), ("HRESCH", "researcher-b"))
@@ -59,6 +62,15 @@ class Histories(RecordRules, MemberRules):
             self.permit("", HOUR, {}, True, ALONE)
             self.study("", 0, {}, "with others")
             self.study("", 0, {"step_seconds": HOUR}, ALONE)
+        elif what == "columns":
+            self.permit("", 60 * DAY, {}, True, ALONE)
+            self.data_key("", {}, 14, ALONE)
+            self.column_study("", 0, {}, ALONE)
+            self.carry_on(0, DIGESTS[0], 5, ())
+            self.column_study("", 0, {}, "with others")
+            self.risk_score("", 0, {}, ALONE)
+            for which in (0, 1):
+                self.carry_on(which, DIGESTS[0], 2, ())
         elif what == "erasure":
             self.erase("", 1, "objection", False, ALONE)
         elif what in ("proposals", "suspended"):
@@ -120,6 +132,10 @@ class Histories(RecordRules, MemberRules):
             right = reader or right
         elif name.startswith("review"):
             arguments = {"finding": "justified"}
+        elif name == "iterate":
+            arguments = {"iterate": DIGESTS[0]}
+        elif name == "infer":
+            arguments = {"request": DIGESTS[0], "requester_key_digest": DIGESTS[1]}
         times = 3 if way == 3 else 1  # all of them, or none: often one too many
         self.say((how[0], right), how[1], *[words.Move(instance, name, arguments)] * times)
 

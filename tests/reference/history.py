@@ -210,6 +210,11 @@ class History:
             if (ways := self.ways_on(instance, kind))
         ]
 
+    def due_of(self, instance: bytes) -> int:
+        """Return when a contract's timer is due; 0 if none runs."""
+        found = self.stage.reference.world.get(b"instance/" + instance)
+        return found["timer"] if found else 0
+
     def step_of(self, instance: bytes) -> tuple[int, int] | None:
         """Return the place of the order that a contract waits for."""
         found = self.stage.reference.world.get(b"instance/" + instance)

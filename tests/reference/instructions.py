@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Mapping
 
 from cipherward_chain.canonical import encode
+from tests.reference.dependents import NOTHING, STUDY_EFFECTS, Begun, Done, Effect
 from tests.reference.templates import Document
 from tests.reference.values import in_order
-from tests.reference.world import BARE, Actor, Refusal, World
+from tests.reference.world import Actor, Refusal, World
 
-DEPENDENTS_MAX = 32
 OPENING_SECONDS = 604_800  # to vote on an opening that a contract begins, and to answer it
 NOTICE_BLOCKS = 10
 
@@ -22,6 +20,7 @@ EXECUTORS = {
     "revoke_key": "custodian",
     "cut_transfers": "custodian",
     "erase_record": "members",
+    "fix_columns": "members",
     "run_key_ceremony": "members",
     "start_study": "members",
     "release_counts": "members",
@@ -32,33 +31,13 @@ EXECUTORS = {
 # What a contract waits for the reports of.
 STEPS = {
     "erase_record",
+    "fix_columns",
     "run_key_ceremony",
     "start_study",
     "release_counts",
     "release_result",
     "open_identity",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A contract that another begins; `made_from`: template, version, terms."""
-
-    instance: bytes
-    made_from: tuple[str, int, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What is left to do when an instruction was carried out; `moves` are automatic."""
-
-    ordered: bool = True
-    begins: tuple[Begun, ...] = ()
-    moves: tuple[tuple[bytes, str], ...] = ()
-
-
-NOTHING = Done(ordered=False)
-_Effect: TypeAlias = Callable[[World, bytes, Actor, Document], Done]
 
 
 def carry_out(world: World, instance: bytes, actor: Actor, given: tuple[str, Document]) -> Done:
@@ -70,7 +49,8 @@ def carry_out(world: World, instance: bytes, actor: Actor, given: tuple[str, Doc
 
 def obstacle(world: World, arguments: Document) -> str:
     """Say why a budget cannot be spent, or ""."""
-    return "BUDGET_SPENT" if _spent_then(world, arguments) > arguments["limit"] else ""
+    too_much = arguments["amount"] and _spent_then(world, arguments) > arguments["limit"]
+    return "BUDGET_SPENT" if too_much else ""
 
 
 def _spent_then(world: World, arguments: Document) -> int:
@@ -81,6 +61,8 @@ def _spent_then(world: World, arguments: Document) -> int:
 def _spend(world: World, _: bytes, __: Actor, arguments: Document) -> Done:
     if obstacle(world, arguments):
         raise Refusal("BUDGET_SPENT")
+    if not arguments["amount"]:
+        return NOTHING
     spent = _spent_then(world, arguments)
     world.put(b"budget/" + arguments["budget"].encode(), {"spent": spent})
     return Done()
@@ -156,46 +138,6 @@ def _register_template(world: World, _: bytes, __: Actor, arguments: Document) -
     return Done()
 
 
-def _bind(world: World, instance: bytes, actor: Actor, arguments: Document) -> Done:
-    """Bind a study to a permit, if the permit covers it in every respect."""
-    found = world.get(b"instance/" + arguments["permit"])
-    if found is None or (found["template"], found["state"]) != ("data-permit", "granted"):
-        raise Refusal("PERMIT_REFUSED")
-    terms = world.get_terms(found)
-    fits = (
-        actor.member == terms["user_member"],
-        terms["user_key"] in (b"", actor.key),
-        arguments["data_set"] in terms["data_sets"],
-        set(arguments["outputs"]) <= set(terms["outputs"]),
-        set(arguments["members"]) <= set(terms["holders"]),
-        arguments["minimum"] >= terms["minimum"],
-        arguments["releases_max"] == terms["releases_max"],
-        terms["expires"] > world.now,
-    )
-    prefix = b"depends/" + arguments["permit"] + b"/"
-    running = 0
-    for key in world.under(prefix):
-        study = world.instance(key[len(prefix) :])
-        if study["state"] in world.template("study", study["version"])["finals"]:
-            world.drop(key)
-        else:
-            running += 1
-    if not all(fits) or running >= DEPENDENTS_MAX:
-        raise Refusal("PERMIT_REFUSED")
-    world.pairs[prefix + instance] = BARE
-    return NOTHING
-
-
-def _cut_studies(world: World, _: bytes, __: Actor, arguments: Document) -> Done:
-    prefix = b"depends/" + arguments["permit"] + b"/"
-    found = world.under(prefix)[:DEPENDENTS_MAX]
-    for key in found:
-        world.drop(key)
-    if not found:
-        return NOTHING
-    return Done(moves=tuple((key[len(prefix) :], "permit_ended") for key in found))
-
-
 def _remove_member(world: World, _: bytes, __: Actor, arguments: Document) -> Done:
     name = arguments["member"]
     entry = world.members().get(name)
@@ -215,9 +157,11 @@ def _remove_member(world: World, _: bytes, __: Actor, arguments: Document) -> Do
 
 def _suspend_member(world: World, _: bytes, __: Actor, arguments: Document) -> Done:
     name = arguments["member"]
-    if name not in world.active():
+    entry = world.members().get(name)
+    if entry is None:
         return NOTHING
-    entry = world.members()[name]
+    if entry["suspended"]:
+        raise Refusal("REMOVAL_REFUSED")  # the end of the one would be the end of the other
     _require_others(world, name, entry)
     world.put(b"member/" + name.encode(), {**entry, "suspended": True})
     return Done()
@@ -252,10 +196,9 @@ def _set_version(world: World, _: bytes, __: Actor, arguments: Document) -> Done
     return Done()
 
 
-_EFFECTS: Mapping[str, _Effect] = {
+_EFFECTS: Mapping[str, Effect] = {
+    **STUDY_EFFECTS,
     "begin_opening": _begin_opening,
-    "bind_permit": _bind,
-    "cut_studies": _cut_studies,
     "disclose": _index_only,
     "erase_record": _erase,
     "notify": _index_only,

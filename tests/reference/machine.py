@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
 from typing import Any
 
 from tests.reference.instructions import EXECUTORS, STEPS, carry_out, obstacle
 from tests.reference.permits import MAY, Asked, is_party
+from tests.reference.scenes import Scene, evaluate
 from tests.reference.templates import Document
 from tests.reference.world import NOBODY, Actor, Refusal, World, order_key, timer_key
 
 TIMERS_MAX = 256
-
-
-@dataclass(slots=True)
-class Scene:
-    """A contract, as a transition of it sees it."""
-
-    world: World
-    id: bytes
-    instance: Document
-    template: Document
-    terms: Document
-    record: Document | None
-    actor: Actor = NOBODY
-    arguments: Document = field(default_factory=dict[str, Any])
-    variables: Document = field(default_factory=dict[str, Any])
-
-    @property
-    def state(self) -> str:
-        return self.instance["state"]
-
-    def transition(self, name: str) -> Document:
-        return self.template["transitions"][name]
-
-    def waiting(self, kind: str) -> tuple[str, Document] | None:
-        """Return the transition of a kind that leaves the present state."""
-        return leaving(self.template, self.state, kind)
-
-
-def leaving(template: Document, state: str, kind: str) -> tuple[str, Document] | None:
-    """Return the transition of a kind that leaves a state."""
-    for name, transition in template["transitions"].items():
-        if transition["kind"] == kind and state in transition.get("from", []):
-            return name, transition
-    return None
 
 
 def open_scene(world: World, instance_id: bytes, actor: Actor = NOBODY) -> Scene:
@@ -93,69 +58,6 @@ def judge(scene: Scene, name: str) -> None:
     parties = scene.template["parties"]
     if not any(is_party(parties[party], asked) for party in scene.transition(name)["by"]):
         raise Refusal("NOT_A_PARTY")
-
-
-def evaluate(scene: Scene, expression: Any) -> Any:
-    """Return what an expression of a template stands for, or refuse."""
-    if isinstance(expression, str):
-        root, _, name = expression.partition(".")
-        found = _root(scene, root)
-        if name not in found:
-            raise Refusal("NOT_RECORDED")
-        return found[name]
-    ((operation, inside),) = expression.items()
-    if operation == "value":
-        return inside
-    parts = [evaluate(scene, part) for part in inside]
-    if operation == "joined":
-        return "/".join(part.hex() if isinstance(part, bytes) else part for part in parts)
-    return min(parts) if operation == "least" else sum(parts)
-
-
-def _root(scene: Scene, root: str) -> Document:
-    world, actor, record = scene.world, scene.actor, scene.record
-    match root:
-        case "terms":
-            return scene.terms
-        case "arguments":
-            return scene.arguments
-        case "variables":
-            return scene.variables
-        case "instance":
-            return {"id": scene.id}
-        case "block":
-            return {"time": world.now, "seed": _seed(world, scene.id)}
-        case "actor":
-            names = ("key", "member", "pseudonym", "scope", "role")
-            return {name: getattr(actor, name) for name in names}
-        case "record":
-            assert record is not None
-            return _described(world, record)
-        case _:  # nobody can be opened here, and no ceremony runs
-            raise Refusal("NOT_RECORDED")
-
-
-def _described(world: World, record: Document) -> Document:
-    anchor = record["parsed"]
-    guardians = world.guardians(anchor.key_epoch)
-    return {
-        "id": anchor.record_id,
-        "owner": record["owner"],
-        "author": anchor.author,
-        "custodian": anchor.custodian,
-        "anchor_digest": hashlib.sha256(record["anchor"]).digest(),
-        "slot_digest": record["slot_digest"],
-        "key_epoch": anchor.key_epoch,
-        "guardians": guardians,
-        "members": sorted({*guardians, anchor.custodian}),
-        "keepers": sorted({anchor.author, anchor.custodian}),
-    }
-
-
-def _seed(world: World, instance: bytes) -> bytes:
-    chain = world.get(b"parameters")["chain_id"].encode()
-    octets = len(chain).to_bytes(4, "big") + chain + world.height.to_bytes(8, "big") + instance
-    return hashlib.sha256(b"cipherward/ceremony-seed/v1\0" + octets).digest()
 
 
 def take(scene: Scene, name: str, keep: Document | None = None) -> None:
@@ -267,7 +169,9 @@ def succeed(scene: Scene, name: str, keep: Document) -> None:
         if not why and item["order"] == "spend_budget":
             arguments = {key: evaluate(scene, value) for key, value in item["with"].items()}
             why = obstacle(scene.world, arguments)
-    if why:
+    if why and transition.get("exhausted"):
+        take(scene, transition["exhausted"], keep)
+    elif why:
         fall_back(scene, transition, why)
     else:
         take(scene, name, keep)
@@ -290,5 +194,21 @@ def fire_timers(world: World) -> None:
         scene = open_scene(world, key[len(b"timer/") + 8 :])
         timer = timer_of(scene.template, scene.state)
         assert timer is not None
-        keep = {"failure": "DEADLINE_PASSED"} if "after" in timer["when"] else {}
-        take(scene, world.get(key)["transition"], keep)
+        name, keep = world.get(key)["transition"], dict[str, Any]()
+        if "after" in timer["when"]:
+            keep = {"failure": "DEADLINE_PASSED", **_silent(scene)}
+        if scene.transition(name).get("exhausted"):
+            keep.pop("failure", None)
+            succeed(scene, name, keep)
+        else:
+            take(scene, name, keep)
+
+
+def _silent(scene: Scene) -> Document:
+    """Return who still owes a report of the order that the contract waits for."""
+    step = scene.instance["step"]
+    entry = scene.world.get(order_key(*step)) if step else None
+    if entry is None:
+        return {}
+    heard = [one["member"] for one in entry["reports"]]
+    return {"silent": [member for member in sorted(entry["members"]) if member not in heard]}

@@ -1,9 +1,7 @@
-"""What members say: proposals, votes, reports; and permits and studies."""
+"""What members say: proposals, votes, reports."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import strategies as st
@@ -13,23 +11,18 @@ from tests.reference import cast, words
 from tests.reference.drawing import (
     DAY,
     DIGESTS,
+    DISSENT,
     HOSPITAL,
     HOUR,
     MANNER,
-    PERMIT_CHANGES,
-    STUDY_CHANGES,
     WHICH,
-    WHO,
     mostly,
 )
-from tests.reference.telling import Teller
+from tests.reference.study_rules import StudyRules
 from tests.reference.templates import BROKEN_CONSENT, LATER_CONSENT, proposals
 
-DISSENT = st.sampled_from([(), (), (), ("hospital-a",), ("hospital-a", "hospital-c")])
-STUDY = "study"
 
-
-class MemberRules(Teller):
+class MemberRules(StudyRules):
     """Rules about what members decide and carry out."""
 
     @rule(
@@ -113,86 +106,3 @@ class MemberRules(Teller):
             return
         self.report_all(orders[which % len(orders)], digest, failing, own)
         self.history.decide()
-
-    def report_all(
-        self, place: tuple[int, int], digest: bytes, failing: tuple[str, ...], own: bool
-    ) -> None:
-        for member in cast.MEMBERS:
-            made = hashlib.sha256(digest + member.encode()).digest() if own else digest
-            act = words.Report(*place, member not in failing, made)
-            self.say((member, ""), "with others", act)
-
-    @rule(digest=mostly(DIGESTS, [b""]), steps=st.sampled_from([1, 4, 10, 10]), failing=DISSENT)
-    def run_a_study(self, digest: bytes, steps: int, failing: tuple[str, ...]) -> None:
-        """Members take a study so many steps on; some fail in the last."""
-        alive = self.history.alive()
-        studies = [one for one in alive if self.history.where(one)[0] == STUDY]
-        if not studies:
-            self.prepare("study")
-            return
-        study = studies[0]
-        for step in range(steps):
-            state = self.history.where(study)[1]
-            if state == "proposed":
-                for member in cast.MEMBERS[:3]:
-                    self.say((member, ""), "with others", words.Vote(study, "approve", True))
-            place = self.history.step_of(study)
-            if place:
-                last = failing if step == steps - 1 else ()
-                agree = state in ("keying_confirm", "counts_ready", "values_ready")
-                made = hashlib.sha256(digest + state.encode()).digest()
-                self.report_all(place, made, last, not agree)
-            self.history.decide()
-
-    @rule(
-        who=WHO,
-        lasts=mostly([DAY, HOUR, 60 * DAY], [0]),
-        changes=PERMIT_CHANGES,
-        granted=st.booleans(),
-        manner=MANNER,
-    )
-    def permit(
-        self, who: str, lasts: int, changes: Mapping[str, Any], granted: bool, manner: str
-    ) -> None:
-        terms: dict[str, Any] = {
-            "purposes": ["research"],
-            "data_sets": ["cohort-1", "cohort-2"],
-            "user_member": "hospital-b",
-            "user_key": b"",
-            "outputs": ["count", "mean"],
-            "minimum": 10,
-            "releases_max": 3,
-            "expires": self.history.now + lasts,
-            "holders": list(cast.MEMBERS),
-            "threshold": 3,
-            "approvals": 3,
-            "vote_seconds": HOUR,
-            **self.with_keys(changes),
-        }
-        instance = self.history.fresh_id()
-        act = words.Instantiate("data-permit", 1, instance, terms)
-        self.say((who, "researcher-b"), manner, act)
-        if granted:
-            for member in cast.MEMBERS[:3]:
-                self.say((member, ""), "with others", words.Vote(instance, "grant", True))
-            self.history.decide()
-
-    @rule(who=WHO, which=WHICH, changes=STUDY_CHANGES, manner=MANNER)
-    def study(self, who: str, which: int, changes: Mapping[str, Any], manner: str) -> None:
-        permit = self.instance(which, "data-permit")
-        terms: dict[str, Any] = {
-            "permit": permit,
-            "data_set": "cohort-1",
-            "outputs": ["mean"],
-            "releases_max": 3,
-            "spec_digest": DIGESTS[0],
-            "members": list(cast.MEMBERS),
-            "threshold": 3,
-            "approvals": 3,
-            "minimum": 10,
-            "requester_key_digest": DIGESTS[1],
-            "step_seconds": 60,
-            **changes,
-        }
-        act = words.Instantiate(STUDY, 1, self.history.fresh_id(), terms)
-        self.say((who, "researcher-b"), manner, act)

@@ -100,6 +100,15 @@ def _researches(asked: Asked) -> bool:
     return asked.actor.schema == "staff" and asked.actor.role == "researcher"
 
 
+def _withdraws(asked: Asked) -> bool:
+    return asked.made_it or asked.is_member(*asked.terms["members"])
+
+
+def _infers(asked: Asked) -> bool:
+    left = asked.instance["uses"] < asked.terms["uses_max"]
+    return asked.is_member(*asked.terms["hospital"]) and left and asked.now < asked.terms["expires"]
+
+
 def _any_member(asked: Asked) -> bool:
     return asked.is_member()
 
@@ -126,7 +135,25 @@ MAY: Mapping[tuple[str, str], Callable[[Asked], bool]] = {
     ("data-permit", "surrender"): lambda asked: asked.made_it,
     ("study", "instantiate"): _researches,
     ("study", "approve"): lambda asked: asked.is_member(*asked.terms["members"]),
-    ("study", "withdraw"): lambda asked: asked.made_it or asked.is_member(*asked.terms["members"]),
+    ("study", "withdraw"): _withdraws,
+    ("study", "iterate"): lambda asked: asked.made_it,
+    ("study", "conclude"): lambda asked: asked.made_it,
+    ("column-study", "instantiate"): _researches,
+    ("column-study", "approve"): lambda asked: asked.is_member(*asked.terms["members"]),
+    ("column-study", "withdraw"): _withdraws,
+    ("data-key", "instantiate"): lambda asked: (
+        asked.is_member(*asked.terms["members"])
+        and asked.terms["expires"] > asked.terms["enrol_until"]
+    ),
+    ("data-key", "approve"): lambda asked: asked.is_member(*asked.terms["members"]),
+    ("data-key", "retire"): lambda asked: asked.is_member(*asked.terms["members"]),
+    ("data-key", "withdraw"): lambda asked: asked.is_member(*asked.terms["members"]),
+    ("risk-score", "instantiate"): lambda asked: (
+        asked.is_member(*asked.terms["hospital"]) and asked.is_member(*asked.terms["members"])
+    ),
+    ("risk-score", "grant"): lambda asked: asked.is_member(*asked.terms["members"]),
+    ("risk-score", "infer"): _infers,
+    ("risk-score", "give_up"): lambda asked: asked.is_member(*asked.terms["members"]),
     ("template-adoption", "instantiate"): _any_member,
     ("template-adoption", "adopt"): _any_member,
     ("suspension", "instantiate"): _any_member,

@@ -14,6 +14,7 @@ from cipherward_chain.orders import Order
 from tests.reference import words
 from tests.reference.interpreter import Decided
 from tests.reference.permits import RESEARCH, SELF
+from tests.reference.releases import Releases
 from tests.reference.words import Said
 
 MONTH_SECONDS = 2_592_000  # how long a pseudonym is suspended, and how long a key is good for
@@ -41,6 +42,7 @@ class Watch:
     owners: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
     people: dict[bytes, words.ByShown] = field(default_factory=dict[bytes, words.ByShown])
     suspended: dict[tuple[str, bytes], int] = field(default_factory=dict[tuple[str, bytes], int])
+    releases: Releases = field(default_factory=Releases)
     now: int = 0
 
     def see(self, now: int, transactions: Sequence[Said], decided: Decided) -> None:
@@ -50,6 +52,7 @@ class Watch:
         by_acts = sum(result.order_count for result in decided.results)
         by_timers = orders[: len(orders) - by_acts]
         self._note(by_timers)
+        self.releases.see(transactions, decided, orders)
         assert not any(order.instruction == "release_key" for order in by_timers)
         for said, result in zip(transactions, decided.results, strict=True):
             if result.reason:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from tests.reference import words
 from tests.reference.instructions import STEPS
-from tests.reference.machine import Scene, fall_back, judge, open_scene, succeed, take
+from tests.reference.machine import fall_back, judge, open_scene, succeed, take
+from tests.reference.scenes import Scene
 from tests.reference.templates import Document
 from tests.reference.world import Actor, Refusal, World, order_key
 

@@ -66,7 +66,15 @@ class Teller(RuleBasedStateMachine):
         if name.startswith("review"):
             return "officer-a"
         owner = self.owner_of(self.history.record_of(instance))
-        staff = {"close": "clinician-b", "surrender": "researcher-b", "withdraw": "researcher-b"}
+        staff = {
+            "close": "clinician-b",
+            "surrender": "researcher-b",
+            "withdraw": "researcher-b",
+            "iterate": "researcher-b",
+            "conclude": "researcher-b",
+            "infer": "hospital-b",
+            "give_up": "hospital-b",
+        }
         return staff.get(name, owner)
 
     def with_keys(self, changes: Mapping[str, Any]) -> dict[str, Any]:

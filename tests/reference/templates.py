@@ -16,7 +16,9 @@ from cipherward_chain.canonical import decode_map, encode
 Document: TypeAlias = dict[str, Any]
 
 SHIPPED = (
+    "column-study",
     "consent",
+    "data-key",
     "data-permit",
     "emergency-access",
     "erasure",
@@ -25,6 +27,7 @@ SHIPPED = (
     "membership",
     "opening",
     "removal",
+    "risk-score",
     "study",
     "suspension",
     "template-adoption",

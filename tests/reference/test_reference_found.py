@@ -8,9 +8,10 @@ from collections.abc import Generator
 import pytest
 
 from tests.reference import cast, words
-from tests.reference.drawing import DIGESTS, HOUR
+from tests.reference.drawing import DAY, DIGESTS, HOUR
 from tests.reference.history import History, Tally
 from tests.reference.running import bases
+from tests.reference.world import NANOS
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +55,9 @@ def proposed_study(history: History, permit: bytes) -> bytes:
         "data_set": "cohort-1",
         "outputs": ["mean"],
         "releases_max": 2,
+        "rounds_max": 1,
+        "rho": 0,
+        "rho_max": 0,
         "spec_digest": DIGESTS[0],
         "members": list(cast.MEMBERS),
         "threshold": 3,
@@ -74,3 +78,30 @@ def test_a_study_that_its_permit_has_ended_stays_ended(history: History) -> None
     history.say("hospital-a", words.Tick())
     history.decide()
     assert history.where(study) == ("study", "ended")
+
+
+def suspension_of(history: History, member: str, seconds: int) -> bytes:
+    instance = history.fresh_id()
+    terms = {"member": member, "vote_seconds": DAY, "suspend_seconds": seconds}
+    history.say("hospital-a", words.Instantiate("suspension", 1, instance, terms))
+    history.decide()
+    return instance
+
+
+def test_who_is_suspended_is_suspended_again_only_when_it_is_back(history: History) -> None:
+    """The deciding vote is refused; the proposal stays, and that vote decides it afterwards."""
+    first = suspension_of(history, "hospital-d", HOUR)
+    second = suspension_of(history, "hospital-d", 2 * HOUR)
+    for instance in (first, second):
+        for member in cast.MEMBERS[:3]:
+            history.say(member, words.Vote(instance, "suspend", True))
+    history.decide()
+    *applied, refused = (result.reason for result in history.stage.results)
+    assert (set(applied), refused) == ({""}, "REMOVAL_REFUSED")
+    assert history.where(first) == ("suspension", "suspended")
+    assert history.where(second) == ("suspension", "proposed")
+    history.pass_time(HOUR * NANOS)
+    history.say(cast.MEMBERS[2], words.Vote(second, "suspend", True))
+    history.decide()
+    assert history.where(first) == ("suspension", "reinstated")
+    assert history.where(second) == ("suspension", "suspended")

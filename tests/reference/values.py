@@ -33,7 +33,8 @@ def _fits(world: World, kind: Document, value: Any, others: Mapping[str, Any]) -
             empty = value == "" and bool(kind["may_be_empty"])
             return empty or (isinstance(value, str) and value in world.members())
         case "members":
-            return _listed(value, max(1, kind["at_least"])) and set(value) <= set(world.members())
+            many = _listed(value, max(1, kind["at_least"])) and set(value) <= set(world.members())
+            return many and len(value) <= kind.get("at_most", LIST_MAX)
         case "texts":
             return _listed(value, kind["at_least"]) and set(value) <= set(kind["one_of"])
         case "data_sets":

@@ -13,7 +13,9 @@ from cipherward_contract.templates.document import TemplateMalformed
 from cipherward_contract.templates.parsing import parse_template
 from cipherward_contract.templates.shipped import SHIPPED, document_of, load_shipped
 
-ANALYSIS_SECONDS = 5.0  # what a member waits at most for the report of a template
+# What a member waits at most for the report of a template; of the processor's time, because the
+# machine that tests may be busy.
+ANALYSIS_SECONDS = 5.0
 
 
 def source_of(name: str) -> str:
@@ -23,9 +25,9 @@ def source_of(name: str) -> str:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_template_is_deployable_and_reported_in_time(name: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     found = analyse(source_of(name))
-    assert time.monotonic() - started < ANALYSIS_SECONDS
+    assert time.process_time() - started < ANALYSIS_SECONDS
     assert found.deployable, found.findings
     template, _ = load_shipped()[name]
     assert found.digest == template.digest
@@ -268,6 +270,43 @@ BROKEN = [
         "no-key-without-approval",
         "all votes, and decides approve",
     ),
+    without("data-key", "member-withdraws", "policy-never-permits", "withdraw"),
+    Broken(
+        "data-key",
+        "whose deadline for flags goes round",
+        (
+            (
+                "    from: [opening_flags]\n    to: checking_flags",
+                "    from: [opening_flags]\n    to: opening_flags",
+            ),
+        ),
+        "timer-loop",
+        "opening_flags to opening_flags",
+        "a timer takes retry_flags",
+    ),
+    Broken(
+        "column-study",
+        "that anybody starts",
+        (
+            (
+                "  member: {is: member_of, members: members}",
+                "  member: {is: member_of, members: members}\n  all: {is: any_member}",
+            ),
+            (
+                "    to: counts_ready\n    by: [member]",
+                "    to: counts_ready\n    by: [member, all]",
+            ),
+            (
+                'Action::"approve", resource)\n  when { principal.parties.contains("member") };',
+                'Action::"approve", resource);',
+            ),
+        ),
+        "never-broken",
+        "nothing-is-computed-without-approval",
+        "all votes, and decides approve",
+    ),
+    without("risk-score", "used-up", "never-broken", "not-more-often", "hospital takes infer"),
+    without("risk-score", "expired", "never-broken", "not-after-its-time", "hospital takes infer"),
 ]
 
 

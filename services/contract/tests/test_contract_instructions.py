@@ -10,7 +10,7 @@ import pytest
 
 from cipherward_chain.acts import register_pseudonym
 from cipherward_chain.authorization import PseudonymSigner
-from cipherward_chain.canonical import Value, encode
+from cipherward_chain.canonical import Value, decode_map, encode
 from cipherward_chain.genesis import TemplateDocument
 from cipherward_chain.testing import seed_of
 from cipherward_contract.catalogue import compile_template
@@ -20,6 +20,7 @@ from cipherward_contract.marks import budget_entry, budget_key, suspended_key, s
 from cipherward_contract.templates.document import TemplateMalformed
 from cipherward_contract.testing import (
     MEMBERS,
+    TICK,
     Presented,
     Story,
     contract_genesis,
@@ -111,6 +112,49 @@ async def test_a_budget_is_spent_over_all_contracts(tmp_path: Path) -> None:
         await story.applied(toolbox.member, again)
         refused = await story.act(toolbox.member, transition(b"u" * 16, "use"))
         assert refused.reason == "BUDGET_SPENT"
+
+
+async def test_to_spend_nothing_is_always_possible_and_leaves_no_trace(tmp_path: Path) -> None:
+    arguments = literals(budget="cohort-1", amount=0, limit=0)
+    genesis, keys = contract_genesis(templates=[tool("spend_budget", arguments)])
+    async with open_story(tmp_path, genesis, keys) as story:
+        toolbox = await begun(story)
+        assert await toolbox.use() == ""
+        assert await story.state(budget_key("cohort-1")) is None
+
+
+async def test_a_timer_whose_attempts_are_spent_goes_where_it_says(tmp_path: Path) -> None:
+    arguments = literals(budget="attempts", amount=1, limit=2)
+    again: dict[str, Value] = {
+        "kind": "timer",
+        "from": ["ready"],
+        "to": "waiting",
+        "exhausted": "give_up",
+        "instructions": [{"order": "spend_budget", "with": arguments}],
+    }
+    rest: dict[str, Value] = {"kind": "transition", "from": ["waiting"], "to": "ready"}
+    give_up: dict[str, Value] = {"kind": "automatic", "from": ["ready"], "to": "done"}
+    template = tool(
+        "spend_budget", arguments, again=again, rest={**rest, "by": ["member"]}, give_up=give_up
+    )
+    document = decode_map(template.document)
+    document["states"] = ["done", "ready", "waiting"]
+    deadline: Value = {"after": {"value": 60}}
+    document["timers"] = [{"states": ["ready"], "when": deadline, "transition": "again"}]
+    template = TemplateDocument("tool", 1, encode(document))
+    genesis, keys = contract_genesis(templates=[template])
+    async with open_story(tmp_path, genesis, keys) as story:
+        toolbox = await begun(story)
+        for _ in range(2):
+            story.now += 60
+            await story.applied(toolbox.member, TICK)
+            ready = await standing(story, TOOL)
+            assert (ready.position.state, "failure" in ready.variables) == ("waiting", False)
+            await story.applied(toolbox.member, transition(TOOL, "rest"))
+        story.now += 60
+        await story.applied(toolbox.member, TICK)
+        ended = await standing(story, TOOL)
+        assert (ended.position.state, "failure" in ended.variables) == ("done", False)
 
 
 async def test_a_vote_that_would_spend_what_is_spent_falls_back(tmp_path: Path) -> None:

@@ -56,6 +56,11 @@ TYPES: list[tuple[dict[str, Any], list[Value], list[Value]]] = [
         ["duty:hospital-a:0", "duty::1", f"record:{'00' * 16}", "duty:hospital-a:1 ", 1],
     ),
     ({"type": "pseudonym"}, [bytes(48)], [bytes(47), "x" * 48]),
+    (
+        {"type": "members", "at_least": 1, "at_most": 1},
+        [["hospital-a"], ["hospital-b"]],
+        [[], ["hospital-a", "hospital-b"], ["hospital-x"], "hospital-a"],
+    ),
 ]
 
 
@@ -76,6 +81,7 @@ def test_a_type_takes_its_values_and_no_others(
     [
         {"type": "texts", "one_of": [], "at_least": 0},
         {"type": "texts", "one_of": ["a", "a"], "at_least": 2},
+        {"type": "members", "at_least": 2, "at_most": 1},
         {**PERMITS, "states": []},
         {**PERMITS, "template": "Data Permit"},
     ],
@@ -109,7 +115,15 @@ def test_joined_is_one_text_of_texts_and_ids() -> None:
         parse_expression({"joined": ["terms.count"]}).evaluate(environment)
 
 
-@pytest.mark.parametrize("operation", ["least", "total", "joined"])
+def test_zeros_counts_how_many_integers_are_zero() -> None:
+    environment = {"terms": {"rho": 0, "other": 7, "name": "x"}}
+    for parts, count in ((["terms.rho"], 1), (["terms.other"], 0), (["terms.rho"] * 3, 3)):
+        assert parse_expression({"zeros": list(parts)}).evaluate(environment) == count
+    with pytest.raises(NothingThere):
+        parse_expression({"zeros": ["terms.name"]}).evaluate(environment)
+
+
+@pytest.mark.parametrize("operation", ["least", "total", "zeros", "joined"])
 def test_an_expression_has_a_few_parts(operation: str) -> None:
     for parts in ([], ["terms.a"] * 9):
         with pytest.raises(ExpressionMalformed):
@@ -211,7 +225,7 @@ FAULTS: list[tuple[str, Spoil]] = [
     ),
     ("each with an id of its own", lambda d: d["never"].append(d["never"][0])),
     (
-        "what a permit's end ends may not end more",
+        "what another contract's end ends may not end more",
         lambda d: d["transitions"].update(
             permit_ended={
                 "kind": "automatic",
@@ -220,6 +234,35 @@ FAULTS: list[tuple[str, Spoil]] = [
                 "instructions": [{"order": "cut_studies", "with": {"permit": "instance.id"}}],
             }
         ),
+    ),
+    (
+        "key_ended: what another contract's end ends may not end more",
+        lambda d: d["transitions"].update(
+            key_ended={
+                "kind": "automatic",
+                "from": ["waiting"],
+                "to": "done",
+                "instructions": [{"order": "cut_key_uses", "with": {"source": "instance.id"}}],
+            }
+        ),
+    ),
+    (
+        "finished: nowhere is no automatic transition from the same states",
+        lambda d: d["transitions"]["finished"].update(exhausted="nowhere"),
+    ),
+    (
+        "finished: nothing that it does can be exhausted",
+        lambda d: d["transitions"]["finished"].update(
+            exhausted=d["transitions"]["finished"]["otherwise"]
+        ),
+    ),
+    (
+        "instantiate: only a report, a timer, a vote can be exhausted",
+        lambda d: d["transitions"]["instantiate"].update(exhausted="finished"),
+    ),
+    (
+        "parameters has no heartbeat_seconds",
+        lambda d: d["transitions"]["instantiate"]["sets"].update(x="parameters.heartbeat_seconds"),
     ),
     (
         "more than one report leaves it",

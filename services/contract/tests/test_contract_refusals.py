@@ -22,6 +22,12 @@ from cipherward_contract.testing import (
     transition,
     vote,
 )
+from cipherward_contract.testing_data_keys import (
+    column_terms,
+    key_terms,
+    ready_key,
+    score_terms,
+)
 from cipherward_contract.testing_records import DAY, READER_KEY, RECORD, consent_terms, standing
 from cipherward_contract.testing_registry import Newcomer
 from cipherward_contract.testing_studies import applied_for, granted, permit_terms, study_terms
@@ -71,6 +77,16 @@ async def study(story: Story) -> Beginning:
     return Beginning(researcher, study_terms())
 
 
+async def column_study(story: Story) -> Beginning:
+    await granted(story, outputs=["count", "product_sum"])
+    researcher = await story.staff("hospital-b", "researcher", "researcher")
+    return Beginning(researcher, await column_terms(await ready_key(story)))
+
+
+async def risk_score(story: Story) -> Beginning:
+    return Beginning(story.member("hospital-b"), await score_terms(await ready_key(story)))
+
+
 def by_a_member(make: Callable[[Story], Mapping[str, Value]]) -> Begin:
     async def begin(story: Story) -> Beginning:
         return Beginning(story.member("hospital-a"), make(story))
@@ -81,7 +97,9 @@ def by_a_member(make: Callable[[Story], Mapping[str, Value]]) -> Begin:
 Begin = Callable[[Story], Awaitable[Beginning]]
 VOTING: Mapping[str, Value] = {"vote_seconds": 3_600}
 BEGINNINGS: Mapping[str, Begin] = {
+    "column-study": column_study,
     "consent": consent,
+    "data-key": by_a_member(key_terms),
     "data-permit": data_permit,
     "emergency-access": emergency_access,
     "erasure": erasure,
@@ -108,6 +126,7 @@ BEGINNINGS: Mapping[str, Begin] = {
         }
     ),
     "removal": by_a_member(lambda _: {**VOTING, "member": "hospital-d"}),
+    "risk-score": risk_score,
     "study": study,
     "suspension": by_a_member(
         lambda _: {**VOTING, "member": "hospital-d", "suspend_seconds": 3_600}

@@ -242,8 +242,8 @@ async def test_at_most_32_studies_run_under_a_permit_at_once(story: Story) -> No
     assert len([o for o in decided.orders if o.instruction == "retire_key"]) == 32
 
 
-@pytest.mark.parametrize(("quota", "state"), [(2, "counts_ready"), (3, "values_ready")])
-async def test_a_spent_quota_ends_the_next_study_before_it_releases(
+@pytest.mark.parametrize(("quota", "state"), [(2, "counts_ready"), (3, "checking")])
+async def test_a_spent_quota_ends_the_next_study_before_it_encrypts_for_nothing(
     story: Story, quota: int, state: str
 ) -> None:
     await granted(story, releases_max=quota)

@@ -1,4 +1,4 @@
-"""The analysis of data-permit and study: both may be deployed, and a broken copy may not."""
+"""The analysis of what computes together: each template may be deployed, a broken copy may not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def changed(template: str, *changes: tuple[str, str]) -> str:
     return text
 
 
-@pytest.mark.parametrize("template", ["data-permit", "study"])
+@pytest.mark.parametrize(
+    "template", ["data-permit", "study", "data-key", "column-study", "risk-score"]
+)
 def test_the_template_shows_what_a_deployment_asks_for(template: str) -> None:
     found = analyse(source(template))
     assert found.deployable
@@ -56,6 +58,54 @@ APPROVED_BY_ANY_MEMBER = changed(
 )
 
 
+ITERATED_BY_MEMBERS = changed(
+    "study",
+    ("    to: valuing\n    by: [researcher]", "    to: valuing\n    by: [researcher, member]"),
+    (
+        'Action::"conclude"], resource)\n  when { principal.parties.contains("researcher") };',
+        'Action::"conclude"], resource);',
+    ),
+)
+RELEASED_WITHOUT_COUNTS = changed(
+    "study",
+    ("    from: [values_refreshing]\n", "    from: [values_refreshing, checking]\n"),
+    ("  values_refreshed:\n    kind: report", "  values_refreshed:\n    kind: automatic"),
+    (
+        "    quorum: terms.threshold\n    failures_end: false\n    otherwise: fail\n"
+        "    keep: {values_set: agreed_set, refreshes: digests}\n    instructions:\n",
+        "    instructions:\n      - *release_values\n",
+    ),
+)
+OPENED_BEFORE_THE_FLAGS = changed(
+    "data-key",
+    ("    from: [checking_flags]\n", "    from: [fixing, checking_flags]\n"),
+    ("  columns_committed:\n    kind: report", "  columns_committed:\n    kind: automatic"),
+    (
+        "    to: checking_flags\n    quorum: all\n    otherwise: fail\n"
+        "    keep: {column_commitments: digests}\n",
+        "    to: checking_flags\n",
+    ),
+    (
+        "    sets: {flags_seed: block.seed}\n    instructions:\n      - order: fix_columns",
+        "    sets: {flags_seed: block.seed, column_commitments: {value: {}}}\n"
+        "    instructions:\n      - order: fix_columns",
+    ),
+)
+ASKED_TOO_OFTEN = changed(
+    "risk-score",
+    ("when { resource.uses >= resource.terms.uses_max };", "when { resource.uses > 5000 };"),
+)
+COMPUTED_UNASKED = changed(
+    "column-study",
+    ("members: members}\nterms", "members: members}\n  anyone: {is: any_member}\nterms"),
+    ("    to: counts_ready\n    by: [member]", "    to: counts_ready\n    by: [member, anyone]"),
+    (
+        'action == Action::"approve", resource)\n  when { principal.parties.contains("member") };',
+        'action == Action::"approve", resource);',
+    ),
+)
+
+
 @pytest.mark.parametrize(
     ("text", "broken", "last"),
     [
@@ -74,12 +124,31 @@ APPROVED_BY_ANY_MEMBER = changed(
             "no-key-without-approval",
             "anyone votes, and decides approve; then it is keying_commit",
         ),
+        (ITERATED_BY_MEMBERS, "iterates-only-by-the-researcher", "then it is valuing"),
+        (RELEASED_WITHOUT_COUNTS, "no-result-before-the-counts-pass", "then it is values_adding"),
+        (OPENED_BEFORE_THE_FLAGS, "only-flags-are-opened", "then it is opening_flags"),
+        (ASKED_TOO_OFTEN, "not-more-often", "then it is masking"),
+        (
+            COMPUTED_UNASKED,
+            "nothing-is-computed-without-approval",
+            "anyone votes, and decides approve; then it is counts_ready",
+        ),
     ],
-    ids=["before it was granted", "by a user", "by any member"],
+    ids=[
+        "before it was granted",
+        "by a user",
+        "by any member",
+        "iterated by members",
+        "released without counts",
+        "opened before the flags",
+        "asked too often",
+        "computed unasked",
+    ],
 )
 def test_a_broken_copy_is_refused_with_the_way_it_breaks(text: str, broken: str, last: str) -> None:
     found = analyse(text)
     assert not found.deployable
-    (fault,) = [one for one in found.findings if one.rule == "never-broken"]
+    assert {one.rule for one in found.findings if one.is_fault} == {"never-broken"}
+    (fault,) = [one for one in found.findings if one.message.startswith(f"{broken}: ")]
     assert fault.message.startswith(f"{broken}: ")
     assert fault.trace[-1].endswith(last)

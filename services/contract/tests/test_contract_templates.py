@@ -32,8 +32,10 @@ from cipherward_contract.testing import (
 
 # A change of either changes what alliances have agreed on: give the template a new version instead.
 GOLDEN = {
+    "column-study": "3a8653cd6d853e6a93e3ad634e1ac30623ece278db55c0f0d809381b02e344fd",
     "consent": "526234ca6773da238f94509d6e04ed57bca9106d4bfc5a5c3edb69d974af6a59",
-    "data-permit": "3594f02dfdc1c7f81fd818290728eee31416fbfee17076b86ce420df4a6d6784",
+    "data-key": "62b21d0ebd1a0df33ce54752ba72d1810e7f45312b366be87ef83363053fe1e9",
+    "data-permit": "a3f6238bd2d1d31b96e6926a2776dbb2159ea7927ea9394a5047df16ab735bc8",
     "emergency-access": "bb5228198e7ad5b597990ba7a5cad89c43579b3a77d5e4b118c7518750308678",
     "erasure": "8ec905e2144a1952983151a4b71b824f5eec0a8b27f79368f63ed15428577a39",
     "key-ceremony": "e27caacf15e8f43f100a714e22856a5245b3c187ae8a483c6c687bb6ba718732",
@@ -41,7 +43,8 @@ GOLDEN = {
     "membership": "408c412b8f0b3b3ae5f4178166f741fc8f25ee417b3e371cd5c24770d580ebd0",
     "opening": "f25790536b535a9f6a7b132422efcb0fa06d7151eac2ca3656ecb75cfe2c8c75",
     "removal": "ec181fa2c4b8522ce0c272d8e9b6351b8d9e59020ef2d9e706061949872df09f",
-    "study": "1d977c62c6a465256cdac949c0b6ca6f3c5160c6ea851dca6c11299353bc21b3",
+    "risk-score": "df4675c8c06a515ab277d22f1bdae86ac6ab3789be5601b02bfaba6456c16103",
+    "study": "63d1e7602a673a06ba2d1e122501ca2bd872d30c51b7e4130b1f6912be07debe",
     "suspension": "1060c6895e0cbad021be660037ad93a566b7c48799654a24ba48f58cf9e574cf",
     "template-adoption": "64894ddb69f2cff0c24692be43882427d391e909824c7f40cb9866ffbfdee8ca",
 }

@@ -8,6 +8,7 @@ Source: docs/keys.md lists which key signs or derives under which tag.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 from cipherward_chain.wire import length_prefixed
@@ -66,9 +67,9 @@ IDENTITY_REQUEST: Final = b"cipherward/identity-request/v1\0"
 # compute, from here on.
 # Context of a study's key ceremony: what its public polynomial and its secrets are bound to.
 STUDY_CEREMONY: Final = b"cipherward/study-ceremony/v1\0"
-# Commitment to the messages that a member will reveal in a ceremony.
+# Commitment to a message that a member will show in a ceremony.
 STUDY_COMMITMENT: Final = b"cipherward/study-commitment/v1\0"
-# What a member has seen revealed; all members must have seen the same.
+# Challenge for all deals of a ceremony: everything that its members have committed to.
 STUDY_TRANSCRIPT: Final = b"cipherward/study-transcript/v1\0"
 # A member's secret seed of one study's key.
 STUDY_SECRET_SEED: Final = b"cipherward/study-secret-seed/v1\0"
@@ -84,6 +85,12 @@ COMPUTE_AT_REST: Final = b"cipherward/compute-at-rest/v1\0"
 COMPUTE_ROWS: Final = b"cipherward/compute-rows/v1\0"
 # Commitment to a contribution and to the block before which opt-outs count.
 STUDY_CONTRIBUTION: Final = b"cipherward/study-contribution/v1\0"
+# Context of a proof of correct encryption: whose input it is, and to which sum of which study.
+STUDY_PROOF: Final = b"cipherward/study-proof/v1\0"
+# Name of a batch of ciphertexts that is released together.
+STUDY_BATCH: Final = b"cipherward/study-batch/v1\0"
+# Commitment to the cells that a guardian leaves out.
+STUDY_VERDICT: Final = b"cipherward/study-verdict/v1\0"
 # Name under which a patient who is out stands in the store, keyed.
 OPT_OUT_SUBJECT: Final = b"cipherward/opt-out-subject/v1\0"
 # What a member signs when it has taken a patient's choice.
@@ -125,6 +132,9 @@ TAGS: Final = (
     COMPUTE_AT_REST,
     COMPUTE_ROWS,
     STUDY_CONTRIBUTION,
+    STUDY_PROOF,
+    STUDY_BATCH,
+    STUDY_VERDICT,
     OPT_OUT_SUBJECT,
     OPT_OUT_RECEIPT,
 )
@@ -185,6 +195,17 @@ def ceremony_seed(chain_id: str, height: int, instance: bytes) -> bytes:
     """Return the public seed (32 bytes) of the ceremony that block `height` orders."""
     prefixed = length_prefixed(chain_id.encode()) + height.to_bytes(8, "big")
     return hashlib.sha256(CEREMONY_SEED + prefixed + instance).digest()
+
+
+def verdict_digest(study: bytes, member: str, verdict: bytes) -> bytes:
+    """Return what a guardian tells the chain (32 bytes) about the cells that it leaves out."""
+    octets = b"".join(map(length_prefixed, (study, member.encode(), verdict)))
+    return hashlib.sha256(STUDY_VERDICT + octets).digest()
+
+
+def batch_digest(c1_digests: Sequence[bytes]) -> bytes:
+    """Return the name (32 bytes) of a batch of ciphertexts, by the names of their key and c1."""
+    return hashlib.sha256(STUDY_BATCH + b"".join(map(length_prefixed, c1_digests))).digest()
 
 
 def release_part_octets(

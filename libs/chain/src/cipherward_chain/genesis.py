@@ -53,6 +53,8 @@ CHAIN_ID: Final = re.compile(
 NODE_ID_BYTES: Final = 20  # CometBFT's node id: an address made from the node's key
 KEY_TYPE: Final = "tendermint/PubKeyEd25519"
 TEMPLATE_DELAY_SECONDS_MAX: Final = 2_592_000  # 30 days
+DATA_SET_RELEASES_MAX: Final = 1_000_000  # beyond it a quota protects nobody
+DATA_SET_RHO_MAX: Final = 1_000_000_000  # micro-zCDP: 1,000, which protects nobody either
 
 
 class GenesisMalformed(ChainError):
@@ -82,6 +84,8 @@ class Parameters:
     minimum_suite: records of an earlier suite are not anchored: no author is talked into a weaker
         one.
     template_delay_seconds: between the vote on a template and its first instance: time to object.
+    data_set_releases_max: exact results of one data set, over all permits, studies and researchers.
+    data_set_rho_max: micro-zCDP that noisy results of one data set may spend, over all of them.
     """
 
     heartbeat_seconds: int = 10
@@ -93,6 +97,8 @@ class Parameters:
     acts_max: int = 64
     minimum_suite: int = SUITE_SHARED
     template_delay_seconds: int = 86_400
+    data_set_releases_max: int = 10_000
+    data_set_rho_max: int = 10_000_000
 
     @property
     def fresh_seconds(self) -> int:
@@ -264,6 +270,10 @@ def _parameters(item: JsonFields) -> Parameters:
         template_delay_seconds=item.integer(
             "template_delay_seconds", minimum=0, maximum=TEMPLATE_DELAY_SECONDS_MAX
         ),
+        data_set_releases_max=item.integer(
+            "data_set_releases_max", minimum=2, maximum=DATA_SET_RELEASES_MAX
+        ),
+        data_set_rho_max=item.integer("data_set_rho_max", minimum=0, maximum=DATA_SET_RHO_MAX),
     )
     item.end()
     return found

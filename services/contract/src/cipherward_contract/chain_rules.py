@@ -26,6 +26,7 @@ class ChainRules:
     next_index: the number that the next member gets.
     minimum_suite: of the records that may be anchored.
     template_delay_seconds: between the vote on a template and its first instance.
+    data_set_releases_max, data_set_rho_max: what one data set gives, over all contracts.
     raised: by member, the last epoch whose credentials count no more.
     """
 
@@ -44,6 +45,8 @@ class ChainRules:
     active_ids: frozenset[str]
     minimum_suite: int
     template_delay_seconds: int
+    data_set_releases_max: int
+    data_set_rho_max: int
     raised: Mapping[str, int]
 
     @classmethod
@@ -71,6 +74,8 @@ class ChainRules:
             active_ids=frozenset(active),
             minimum_suite=fields.integer("minimum_suite"),
             template_delay_seconds=fields.integer("template_delay_seconds"),
+            data_set_releases_max=fields.integer("data_set_releases_max"),
+            data_set_rho_max=fields.integer("data_set_rho_max"),
             raised={
                 key.removeprefix(RAISED).decode(): raised_epoch(value)
                 for key, value in state.scan(RAISED, RAISED_END, MEMBERS_MAX)

@@ -57,6 +57,10 @@ def environment_of(
             "seed": ceremony_seed(block.rules.chain_id, block.height, instance.id),
         },
         "registry": lambda: {"next_index": block.rules.next_index},
+        "parameters": lambda: {
+            "data_set_releases_max": block.rules.data_set_releases_max,
+            "data_set_rho_max": block.rules.data_set_rho_max,
+        },
         "subject": lambda: _subject(block, terms, variables),
         "ceremony": lambda: described(block, instance.id, terms),
     }

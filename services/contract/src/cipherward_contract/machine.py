@@ -91,9 +91,11 @@ def fall_back(block: Block, case: Case, transition: Transition, failure: str) ->
 def succeed(block: Block, case: Case, transition: Transition, keep: Values) -> Instance:
     """Take a step's transition, unless something that it would spend is spent."""
     obstacle = obstacle_to(block, case, transition, keep)
-    if obstacle:
-        return fall_back(block, case, transition, obstacle)
-    return take(block, case, transition, keep)
+    if not obstacle:
+        return take(block, case, transition, keep)
+    if transition.exhausted:
+        return take(block, case, case.template.transitions[transition.exhausted], keep)
+    return fall_back(block, case, transition, obstacle)
 
 
 def save_variables(block: Block, instance: Instance, variables: Values) -> None:

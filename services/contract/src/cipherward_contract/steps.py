@@ -41,7 +41,7 @@ from cipherward_contract.templates.values import member_list
 # Timers that fire in one block, the rest in the next: bounds what comes before the first
 # transaction.
 TIMERS_MAX = 256
-VOTES = "votes"
+VOTES, SILENT = "votes", "silent"
 
 
 def vote(
@@ -182,6 +182,22 @@ def fire_timers(block: Block) -> int:
 def _fire(block: Block, instance_id: bytes, name: str) -> None:
     case = open_case(block, block.instance(instance_id))
     timer = case.template.timer_of(case.instance.position.state)
+    transition = case.template.transitions[name]
     missed = timer is not None and not timer.is_absolute
-    keep: dict[str, Value] = {"failure": DEADLINE_PASSED} if missed else {}
-    take(block, case, case.template.transitions[name], keep)
+    keep: dict[str, Value] = _silent(block, case) if missed else {}
+    if transition.exhausted:  # another attempt, as long as there is one
+        succeed(block, case, transition, keep)
+        return
+    if missed:
+        keep["failure"] = DEADLINE_PASSED
+    take(block, case, transition, keep)
+
+
+def _silent(block: Block, case: Case) -> dict[str, Value]:
+    """Return who has not reported the order that the contract has waited for."""
+    step = case.instance.position.step
+    raw = None if step is None else block.state.get(order_key(*step))
+    if raw is None:
+        return {}
+    entry = OrderEntry.from_bytes(raw)
+    return {SILENT: sorted(set(entry.members) - {one.member for one in entry.reports})}

@@ -68,19 +68,24 @@ def contract_genesis(
     templates: Sequence[TemplateDocument] = (),
     engine: str = "solo",
     minimum_suite: int = SUITE_CUSTODIAN_ONLY,
+    **parameters: int,
 ) -> tuple[Genesis, TestKeys]:
-    """Return a genesis with the shipped templates, those given, and an issuer a member."""
-    return _genesis(members, tuple(templates), engine, minimum_suite)
+    """Return a genesis with the shipped templates, those given, and an issuer a member.
+
+    Args:
+        parameters: of the chain, that are other than the defaults.
+    """
+    found = Parameters(minimum_suite=minimum_suite, **parameters)
+    return _genesis(members, tuple(templates), engine, found)
 
 
 @lru_cache(maxsize=8)  # its keys and certificates take 50 ms, and most tests have the same
 def _genesis(
-    members: int, templates: tuple[TemplateDocument, ...], engine: str, minimum_suite: int
+    members: int, templates: tuple[TemplateDocument, ...], engine: str, parameters: Parameters
 ) -> tuple[Genesis, TestKeys]:
     names = [f"hospital-{chr(ord('a') + index)}" for index in range(members)]
     issuers = [Issuer(name, issuer_key(name), ("patient", "staff")) for name in names]
     documents = [*shipped_documents(), *templates]
-    parameters = Parameters(minimum_suite=minimum_suite)
     return make_genesis(
         members, templates=documents, issuers=issuers, engine=engine, parameters=parameters
     )

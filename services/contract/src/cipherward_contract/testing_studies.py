@@ -10,11 +10,13 @@ from cipherward_chain.canonical import Value
 from cipherward_chain.orders import Order
 from cipherward_chain.results import TransactionResult
 from cipherward_contract.entries import INSTANCE, Instance
-from cipherward_contract.testing import MEMBERS, Decided, Story, instantiate, report, vote
+from cipherward_contract.marks import budget_key, budget_spent
+from cipherward_contract.templates.values import member_list
+from cipherward_contract.testing import MEMBERS, TICK, Decided, Story, instantiate, report, vote
 from cipherward_contract.testing_registry import voted
 
 PERMIT, STUDY = b"p" * 16, b"s" * 16
-# Every state of a study between its approval and its end.
+# Every state of a study of one round between its approval and its end, while all goes well.
 STEPS = (
     "keying_commit",
     "keying_reveal",
@@ -25,6 +27,14 @@ STEPS = (
     "valuing",
     "values_ready",
     "releasing",
+)
+# The states in which members agree on a digest, and those of which a threshold of reports decides.
+AGREED = frozenset(
+    {"keying_confirm", "counts_ready", "counts_adding", "values_ready", "values_adding"}
+)
+ENOUGH = frozenset(
+    {"counts_ready", "checking", "counts_refreshing", "counts_adding", "values_ready"}
+    | {"values_refreshing", "values_adding"}
 )
 USER = "hospital-b"
 OUTPUTS = ("count", "mean", "variance")
@@ -58,6 +68,9 @@ def study_terms(**changed: Value) -> dict[str, Value]:
         "data_set": "cohort-1",
         "outputs": list(OUTPUTS),
         "releases_max": RELEASES,
+        "rounds_max": 1,
+        "rho": 0,
+        "rho_max": 0,
         "spec_digest": hashlib.sha256(b"spec").digest(),
         "members": list(MEMBERS),
         "threshold": 3,
@@ -134,6 +147,20 @@ class StudyScene:
             made = digest(what) if agree else digest(what, member)
             assert (await self.report(member, digest=made, order=order)).applied
 
+    async def _attempt(self) -> list[Value]:
+        """Return what tells a round and an attempt from the first: every sum is another."""
+        instance, attempt = await self.instance(), 0
+        raw = await self.story.state(budget_key(f"{self.study.hex()}/attempts"))
+        if raw is not None:
+            attempt = budget_spent(raw)
+        found = instance.variables.get("round", 0), attempt
+        return [] if found in ((0, 0), (1, 0)) else list(found)
+
+    async def overdue(self) -> Decided:
+        """Let the deadline of the present state pass."""
+        self.story.now = (await self.instance()).position.timer
+        return self.noted(await self.story.applied(self.story.member("hospital-a"), TICK))
+
     async def vote(self, member: str, approve: bool = True) -> TransactionResult:
         story, act = self.story, vote(self.study, "approve", approve)
         return self.noted(await story.block(story.transaction(story.member(member), act))).results[
@@ -147,12 +174,13 @@ class StudyScene:
                 for member in MEMBERS[:3]:
                     await self.vote(member)
             elif now == "releasing":
-                await self.all_report(now, agree=False, members=MEMBERS[:3])
+                assert self.order is not None
+                chosen = tuple(member_list(self.order.arguments["set"]))
+                await self.all_report(now, agree=False, members=chosen)
             else:
-                agree = now in ("keying_confirm", "counts_ready", "values_ready")
-                enough = now in ("counts_ready", "checking", "values_ready")
-                members = MEMBERS[:3] if enough else MEMBERS
-                await self.all_report(f"{self.study.hex()}/{now}", agree=agree, members=members)
+                members = MEMBERS[:3] if now in ENOUGH else MEMBERS
+                what = "/".join((self.study.hex(), now, *map(str, await self._attempt())))
+                await self.all_report(what, agree=now in AGREED, members=members)
 
 
 async def propose(story: Story, study: bytes = STUDY, /, **changed: Value) -> StudyScene:

@@ -12,7 +12,13 @@ from cipherward_chain.canonical import Value
 from cipherward_contract.analysis.findings import Finding
 from cipherward_contract.instructions.notices import KINDS
 from cipherward_contract.templates.document import Template, Transition
-from cipherward_contract.templates.expressions import Expression, Joined, Literal, Path
+from cipherward_contract.templates.expressions import (
+    FIXED_NAMES,
+    Expression,
+    Joined,
+    Literal,
+    Path,
+)
 from cipherward_contract.templates.types import FieldType
 
 TEXT, OCTETS, NUMBER, NAMES, MAP, FLAG = "a text", "bytes", "a number", "a list", "a map", "a flag"
@@ -22,7 +28,7 @@ ARGUMENT_KINDS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("budget", "ca_certificate", "cause", "custodian", "data_set", "ground", "kind"),
-            *("member", "name", "purpose", "recipient", "scope", "stage", "step"),
+            *("member", "name", "profile", "purpose", "recipient", "scope", "stage", "step"),
         ),
         TEXT,
     ),
@@ -32,23 +38,23 @@ ARGUMENT_KINDS: Mapping[str, str] = {
             *("custodian_public_key", "issuer_public_key", "key_digest", "node_id", "opening_key"),
             *("permit", "pseudonym", "public_key", "reader", "reader_key", "recipient_key"),
             *("record", "requester_key_digest", "seed", "slot_digest", "spec_digest", "study"),
-            *("old", "warrant"),
+            *("iterate", "old", "source", "warrant"),
         ),
         OCTETS,
     ),
     **dict.fromkeys(
         (
             *("amount", "due", "ends", "height", "index", "key_epoch", "limit", "minimum"),
-            *("releases_max", "seconds", "sharing", "start", "threshold", "version"),
+            *("releases_max", "round", "seconds", "sharing", "start", "threshold", "version"),
             "window",
         ),
         NUMBER,
     ),
     **dict.fromkeys(("dealers", "guardians", "members", "outputs", "recipients", "set"), NAMES),
-    **dict.fromkeys(("commitments", "reveals"), MAP),
+    **dict.fromkeys(("commitments", "reveals", "verdicts"), MAP),
 }
 # Numbers of which none, or less, would be refused by the instruction itself.
-_LEAST: Mapping[str, int] = {"amount": 1, "version": 1}
+_LEAST: Mapping[str, int] = {"version": 1}
 
 _FIELD_KINDS: Mapping[str, str] = {
     **dict.fromkeys(("int", "time", "quorum", "count"), NUMBER),
@@ -63,6 +69,7 @@ _FIXED: Mapping[str, str] = {
     **dict.fromkeys(("record.author", "record.custodian"), TEXT),
     **dict.fromkeys(("actor.member", "actor.scope", "actor.role", "ceremony.purpose"), TEXT),
     **dict.fromkeys(("block.time", "registry.next_index", "record.key_epoch"), NUMBER),
+    **dict.fromkeys((f"parameters.{name}" for name in sorted(FIXED_NAMES["parameters"])), NUMBER),
     **dict.fromkeys(("record.guardians", "record.members", "record.keepers"), NAMES),
     **dict.fromkeys(("subject.guardians", "ceremony.guardians"), NAMES),
     **dict.fromkeys(("ceremony.members", "ceremony.dealers"), NAMES),
@@ -120,7 +127,7 @@ def _is_told(expression: Expression) -> bool:
 
 def _variables(template: Template) -> dict[str, set[str]]:
     """Return the kinds that each variable may have, over everything that ever sets it."""
-    found: dict[str, set[str]] = {"failure": {TEXT}, "votes": {MAP}}
+    found: dict[str, set[str]] = {"failure": {TEXT}, "silent": {NAMES}, "votes": {MAP}}
     for transition in template.transitions.values():
         if transition.step is not None:
             for name, form in transition.step.keep.items():

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from cipherward_contract.analysis.findings import Finding
 from cipherward_contract.instructions.closed_list import INSTRUCTIONS
-from cipherward_contract.instructions.studies import CUT_STUDIES, DEPENDENTS_MAX
+from cipherward_contract.instructions.data_keys import CUT_KEY_USES
+from cipherward_contract.instructions.depending import DEPENDENTS_MAX
+from cipherward_contract.instructions.studies import CUT_STUDIES
 from cipherward_contract.templates.document import Template, Transition
 
 
@@ -101,7 +103,7 @@ def _cost(template: Template, name: str, transition: Transition) -> Cost:
     given = [INSTRUCTIONS[order] for order, _ in transition.effects.instructions]
     entries = _OWN_ENTRIES + bool(transition.effects.spends)
     entries += sum(bool(kind.executors) + _EFFECT_ENTRIES * bool(kind.effect) for kind in given)
-    contracts = DEPENDENTS_MAX if CUT_STUDIES in given else 0
+    contracts = DEPENDENTS_MAX if CUT_STUDIES in given or CUT_KEY_USES in given else 0
     judged = transition.kind in ("transition", "vote")
     return Cost(name, len(given), entries + contracts * _OWN_ENTRIES, contracts, int(judged))
 

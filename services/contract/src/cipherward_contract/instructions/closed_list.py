@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from cipherward_contract.instructions.begin_opening import BEGIN_OPENING
 from cipherward_contract.instructions.budgets import SPEND_BUDGET
+from cipherward_contract.instructions.data_keys import BIND_KEY, CUT_KEY_USES, FREE_KEY
 from cipherward_contract.instructions.disclosing import DISCLOSE
 from cipherward_contract.instructions.erasing import ERASE_RECORD
 from cipherward_contract.instructions.kinds import InstructionKind
@@ -23,6 +24,7 @@ from cipherward_contract.instructions.releasing import CUT_TRANSFERS, RELEASE_KE
 from cipherward_contract.instructions.shared_keys import SHARE_KEY, USE_SHARING
 from cipherward_contract.instructions.studies import (
     CUT_STUDIES,
+    FIX_COLUMNS,
     RELEASE_COUNTS,
     RELEASE_RESULT,
     RETIRE_KEY,
@@ -39,11 +41,15 @@ INSTRUCTIONS: Mapping[str, InstructionKind] = {
         ADMIT_MEMBER,
         BAN_PSEUDONYM,
         BEGIN_OPENING,
+        BIND_KEY,
         BIND_PERMIT,
+        CUT_KEY_USES,
         CUT_STUDIES,
         CUT_TRANSFERS,
         DISCLOSE,
         ERASE_RECORD,
+        FIX_COLUMNS,
+        FREE_KEY,
         NOTIFY,
         OPEN_IDENTITY,
         RAISE_EPOCH,

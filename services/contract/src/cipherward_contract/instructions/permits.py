@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from cipherward_chain.fields import Fields
 from cipherward_contract.blocks import Block
+from cipherward_contract.instructions.depending import DEPENDENTS_MAX, depend
 from cipherward_contract.instructions.kinds import NOTHING, Consequence, Given, own
-from cipherward_contract.instructions.studies import DEPENDENTS_MAX
-from cipherward_contract.marks import NOTED, depends_end, depends_key, depends_start
 from cipherward_contract.refusals import Reason, Refused
 
 TEMPLATE, GRANTED = "data-permit", "granted"
@@ -36,7 +35,8 @@ def _bind(block: Block, given: Given) -> Consequence:
         raise _refused("permit-quota: the permit allows another number of releases")
     if terms.integer("expires") <= block.now:
         raise _refused("permit-expired: the permit's time is over")
-    _depend(block, permit, given.instance.id)
+    if not depend(block, permit, given.instance.id):
+        raise _refused(f"permit-studies: {DEPENDENTS_MAX} studies run under that permit")
     return NOTHING
 
 
@@ -44,26 +44,6 @@ def _check_user(given: Given, terms: Fields) -> None:
     key = terms.octets("user_key")
     if given.actor.member != terms.text("user_member") or (key and given.actor.key != key):
         raise _refused("permit-user: the permit is for somebody else")
-
-
-def _depend(block: Block, permit: bytes, instance: bytes) -> None:
-    """Note that an instance ends with the permit; forget those that have ended by themselves."""
-    start = depends_start(permit)
-    standing = 0
-    for key, _ in block.state.scan(start, depends_end(permit), DEPENDENTS_MAX):
-        if _is_over(block, key[len(start) :]):
-            block.state.delete(key)
-        else:
-            standing += 1
-    if standing >= DEPENDENTS_MAX:
-        raise _refused(f"permit-studies: {DEPENDENTS_MAX} studies run under that permit")
-    block.state.put(depends_key(permit, instance), NOTED)
-
-
-def _is_over(block: Block, instance_id: bytes) -> bool:
-    instance = block.instance(instance_id)
-    compiled = block.catalogue.find(block.state, instance.origin.template, instance.origin.version)
-    return compiled is None or instance.position.state in compiled.template.states.finals
 
 
 def _refused(rule: str) -> Refused:

@@ -3,57 +3,43 @@
 from __future__ import annotations
 
 from cipherward_contract.blocks import Block
-from cipherward_contract.instructions.kinds import (
-    NOTHING,
-    Consequence,
-    Given,
-    Move,
-    ordered,
-    own,
-)
-from cipherward_contract.marks import depends_end, depends_start
-
-# What one permit's end may have to cut in one block.
-DEPENDENTS_MAX = 32
-# The automatic transition of a template that depends on a permit, by which the permit's end ends
-# it.
-PERMIT_ENDED = "permit_ended"
+from cipherward_contract.instructions.depending import PERMIT_ENDED, cut
+from cipherward_contract.instructions.kinds import Consequence, Given, ordered, own
 
 
 def _cut(block: Block, given: Given) -> Consequence:
-    permit = given.fields().octets("permit")
-    start = depends_start(permit)
-    found = block.state.scan(start, depends_end(permit), DEPENDENTS_MAX)
-    for key, _ in found:
-        block.state.delete(key)
-    if not found:
-        return NOTHING
-    return Consequence(moves=tuple(Move(key[len(start) :], PERMIT_ENDED) for key, _ in found))
+    return cut(block, given.fields().octets("permit"), PERMIT_ENDED)
 
 
 RUN_KEY_CEREMONY = ordered(
     "run_key_ceremony",
     "members",
-    "study step members threshold seed commitments reveals",
+    "study step members threshold profile seed commitments reveals set",
     is_step=True,
 )
 START_STUDY = ordered(
     "start_study",
     "members",
     "study stage step members threshold minimum spec_digest data_set outputs requester_key_digest"
-    " key_digest commitments",
+    " key_digest commitments round iterate verdicts source digest",
     is_step=True,
 )
 RELEASE_COUNTS = ordered(
     "release_counts",
     "members",
-    "study members set digest threshold minimum key_digest",
+    "study members set digest threshold minimum key_digest source",
     is_step=True,
 )
 RELEASE_RESULT = ordered(
     "release_result",
     "set",
-    "study members set digest requester_key_digest key_digest threshold",
+    "study members set digest requester_key_digest key_digest threshold round source",
+    is_step=True,
+)
+FIX_COLUMNS = ordered(
+    "fix_columns",
+    "members",
+    "study step members threshold key_digest commitments seed",
     is_step=True,
 )
 RETIRE_KEY = ordered("retire_key", "members", "study members cause")

@@ -16,8 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from cipherward_contract.instructions.closed_list import INSTRUCTIONS
-from cipherward_contract.instructions.studies import CUT_STUDIES, PERMIT_ENDED
+from cipherward_contract.instructions.data_keys import CUT_KEY_USES
+from cipherward_contract.instructions.depending import KEY_ENDED, PERMIT_ENDED
+from cipherward_contract.instructions.studies import CUT_STUDIES
 from cipherward_contract.templates.document import (
+    EXHAUSTED_KINDS,
     GUARDIANS,
     INSTANTIATE,
     QUORUM_CUSTODIAN,
@@ -92,6 +95,8 @@ def _properties(template: Template) -> Iterator[str]:
             yield f"never {item.id}: no state {state}"
 
 
+# The transitions by which another contract's end moves one, and what moves so many in one block.
+_MOVED, _CUTTING = (PERMIT_ENDED, KEY_ENDED), (CUT_STUDIES, CUT_KEY_USES)
 _NO_TRANSITION = Transition(kind="", sources=(), target="")
 
 
@@ -115,8 +120,9 @@ def _edges(template: Template) -> Iterator[str]:
         if step is not None:
             yield from (f"{name}: {fault}" for fault in _step(template, transition, step))
         yield from (f"{name}: {fault}" for fault in _instructions(transition))
-        if name == PERMIT_ENDED and transition.orders(CUT_STUDIES.name):
-            yield f"{name}: what a permit's end ends may not end more"
+        yield from (f"{name}: {fault}" for fault in _exhausted(template, transition))
+        if name in _MOVED and any(transition.orders(kind.name) for kind in _CUTTING):
+            yield f"{name}: what another contract's end ends may not end more"
     for kind in sorted(STEP_KINDS):
         for state in template.states.names:
             found = [t for t in template.transitions.values() if _leaves(t, kind, state)]
@@ -140,6 +146,19 @@ def _step(template: Template, transition: Transition, step: Step) -> Iterator[st
         yield "nobody has to agree on what it keeps"
 
 
+def _exhausted(template: Template, transition: Transition) -> Iterator[str]:
+    if not transition.exhausted:
+        return
+    other = template.transitions.get(transition.exhausted, _NO_TRANSITION)
+    if transition.kind not in EXHAUSTED_KINDS:
+        yield f"only a {', a '.join(sorted(EXHAUSTED_KINDS))} can be exhausted"
+    if other.kind != "automatic" or not set(transition.sources) <= set(other.sources):
+        yield f"{transition.exhausted} is no automatic transition from the same states"
+    given = (INSTRUCTIONS.get(name) for name, _ in transition.effects.instructions)
+    if not any(kind is not None and kind.obstacle for kind in given):
+        yield "nothing that it does can be exhausted"
+
+
 def _members_only(template: Template, transition: Transition) -> bool:
     parties = (template.parties.get(name) for name in transition.by)
     return all(party is not None and party.kind in VOTING_KINDS for party in parties)
@@ -160,7 +179,7 @@ def _is_quorum(template: Template, transition: Transition, quorum: str) -> bool:
 
 def _variables(template: Template) -> set[str]:
     """Return what the machine may have recorded in an instance."""
-    found = {"failure", "votes"}  # what the machine itself records
+    found = {"failure", "silent", "votes"}  # what the machine itself records
     for transition in template.transitions.values():
         found.update(transition.effects.sets)
         found.update(transition.step.keep if transition.step else ())

@@ -19,6 +19,8 @@ INSTANTIATE = "instantiate"  # the transition that makes an instance; from no st
 # the end of a ceremony, by a timer, or as the consequence of one of these or of another contract.
 KINDS = frozenset({"transition", "vote", "report", "ceremony", "timer", "automatic"})
 STEP_KINDS = frozenset({"vote", "report", "ceremony"})
+# The kinds that may lead elsewhere when something that they would spend is spent.
+EXHAUSTED_KINDS = frozenset({"vote", "report", "timer"})
 # Who a party is; the parameters name terms.
 PARTY_KINDS: Mapping[str, tuple[str, ...]] = {
     "record_owner": (),
@@ -111,7 +113,12 @@ class Effects:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One edge of the state machine; `gives_up_rights` keeps it open to keys of an ended epoch."""
+    """One edge of the state machine.
+
+    gives_up_rights: it stays open to keys of an ended epoch.
+    exhausted: of a report, a vote or a timer, the automatic transition that is taken in its place
+        when an instruction has nothing left to give, such as a spent budget; or "".
+    """
 
     kind: str
     sources: tuple[str, ...]
@@ -121,6 +128,7 @@ class Transition:
     step: Step | None = None
     effects: Effects = field(default_factory=Effects)
     gives_up_rights: bool = False
+    exhausted: str = ""
 
     def orders(self, instruction: str) -> bool:
         """Say whether taking it gives an instruction."""

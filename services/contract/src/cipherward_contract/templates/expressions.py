@@ -13,15 +13,16 @@ A path is `root.name`.
 * `ceremony`: the ceremony that the contract runs; names as in the orders share_key and use_sharing.
 * `instance`: `id`. `block`: `time` (Unix seconds), `seed`. `registry`: `next_index`, the number
   that the next member gets.
+* `parameters`: of the chain. `data_set_releases_max`, `data_set_rho_max`.
 
-A literal is `{value: x}`; `{least: [..]}` and `{total: [..]}` take integers, `{joined: [..]}` makes
-one text of texts and ids (as hex), with slashes between. There is nothing else: no loop, no
-condition, no text from outside.
+A literal is `{value: x}`; `{least: [..]}`, `{total: [..]}` and `{zeros: [..]}`, how many of them
+are zero, take integers; `{joined: [..]}` makes one text of texts and ids (as hex), with slashes
+between. There is nothing else: no loop, no condition, no text from outside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -43,10 +44,11 @@ FIXED_NAMES: Mapping[str, frozenset[str]] = {
         "instance": "id",
         "block": "time seed",
         "registry": "next_index",
+        "parameters": "data_set_releases_max data_set_rho_max",
     }.items()
 }
 TEMPLATE_ROOTS = frozenset({"terms", "arguments", "variables"})
-PARTS_MAX = 8  # of a least, a total or a joined: bounds what one argument costs
+PARTS_MAX = 8  # of one operation: bounds what one argument costs
 
 
 class ExpressionMalformed(ValueError):
@@ -91,9 +93,20 @@ class Literal:
         return ()
 
 
+def _zeros(numbers: Sequence[int]) -> int:
+    return numbers.count(0)
+
+
+_OPERATIONS: Mapping[str, Callable[[Sequence[int]], int]] = {
+    "least": min,
+    "total": sum,
+    "zeros": _zeros,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """The least or the total of integers."""
+    """The least or the total of integers, or how many of them are zero."""
 
     operation: str
     parts: tuple[Expression, ...]
@@ -106,7 +119,7 @@ class Arithmetic:
             if not isinstance(number, int):
                 raise NothingThere("an integer")
             numbers.append(number)
-        found = min(numbers) if self.operation == "least" else sum(numbers)
+        found = _OPERATIONS[self.operation](numbers)
         if abs(found) > INTEGER_MAX:
             raise NothingThere("an integer of 62 bits")
         return found
@@ -155,10 +168,11 @@ def parse_expression(value: Value) -> Expression:
         (operation,) = value
         if operation == "value":
             return Literal(value[operation])
-        if operation in ("least", "total", "joined"):
+        if operation == "joined" or operation in _OPERATIONS:
             parts = tuple(parse_expression(part) for part in Fields(value).items(operation))
             if 0 < len(parts) <= PARTS_MAX:
                 return Joined(parts) if operation == "joined" else Arithmetic(operation, parts)
     raise ExpressionMalformed(
-        f"an expression is a path, a value, or a least, total or joined of 1 to {PARTS_MAX} parts"
+        "an expression is a path, a value, or a least, total, zeros or joined of"
+        f" 1 to {PARTS_MAX} parts"
     )

@@ -144,6 +144,7 @@ def _transition(value: Value) -> Transition:
         step=_step(fields, kind) if kind in STEP_KINDS else None,
         effects=_effects(fields),
         gives_up_rights=_optional_flag(fields, "gives_up_rights"),
+        exhausted=fields.text("exhausted") if fields.has("exhausted") else "",
     )
     fields.end()
     return found

@@ -12,7 +12,9 @@ from cipherward_contract.templates.document import Template
 from cipherward_contract.templates.parsing import parse_template
 
 SHIPPED = (
+    "column-study",
     "consent",
+    "data-key",
     "data-permit",
     "emergency-access",
     "erasure",
@@ -21,6 +23,7 @@ SHIPPED = (
     "membership",
     "opening",
     "removal",
+    "risk-score",
     "study",
     "suspension",
     "template-adoption",

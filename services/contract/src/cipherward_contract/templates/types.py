@@ -7,7 +7,7 @@
 | int | minimum, maximum | an integer between the two, both included |
 | time | ahead_max | Unix seconds, later than the block and at most so many seconds ahead of it |
 | member | may_be_empty | the id of a member of the registry |
-| members | at_least | sorted distinct ids of members, at least so many |
+| members | at_least, at_most (may be left out) | sorted distinct ids of members, so many |
 | quorum | of | n - floor((n-1)/3) for the n members of the term `of`: 2f+1 when n = 3f+1 |
 | count | of, least | an integer from the value of the term `least` to the number of `of` |
 | flag | - | true or false |
@@ -122,6 +122,16 @@ def _instance_type(kind: str, fields: Fields) -> FieldType:
     return FieldType(kind, (int(fields.flag("may_be_empty")),), (template, *states))
 
 
+def _members_type(kind: str, fields: Fields) -> FieldType:
+    least = fields.integer("at_least")
+    if not fields.has("at_most"):
+        return FieldType(kind, (least,))
+    most = fields.integer("at_most", minimum=1)
+    if least > most:
+        raise TypeUnknown("at_least is above at_most")
+    return FieldType(kind, (least, most))
+
+
 def _plain(kind: str, _: Fields) -> FieldType:
     return FieldType(kind)
 
@@ -132,7 +142,7 @@ _PARAMETERS: Mapping[str, Callable[[str, Fields], FieldType]] = {
     "int": _int_type,
     "time": lambda kind, fields: FieldType(kind, numbers=(fields.integer("ahead_max", minimum=1),)),
     "member": lambda kind, fields: FieldType(kind, numbers=(int(fields.flag("may_be_empty")),)),
-    "members": lambda kind, fields: FieldType(kind, numbers=(fields.integer("at_least"),)),
+    "members": _members_type,
     "quorum": lambda kind, fields: FieldType(kind, names=(fields.text("of"),)),
     "count": lambda kind, fields: FieldType(kind, names=(fields.text("of"), fields.text("least"))),
     "flag": _plain,

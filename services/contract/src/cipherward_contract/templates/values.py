@@ -115,7 +115,10 @@ def _check_members(kind: FieldType, value: Value, _: Values, world: World) -> st
         return "not a sorted list of distinct members"
     if not world.members.issuperset(members):
         return "not all are members"
-    return "" if len(members) >= kind.numbers[0] else f"fewer than {kind.numbers[0]} members"
+    if len(members) < kind.numbers[0]:
+        return f"fewer than {kind.numbers[0]} members"
+    most = kind.numbers[1] if len(kind.numbers) > 1 else LIST_MAX
+    return "" if len(members) <= most else f"more than {most} members"
 
 
 def _check_quorum(kind: FieldType, value: Value, values: Values, _: World) -> str:
