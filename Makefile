@@ -15,8 +15,9 @@ RUN := .venv/bin
 PROTOS := $(shell find protos -name '*.proto')
 PYPROJECTS := pyproject.toml uv.lock $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
 PYTEST := $(RUN)/python -m pytest
+EMBEDDED := $(PYTEST) -q -m 'not soak and not servers'
 
-.PHONY: help setup gen fmt lint type test install-servers servers test-servers soak check demo bench clean
+.PHONY: help setup gen fmt lint type test test-parts test-whole install-servers servers test-servers soak check demo bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -52,8 +53,15 @@ lint: .make/gen ## ruff, buf and the import contracts
 type: .make/gen ## pyright, strict
 	$(RUN)/pyright
 
+# Two processes side by side: one alone spends half its time waiting for the services that it runs.
 test: .make/gen ## every embedded test (at most 10 minutes on 2 cores)
-	$(PYTEST) -q -m 'not soak and not servers' $(ARGS)
+	$(if $(ARGS),$(EMBEDDED) $(ARGS),$(MAKE) --no-print-directory -j2 --output-sync=target test-parts test-whole)
+
+test-parts: .make/gen
+	$(EMBEDDED) libs services tests/reference tests/byzantine tests/test_*.py
+
+test-whole: .make/gen
+	$(EMBEDDED) tests/integration tests/e2e tests/servers
 
 install-servers: .make/gen ## CometBFT, Kafka, MongoDB's protocol and Prometheus into .servers/
 	$(RUN)/python -m tests.servers install

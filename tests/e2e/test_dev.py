@@ -1,7 +1,12 @@
-"""`cipherward dev` from the outside: used through the command line, killed, started again."""
+"""`cipherward dev` from the outside: used through the command line, killed, started again.
+
+The alliances are processes, as whoever uses them starts them. The commands are what the program
+runs, in this process: to load it anew for each of seventy takes longer than what they do.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,13 +16,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from cipherward_client.cli.commands import run
 from tests.integration.production import options, production_parts
 
 COMMAND = [sys.executable, "-m", "cipherward_client.cli"]
@@ -82,8 +88,24 @@ def until(holds: Callable[[], bool], seconds: float) -> None:
         time.sleep(POLL_SECONDS)
 
 
+def said(*arguments: str) -> tuple[int, dict[str, Any]]:
+    """Run one command with --json; return its exit status and its document."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        status = run([*arguments, "--json"])
+    assert out.getvalue(), err.getvalue()
+    return status, json.loads(out.getvalue())
+
+
 def cli(*arguments: str) -> dict[str, Any]:
-    """Run one command with --json and return its document; it must succeed."""
+    """Run one command and return its document; it must succeed."""
+    status, document = said(*arguments)
+    assert status == 0, document
+    return document
+
+
+def program(*arguments: str) -> dict[str, Any]:
+    """Run one command as a process of its own and return its document; it must succeed."""
     done = subprocess.run(
         [*COMMAND, *arguments, "--json"], capture_output=True, text=True, timeout=120, check=False
     )
@@ -107,11 +129,9 @@ class Person:
 
     def refused(self, *arguments: str) -> str:
         """Run a command that must fail, and return its reason."""
-        options = ["--wallet", str(self.wallet), *self._place, "--json"]
-        command = [*COMMAND, *arguments, *options]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 1, done.stdout + done.stderr
-        return json.loads(done.stdout)["error"]["reason"]
+        status, document = said(*arguments, "--wallet", str(self.wallet), *self._place)
+        assert status == 1, document
+        return document["error"]["reason"]
 
     def enroll(self, hospital: str = "hospital-a", role: str = "patient") -> None:
         """Make the wallet and get a credential."""
@@ -174,7 +194,7 @@ def test_a_killed_alliance_leaves_no_orphan_and_goes_on_with_its_records(tmp_pat
         assert second.stop() == 0
     receipt = accesses["accesses"][0]["receipt"]
     genesis = str(data / "genesis.json")
-    assert cli("receipt", "verify", receipt, "--genesis", genesis)["verified"] is True
+    assert program("receipt", "verify", receipt, "--genesis", genesis)["verified"] is True
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
@@ -347,9 +367,8 @@ def test_members_turn_a_newcomer_away(alliance: Path, tmp_path: Path) -> None:
     for member in ("hospital-b", "hospital-c"):
         vote = cli("member", "vote", proposed["change"], "--no", *acting(alliance, member))
         assert (vote["kind"], vote["decided"]) == ("membership", False)
-    again = [*COMMAND, "member", "vote", proposed["change"], *acting(alliance, "hospital-d")]
-    done = subprocess.run([*again, "--json"], capture_output=True, text=True, check=False)
-    assert json.loads(done.stdout)["error"]["reason"] == "STATE_FORBIDS"
+    again = said("member", "vote", proposed["change"], *acting(alliance, "hospital-d"))
+    assert (again[0], again[1]["error"]["reason"]) == (1, "STATE_FORBIDS")
     listed = cli("member", "list", *acting(alliance, "hospital-a"))
     assert [one["member"] for one in listed["members"]] == list(HOSPITALS)
 

@@ -22,8 +22,6 @@ from cipherward_client.sdk.hospital import Hospital, open_hospital
 from cipherward_client.sdk.permits import PermitRequest, apply_for_permit, vote_permit
 from cipherward_client.sdk.records import WalletOwner, put_record
 from cipherward_client.sdk.studies import (
-    StudyRequest,
-    StudyVariable,
     contribute_rows,
     fetch_result,
     propose_study,
@@ -31,6 +29,7 @@ from cipherward_client.sdk.studies import (
     watch_study,
 )
 from cipherward_client.wallet.wallet import Wallet
+from cipherward_studies.spec import Draft
 
 RECORD_BYTES, RECORDS = 300_000, 3
 ASKED = ("age", "bmi", "bp")
@@ -115,11 +114,14 @@ async def release_study(scene: Scene) -> None:
         rows = [[patient.values[name] for name in ASKED] for patient in patients]
         await contribute_rows(scene.hospitals[member], "cohort-1", ASKED, rows)
     known = {variable.name: variable for variable in VARIABLES}
-    variables = tuple(
-        StudyVariable(name, str(known[name].low), str(known[name].high)) for name in ASKED
-    )
+    variables = [
+        {"name": name, "low": str(known[name].low), "high": str(known[name].high)} for name in ASKED
+    ]
+    moments = {"kind": "moments", "variables": list(ASKED), "statistics": ["sum", "mean"]}
     researcher = await person(scene.alliance, scene.hospitals["hospital-d"], "staff", "researcher")
-    request = StudyRequest("cohort-1", variables, ("count", "sum", "mean"))
+    request = Draft.from_document(
+        {"data_set": "cohort-1", "variables": variables, "analyses": [moments]}
+    )
     permit = PermitRequest.for_study(request)
     applied = await apply_for_permit(scene.alliance, researcher, permit)
     for hospital in list(scene.hospitals.values())[:3]:

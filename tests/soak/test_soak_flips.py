@@ -146,7 +146,7 @@ def flip_key_shares(scene: Scene) -> int:
     keyring = Keyring(Database(Path("unused"), COMPUTE_SCHEMA), vault_of(scene, "hospital-a"))
 
     def ceremony(key_share: bytes) -> Ceremony:
-        return Ceremony(study, b"", b"", b"", sealed_key_share=key_share)
+        return Ceremony(study, "additive-1", b"", b"", sealed_key_share=key_share)
 
     assert keyring.open_key_share(ceremony(sealed))
     for _ in range(FLIPS // 2):

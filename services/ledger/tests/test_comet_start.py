@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
-import subprocess
-import sys
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from cipherward_chain.testing import make_genesis
-from cipherward_kit.config import ENV_PREFIX
+from cipherward_kit.errors import CannotStart
+from cipherward_kit.process import config_faults
+from cipherward_ledger.__main__ import serve_ledger
+from cipherward_ledger.config import LedgerConfig
 
 SECONDS = 30
 MEMBER = "hospital-a"
@@ -51,19 +54,6 @@ def settings(alliance: Any, tmp_path: Path) -> dict[str, str]:
     return {name: str(value) for name, value in found.items()}
 
 
-def start(settings: dict[str, str]) -> tuple[int, str]:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(ENV_PREFIX)}
-    done = subprocess.run(
-        [sys.executable, "-m", "cipherward_ledger"],
-        env=inherited | {ENV_PREFIX + name.upper(): value for name, value in settings.items()},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    return done.returncode, done.stderr
-
-
 Spoil = Callable[[dict[str, str]], object]
 CASES: dict[str, tuple[Spoil, int, str]] = {
     "no node key": (lambda s: s.pop("node_key_file"), 37, "CIPHERWARD_NODE_KEY_FILE"),
@@ -84,18 +74,35 @@ CASES: dict[str, tuple[Spoil, int, str]] = {
         "not the node key of hospital-a",
     ),
     "an open node key": (lambda s: Path(s["node_key_file"]).chmod(0o644), 10, "open to others"),
-    "too few blocks kept": (lambda s: s.update(retain_blocks="999"), 2, "at least 1000"),
-    "another profile": (lambda s: s.update(consensus_profile="fast"), 2, "CONSENSUS_PROFILE"),
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_a_start_with_a_node_that_cannot_be_is_refused_with_one_clear_line(
+async def test_a_start_with_a_node_that_cannot_be_is_refused_with_one_clear_line(
     settings: dict[str, str], name: str
 ) -> None:
     spoil, status, expected = CASES[name]
     spoil(settings)
-    code, said = start(settings)
-    assert (code, len(said.splitlines())) == (status, 1), said
+    config = LedgerConfig.model_validate(settings)
+    with pytest.raises(CannotStart) as refused:
+        async with asyncio.timeout(SECONDS):
+            await serve_ledger(config)
+    said = str(refused.value)
+    assert (refused.value.exit_status, len(said.splitlines())) == (status, 1), said
     assert expected in said
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"retain_blocks": "999"}, "CIPHERWARD_RETAIN_BLOCKS: .*at least 1000"),
+        ({"consensus_profile": "fast"}, "CIPHERWARD_CONSENSUS_PROFILE: "),
+    ],
+)
+def test_a_setting_of_the_node_that_is_out_of_form_is_one_clear_line(
+    settings: dict[str, str], wrong: dict[str, str], expected: str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        LedgerConfig.model_validate(settings | wrong)
+    (line,) = config_faults(refused.value)
+    assert re.match(expected, line), line

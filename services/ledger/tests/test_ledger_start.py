@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -15,6 +16,9 @@ import pytest
 
 from cipherward_kit.config import ENV_PREFIX
 from cipherward_kit.datafolder import DataFolder
+from cipherward_kit.errors import CannotStart
+from cipherward_ledger.__main__ import serve_ledger
+from cipherward_ledger.config import LedgerConfig
 
 SECONDS = 30
 
@@ -95,18 +99,37 @@ CASES: dict[str, tuple[Callable[[dict[str, str]], object], int, str]] = {
     "another member's key": (change("member_key_file", bytes(32)), 10, "not the key of hospital-a"),
     "another validator": (change("validator_key_file", bytes(32)), 10, "one validator"),
     "no key": (lambda s: s.update(validator_key_file="/nowhere"), 10, "cannot be read"),
-    "a bad setting": (lambda s: s.update(pending_max="0"), 2, "CIPHERWARD_PENDING_MAX"),
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_a_start_that_cannot_be_is_refused_with_one_clear_line(
+async def test_a_start_that_cannot_be_is_refused_with_one_clear_line(
     settings: dict[str, str], name: str
 ) -> None:
+    """The process exits with the status and prints the line, as the kit's tests hold."""
     spoil, status, expected = CASES[name]
     spoil(settings)
-    code, said = start(settings)
+    config = LedgerConfig.model_validate(settings)
+    with pytest.raises(CannotStart) as refused:
+        async with asyncio.timeout(SECONDS):
+            await serve_ledger(config)
+    said = str(refused.value)
+    assert (refused.value.exit_status, len(said.splitlines())) == (status, 1), said
+    assert expected in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("wrong", "status", "expected"),
+    [
+        ({"genesis_file": "/nowhere"}, 11, "cannot be read"),
+        ({"pending_max": "0"}, 2, "CIPHERWARD_PENDING_MAX"),
+    ],
+)
+def test_a_process_that_cannot_start_says_so_and_exits(
+    settings: dict[str, str], wrong: dict[str, str], status: int, expected: str
+) -> None:
+    code, said = start(settings | wrong)
     assert (code, len(said.splitlines())) == (status, 1), said
     assert expected in said
     assert "Traceback" not in said

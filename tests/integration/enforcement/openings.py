@@ -177,8 +177,8 @@ async def stop(town: Town, opening: Opening) -> ProvenAct:
 
 
 async def run_out(town: Town, opening: Opening) -> None:
-    """Nobody does anything: the emergency's timer ends the visit."""
-    await reaches(town, opening, "ended")
+    """Nobody does anything: the emergency's timer ends the visit, and further timers follow."""
+    await reaches(town, opening, "ended", "unreviewed", "handed_over")
 
 
 async def go_unreviewed(town: Town, opening: Opening) -> None:

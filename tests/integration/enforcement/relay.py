@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from cipherward_client.alliance.supervisor import ProcessPlan
 from tests.integration.enforcement.town import CUSTODIAN, Town
 
 READ_BYTES = 1 << 16
@@ -85,17 +84,11 @@ async def cuttable_custodian(town: Town, folder: Path) -> AsyncGenerator[Relay]:
     await asyncio.to_thread(file.write_text, json.dumps(document))
     environment = {**plan.environment, "CIPHERWARD_ENDPOINTS_FILE": str(file)}
     try:
-        await _replace(town, replace(plan, environment=environment))
+        await town.replace(replace(plan, environment=environment))
         yield relay
     finally:
         relay.mend()
-        await _replace(town, plan)
+        await town.replace(plan)
         await relay.close()
         server.close()
         await server.wait_closed()
-
-
-async def _replace(town: Town, plan: ProcessPlan) -> None:
-    supervisor = town.running.supervisor
-    await supervisor.end([plan.name])
-    await supervisor.start([plan])

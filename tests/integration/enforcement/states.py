@@ -65,11 +65,14 @@ async def _refusal(work: Awaitable[object]) -> str:
 class State:
     """A state, and what it means.
 
-    reads: why what was released is refused; empty while the right stands. again: takes the right
-    once more; `another`: what comes of that.
+    end: what brings it about after the opening; with `by_timer` nobody does anything. reads: why
+    what was released is refused; empty while the right stands. again: takes the right once more;
+    `another`: what comes of that.
     """
 
-    make: Callable[[Town], Awaitable[Opening]]
+    begin: Callable[[Town], Awaitable[Opening]]
+    end: End | None = None
+    by_timer: bool = False
     reads: frozenset[str] = frozenset()
     again: Callable[[Town, Opening], Awaitable[str]] = opens_again
     another: frozenset[str] = GIVEN
@@ -89,14 +92,8 @@ def _ended(
     another: frozenset[str] = frozenset(("STATE_FORBIDS",)),
 ) -> State:
     """Return the state of what was opened and then ended by an order of the chain."""
-
-    async def make(town: Town) -> Opening:
-        opening = await begin(town)
-        await end(town, opening)
-        await settled(town, opening)
-        return opening
-
-    return State(make, ENDED, again, another, ended_by_order=True)
+    by_timer = end in (expire, run_out, go_unreviewed)
+    return State(begin, end, by_timer, ENDED, again, another, ended_by_order=True)
 
 
 async def _no_consent(town: Town) -> Opening:
@@ -107,11 +104,9 @@ async def _no_consent(town: Town) -> Opening:
     return replace(opening, reader=stranger, signer=stranger.signer(scope))
 
 
-async def _visit_over(town: Town) -> Opening:
-    """A consent that stands, and a visit that is over."""
-    opening = await consented(town, visit_seconds=SOON)
-    await settled(town, opening)
-    return opening
+async def _short_visit(town: Town) -> Opening:
+    """A visit that is over before the consent is."""
+    return await consented(town, visit_seconds=SOON)
 
 
 async def _no_visits_left(town: Town) -> Opening:
@@ -131,13 +126,11 @@ def _consent(seconds: int = 3600) -> Callable[[Town], Awaitable[Opening]]:
 # suspended seconds later, from all else too.
 STATES: Mapping[str, State] = {
     "no consent": State(
-        _no_consent, frozenset(("READ_REJECTED",)), another=frozenset(("POLICY_DENIED",))
+        _no_consent, reads=frozenset(("READ_REJECTED",)), another=frozenset(("POLICY_DENIED",))
     ),
     "active": State(_consent()),
-    "expired by its timer": _ended(_consent(SOON), expire),
     "revoked": _ended(_consent(), revoke),
     "visits spent": State(_no_visits_left, another=frozenset(("POLICY_DENIED",))),
-    "visit over": State(_visit_over, NEVER_MADE),
     "erased": _ended(_consent(), erase, another=frozenset(("RECORD_ERASED", "STATE_FORBIDS"))),
     "emergency, open": State(_emergency("first", 3600), again=breaks_the_glass_again),
     "emergency, closed by its reader": _ended(
@@ -152,6 +145,14 @@ STATES: Mapping[str, State] = {
         again=breaks_the_glass_again,
         another=frozenset(("", "PSEUDONYM_SUSPENDED")),
     ),
+    "emergency, its record erased": _ended(
+        _emergency("sixth", 3600),
+        erase,
+        again=breaks_the_glass_again,
+        another=frozenset(("RECORD_ERASED", "PSEUDONYM_SUSPENDED")),
+    ),
+    "expired by its timer": _ended(_consent(SOON), expire),
+    "visit over": State(_short_visit, settled, by_timer=True, reads=NEVER_MADE),
     "emergency, ended by its timer": _ended(
         _emergency("fourth", SOON),
         run_out,
@@ -164,12 +165,6 @@ STATES: Mapping[str, State] = {
         again=breaks_the_glass_again,
         another=frozenset(("PSEUDONYM_SUSPENDED",)),
     ),
-    "emergency, its record erased": _ended(
-        _emergency("sixth", 3600),
-        erase,
-        again=breaks_the_glass_again,
-        another=frozenset(("RECORD_ERASED", "PSEUDONYM_SUSPENDED")),
-    ),
 }
 
 
@@ -178,10 +173,22 @@ class Scenes:
 
     def __init__(self, town: Town) -> None:
         self._town = town
+        self._begun: dict[str, Opening] = {}
         self._made: dict[str, Opening] = {}
+
+    async def begin_slow_ones(self) -> None:
+        """Open what timers end, so that their seconds pass while other states are tested."""
+        for name, state in STATES.items():
+            if state.by_timer:
+                self._begun[name] = await state.begin(self._town)
 
     async def of(self, name: str) -> Opening:
         """Return an opening in a state."""
         if name not in self._made:
-            self._made[name] = await STATES[name].make(self._town)
+            state = STATES[name]
+            opening = self._begun.pop(name, None) or await state.begin(self._town)
+            if state.end is not None:
+                await state.end(self._town, opening)
+                await settled(self._town, opening)
+            self._made[name] = opening
         return self._made[name]

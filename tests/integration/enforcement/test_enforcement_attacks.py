@@ -15,10 +15,11 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from cipherward.chain.v1 import block_pb2 as block_pb
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
@@ -86,6 +87,26 @@ from tests.integration.enforcement.town import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LATE_SECONDS = 2.0  # a stream looks at the clock once a second, and an answer takes its time
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What was opened before the first of these tests, so that its seconds pass meanwhile.
+
+    expiring: under a consent that its timer ends. unreviewed: in an emergency that nobody ends or
+    reviews.
+    """
+
+    expiring: Opening
+    unreviewed: Opening
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
+async def timed(town: Town) -> Timed:
+    return Timed(
+        await consented(town, seconds=SOON),
+        await emergency(town, clinician="unreviewed", seconds=SOON),
+    )
 
 
 async def refusal(work: Awaitable[object]) -> str:
@@ -226,8 +247,10 @@ async def test_c3_an_order_is_good_at_its_own_place_for_its_own_record(town: Tow
         assert (answer.given, answer.reason) == (0, "RECORD_UNKNOWN")
 
 
-async def test_c5_the_orders_of_a_timer_are_proven_and_none_is_left_out(town: Town) -> None:
-    opening = await consented(town, seconds=SOON)
+async def test_c5_the_orders_of_a_timer_are_proven_and_none_is_left_out(
+    town: Town, timed: Timed
+) -> None:
+    opening = timed.expiring
     await expire(town, opening)
     height = (await contract_of(town, opening)).changed_height
     orders = await orders_at(town.alliance, height)  # verified from the trust root
@@ -335,10 +358,10 @@ async def test_h5_an_invented_patient_takes_over_no_record(town: Town) -> None:
 
 
 async def test_h12_h3_a_missed_review_suspends_and_opens_and_shows_no_identity(
-    town: Town,
+    town: Town, timed: Timed
 ) -> None:
     """Nobody reviews an emergency: its clinician is suspended, and the members are asked who."""
-    opening = await emergency(town, clinician="unreviewed", seconds=SOON)
+    opening = timed.unreviewed
     consent = await consented(town, reader=await town.clinician())
     reader = opening.reader
     await reaches(town, opening, "unreviewed", "handed_over")

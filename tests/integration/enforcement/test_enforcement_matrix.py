@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass, replace
 
 import pytest
 import pytest_asyncio
 
+from cipherward.storage.v1 import storage_service_pb2 as pb
 from cipherward_client.sdk.audit import audit_record
 from cipherward_client.sdk.connection import Alliance
 from cipherward_kit.testing import eventually
 from tests.integration.enforcement.openings import (
     CONTENT,
     End,
+    Opening,
     close,
     consented,
     emergency,
@@ -47,7 +50,9 @@ ENDING = [name for name, state in STATES.items() if state.ended_by_order]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scenes(town: Town) -> Scenes:
-    return Scenes(town)
+    scenes = Scenes(town)
+    await scenes.begin_slow_ones()
+    return scenes
 
 
 @pytest.mark.parametrize("name", STATES)
@@ -71,9 +76,19 @@ ENDS: dict[str, tuple[str, int, End]] = {
 }
 
 
-@pytest.mark.parametrize("name", ENDS)
-async def test_a_running_download_is_cut_and_does_not_go_on(town: Town, name: str) -> None:
-    kind, seconds, end = ENDS[name]
+@dataclass
+class Running:
+    """A download that runs, and what its reader has taken of it."""
+
+    opening: Opening
+    stream: AsyncIterator[pb.GetRecordResponse]
+    first: int
+
+
+@asynccontextmanager
+async def downloading(town: Town, name: str) -> AsyncGenerator[Running]:
+    """Open a record under what an end is the end of, and take the first part of it."""
+    kind, seconds, _ = ENDS[name]
     if kind == "consent":
         opening = await consented(town, content=LARGE, seconds=seconds)
     else:
@@ -84,17 +99,29 @@ async def test_a_running_download_is_cut_and_does_not_go_on(town: Town, name: st
     files = town.folder.endpoints_file, town.folder.genesis_file
     async with Alliance.open(*files) as line:
         stream = ciphertext(replace(town, alliance=line), opening, 0)
-        first = len((await anext(stream)).part)
-        await end(town, opening)
-        await settled(town, opening)
+        yield Running(opening, stream, len((await anext(stream)).part))
+
+
+# The two that timers end are waited for together.
+APART = [["revoked"], ["erased"], ["closed"], ["expired", "run out"]]
+
+
+@pytest.mark.parametrize("names", APART, ids=", ".join)
+async def test_a_running_download_is_cut_and_does_not_go_on(town: Town, names: list[str]) -> None:
+    async with AsyncExitStack() as stack:
+        downloads = [await stack.enter_async_context(downloading(town, name)) for name in names]
+        for name, download in zip(names, downloads, strict=True):
+            await ENDS[name][2](town, download.opening)
+            await settled(town, download.opening)
         await eventually(lambda: nothing_runs(town), seconds=WAIT_SECONDS)
         before = await handed_out(town)
-        rest = await drained(stream)  # what was on its way to a reader that had stopped
-    assert rest.reason == "RELEASE_ENDED"
-    assert 0 < first + rest.given < len(LARGE)
-    for offset in (0, first, first + rest.given):
-        again = await drained(ciphertext(town, opening, offset))
-        assert (again.given, again.reason) == (0, "RELEASE_ENDED")
+        for download in downloads:
+            rest = await drained(download.stream)  # what was on its way to a reader that stopped
+            assert rest.reason == "RELEASE_ENDED"
+            assert 0 < download.first + rest.given < len(LARGE)
+            for offset in (0, download.first, download.first + rest.given):
+                again = await drained(ciphertext(town, download.opening, offset))
+                assert (again.given, again.reason) == (0, "RELEASE_ENDED")
     assert await handed_out(town) == before  # after the end, not one octet left the custodian
 
 

@@ -22,8 +22,6 @@ from cipherward_client.sdk.permits import (
     vote_permit,
 )
 from cipherward_client.sdk.studies import (
-    StudyRequest,
-    StudyVariable,
     contribute_rows,
     fetch_result,
     propose_study,
@@ -34,23 +32,29 @@ from cipherward_client.wallet.wallet import Wallet
 from cipherward_kit.errors import reason_of
 from cipherward_kit.testing import eventually
 from cipherward_kit.tls import Identity
+from cipherward_studies.spec import Draft
 from tests.integration.enforcement.paths import CALL_SECONDS, Answer
 from tests.integration.enforcement.town import MEMBERS, WAIT_SECONDS, Town
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NAMES = ("age", "bmi")
-REQUEST = StudyRequest(
-    data_set="cohort-1",
-    variables=(StudyVariable("age", "0", "120", "a"), StudyVariable("bmi", "5", "100", "kg/m2")),
-    statistics=("count", "sum", "mean"),
+STUDY = Draft.from_document(
+    {
+        "data_set": "cohort-1",
+        "variables": [
+            {"name": "age", "low": 0, "high": 120, "unit": "a"},
+            {"name": "bmi", "low": 5, "high": 100, "unit": "kg/m2"},
+        ],
+        "analyses": [{"kind": "moments", "variables": ["age", "bmi"], "statistics": ["mean"]}],
+    }
 )
 # From here on every member has handed its encrypted counts to the others.
 COUNTED = ("counting", "checking", "valuing")
 PASSING = ("CHAIN_STALE", "UNAVAILABLE")
 
 Peers = Mapping[str, Alliance]
-Ask = Callable[[], Awaitable[Any]]
+Ask = Callable[[], Awaitable[int]]  # answers how many octets were given
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -77,7 +81,7 @@ async def researcher(town: Town) -> Wallet:
     for hospital in town.hospitals.values():
         rows = np.column_stack([numbers.integers(20, 90, 30), numbers.integers(18, 45, 30)])
         table = [[float(value) for value in row] for row in rows]
-        await contribute_rows(hospital, REQUEST.data_set, NAMES, table)
+        await contribute_rows(hospital, STUDY.data_set, NAMES, table)
     return await town.person("researcher", MEMBERS[1], "staff", "researcher")
 
 
@@ -88,16 +92,27 @@ def inputs(peers: Peers, study: bytes) -> dict[str, Ask]:
         compute = alliance.compute_of(member)
 
         def asking(method: Any, request: Any) -> Ask:
-            return lambda: method(request, timeout=CALL_SECONDS)
+            async def given() -> int:
+                return sum(
+                    [part.ByteSize() async for part in method(request, timeout=CALL_SECONDS)]
+                )
 
-        for stage in (pb.CONTRIBUTION_STAGE_COUNTS, pb.CONTRIBUTION_STAGE_VALUES):
-            request = pb.GetContributionRequest(study_id=study, stage=stage)
+            return given
+
+        for stage, number in ((pb.CONTRIBUTION_STAGE_COUNTS, 0), (pb.CONTRIBUTION_STAGE_VALUES, 1)):
+            request = pb.GetContributionRequest(study_id=study, stage=stage, round=number)
             found[f"contribution {stage} of {member}"] = asking(compute.GetContribution, request)
-        kind = pb.CEREMONY_MESSAGE_KIND_PUBLIC_KEY_SHARE
+        kind = pb.CEREMONY_MESSAGE_KIND_REVEAL
         message = pb.GetCeremonyMessageRequest(study_id=study, kind=kind)
         found[f"message of {member}"] = asking(compute.GetCeremonyMessage, message)
         share = pb.GetDecryptionShareRequest(study_id=study)
         found[f"share of {member}"] = asking(compute.GetDecryptionShare, share)
+
+        async def verdict(asked: Any = compute.GetVerdict) -> int:
+            answer = await asked(pb.GetVerdictRequest(study_id=study), timeout=CALL_SECONDS)
+            return answer.ByteSize()
+
+        found[f"verdict of {member}"] = verdict
     return found
 
 
@@ -108,7 +123,7 @@ async def answered(ask: Ask) -> Answer:
     async def done() -> bool:
         nonlocal answer
         try:
-            answer = Answer((await ask()).ByteSize())
+            answer = Answer(await ask())
         except aio.AioRpcError as error:
             answer = Answer(0, reason_of(error) or error.code().name)
         return answer.reason not in PASSING
@@ -119,7 +134,7 @@ async def answered(ask: Ask) -> Answer:
 
 async def permitted(town: Town, researcher: Wallet) -> bytes:
     """Return a permit that three hospitals have granted."""
-    wanted = PermitRequest.for_study(REQUEST)
+    wanted = PermitRequest.for_study(STUDY)
     permit = (await apply_for_permit(town.alliance, researcher, wanted)).permit_id
     for member in MEMBERS[:3]:
         await vote_permit(town.hospitals[member], permit)
@@ -137,7 +152,7 @@ async def test_a_revoked_permit_leaves_nothing_of_its_study_to_be_read(
     town: Town, researcher: Wallet, peers: Peers
 ) -> None:
     alliance, permit = town.alliance, await permitted(town, researcher)
-    study = (await propose_study(alliance, researcher, REQUEST, permit)).study_id
+    study = (await propose_study(alliance, researcher, STUDY, permit)).study_id
     for member in MEMBERS[:3]:
         await vote(town.hospitals[member], study)
     async with asyncio.timeout(WAIT_SECONDS):
@@ -155,7 +170,7 @@ async def test_a_revoked_permit_leaves_nothing_of_its_study_to_be_read(
     await _gives_nothing(town, researcher, study, peers)
     # A new study takes a permit that stands.
     with pytest.raises(ActRefused) as refused:
-        await propose_study(alliance, researcher, REQUEST, permit)
+        await propose_study(alliance, researcher, STUDY, permit)
     assert refused.value.reason == "TERMS_MALFORMED"
     await town.restart([f"{member}/compute" for member in MEMBERS])
     await _gives_nothing(town, researcher, study, peers)
