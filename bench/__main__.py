@@ -35,6 +35,8 @@ from bench import (
     receipts,
     record_transfer,
     revocation,
+    rows,
+    scaling,
     state_size,
     study,
     study_arithmetic,
@@ -77,9 +79,13 @@ BENCHMARKS = (
     Benchmark("receipts", (receipts.NAME,), receipts.measure),
     Benchmark("records", record_transfer.NAMES, record_transfer.measure),
     Benchmark("revocation", revocation.NAMES, revocation.measure),
+    Benchmark("rows", rows.NAMES, rows.measure),
+    Benchmark("scaling", scaling.NAMES, scaling.measure),
     Benchmark("state-size", state_size.NAMES, state_size.measure),
     Benchmark("study-arithmetic", (study_arithmetic.NAME,), study_arithmetic.measure),
     Benchmark("study", (study.NAME,), study.measure),
+    Benchmark("studies-followed", study.FOLLOWED, study.measure_followed),
+    Benchmark("studies-large", study.SUMS, study.measure_sums),
 )
 ORDER = [row for benchmark in BENCHMARKS for row in benchmark.rows]
 

@@ -14,6 +14,7 @@ from tests.integration.production import options, production_parts
 
 COMMAND = [sys.executable, "-m", "cipherward_client.cli"]
 STORY_SECONDS = 300  # it takes 30 to 60 s on two free cores
+PICTURES = ("regression.png", "survival.png")
 EXPECTED = (
     "the alliance runs",
     "the members share a record key and an opening key",
@@ -30,9 +31,15 @@ EXPECTED = (
     "an erased record is not released in an emergency either",
     "a consent ends by its timer, with nobody calling",
     "an erasure is proven by the order and by each hospital's statement",
+    "the study of cohort-1 is approved, computed and released",
+    "the decrypted sums are exact in fixed point",
     "the study's counts, means and variances are exact",
     "the regression is that of the pooled patients",
+    "regression.png is drawn",
     "two of four shares yield nothing",
+    "the study of cohort-2 is approved, computed and released",
+    "the survival curves are those of the pooled patients",
+    "survival.png is drawn",
     "the patient sees every access and every refusal",
     "every receipt verifies offline",
     "a receipt with one flipped bit is refused",
@@ -60,6 +67,7 @@ def played(tmp_path: Path, *chosen: str) -> dict[str, Any]:
     assert [name for name, check in checks.items() if not check["passed"]] == []
     assert document["timings"]["whole story"] > 0
     assert (data / "genesis.json").is_file()
+    assert all((data / "pictures" / name).stat().st_size > 10_000 for name in PICTURES)
     return document
 
 

@@ -286,26 +286,27 @@ def test_a_study_says_what_the_pooled_rows_say(alliance: Path, tmp_path: Path) -
         assert cli("study", "contribute", str(table), *place)["rows"] == len(rows)
     spec = tmp_path / "study.yaml"
     spec.write_text(
-        "data_set: cohort-1\nvariables:\n  - {name: size, low: 0, high: 100}\n"
-        "statistics: [count, mean, variance]\n"
+        "data_set: cohort-1\nvariables:\n  - {name: size, low: 0, high: 40}\n"
+        "analyses:\n  - {kind: moments, variables: [size], statistics: [mean, variance]}\n"
     )
     researcher = Person(alliance, tmp_path, "researcher")
     researcher.enroll("hospital-d", "researcher")
     done = researcher.run("study", "run", str(spec), "--approve-as-all-members")
     pooled = [value for rows in values.values() for value in rows]
     assert done["stage"] == "released"
-    assert done["statistics"]["count"] == len(pooled)
-    assert done["statistics"]["means"]["size"] == pytest.approx(statistics.mean(pooled))
-    assert done["statistics"]["variances"]["size"] == pytest.approx(statistics.variance(pooled))
-    shown = researcher.run("study", "show", done["study"])
-    assert shown["statistics"] == done["statistics"]
+    assert done["answer"]["patients"] == len(pooled)
+    (size,) = done["answer"]["results"][0]["variables"]
+    assert size["mean"] == pytest.approx(statistics.mean(pooled))
+    assert size["variance"] == pytest.approx(statistics.variance(pooled))
+    shown = researcher.run("study", "result", done["study"])
+    assert shown["answer"] == done["answer"]
 
 
 def test_a_study_of_too_few_patients_ends_without_a_result(alliance: Path, tmp_path: Path) -> None:
     spec = tmp_path / "study.yaml"
     spec.write_text(
         "data_set: cohort-1\nvariables:\n  - {name: size, low: 0, high: 1}\n"
-        "statistics: [count, mean]\n"
+        "analyses:\n  - {kind: moments, variables: [size], statistics: [mean]}\n"
     )
     researcher = Person(alliance, tmp_path, "researcher")
     researcher.enroll("hospital-d", "researcher")
@@ -317,7 +318,7 @@ def test_a_permit_is_granted_used_and_ended_by_hand(alliance: Path, tmp_path: Pa
     spec = tmp_path / "study.yaml"
     spec.write_text(
         "data_set: cohort-9\nvariables:\n  - {name: size, low: 0, high: 100}\n"
-        "statistics: [count, mean]\n"
+        "analyses:\n  - {kind: moments, variables: [size], statistics: [mean]}\n"
     )
     for hospital in HOSPITALS:
         table = tmp_path / f"{hospital}.csv"
@@ -344,7 +345,7 @@ def test_a_permit_is_granted_used_and_ended_by_hand(alliance: Path, tmp_path: Pa
     counted = cli("study", "opt-out", "count", *acting(alliance, "hospital-b"))
     assert (counted["pseudonyms"], counted["references"]) == (1, 1)
     done = researcher.run("study", "run", str(spec), "--permit", permit, "--approve-as-all-members")
-    assert done["statistics"]["count"] == 4 * 8 - 2
+    assert done["answer"]["patients"] == 4 * 8 - 2
     cli("study", "permit", "revoke", permit, *acting(alliance, "hospital-c"))
     assert researcher.run("study", "permit", "show", permit)["state"] == "revoked"
     again = researcher.refused(

@@ -9,66 +9,109 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
+import lifelines
 import numpy as np
 import pytest
 
+from cipherward_client.demo.clear_run import run_in_the_clear
 from cipherward_client.demo.memory import descendants, pss_bytes
-from cipherward_client.demo.oracle import compare
+from cipherward_client.demo.oracle import (
+    exactness,
+    moments_error,
+    pooled,
+    product_limit,
+    regression_error,
+    survival_error,
+)
+from cipherward_client.demo.questions import (
+    ASKED,
+    EVENT,
+    OUTCOME,
+    TIME,
+    WATCHED,
+    regression_study,
+    survival_study,
+)
 from cipherward_client.demo.report import Report, size
 from cipherward_client.demo.searching import search
+from cipherward_client.demo.tables import dealt, load_table
 from cipherward_client.sdk.study_results import StudyResult
-from cipherward_threshold.parameters import profile
-from cipherward_threshold.study import StudyPlan, Variable
+from cipherward_studies.spec import Draft
 
-PLAN = StudyPlan(
-    (Variable("x", 0, 10), Variable("y", 0, 100)),
-    "y",
-    ("count", "sum", "mean", "variance", "linear_regression"),
-    24,
-)
-
-
-def tables() -> list[np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
-    """Return three hospitals' rows."""
-    x = np.linspace(1, 9, 60)
-    rows = np.column_stack([x, 7 * x + np.sin(x)])
-    return [rows[0::3], rows[1::3], rows[2::3]]
+HOSPITALS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
+GUARDIANS = HOSPITALS[:3]
+REGRESSION, SURVIVAL = regression_study(), survival_study()
+PATIENTS = {
+    REGRESSION: dealt(load_table("diabetes"), ASKED, HOSPITALS),
+    SURVIVAL: dealt(load_table("actg175"), WATCHED, HOSPITALS),
+}
 
 
-def result_of(totals: list[int]) -> StudyResult:
-    """Return what a study with these totals says."""
-    return StudyResult(bytes(16), PLAN.finish(totals), tuple(totals), (), (), (1, 0))
+def right(draft: Draft) -> StudyResult:
+    """Return what a study of the hospitals' patients must say, when the first three judge."""
+    found = run_in_the_clear(draft, PATIENTS[draft], GUARDIANS)
+    return StudyResult(bytes(16), found.answer, found.totals, (), (), (1, 0))
 
 
-def true_totals() -> list[int]:
-    """Return the sum of the hospitals' fixed-point sums."""
-    modulus = profile("additive-1").plain_modulus
-    parts = [PLAN.sums(rows, contributors=3, modulus=modulus) for rows in tables()]
-    return [sum(column) for column in zip(*parts, strict=True)]
+def wrong(draft: Draft, place: int) -> StudyResult:
+    """Return the same with one sum that is one too large, and what follows from it."""
+    expected = run_in_the_clear(draft, PATIENTS[draft], GUARDIANS)
+    totals = list(expected.totals)
+    totals[place] += 1
+    return replace(right(draft), totals=tuple(totals))
 
 
-def test_the_right_result_is_found_to_be_right() -> None:
-    found = compare(PLAN, tables(), result_of(true_totals()))
-    assert found.exact
-    assert found.count_equal
-    assert found.moments_error < 1e-6
-    assert found.regression_error < 1e-6
+@pytest.mark.parametrize("draft", [REGRESSION, SURVIVAL])
+def test_the_right_result_is_found_to_be_right(draft: Draft) -> None:
+    result = right(draft)
+    assert exactness(draft, PATIENTS[draft], GUARDIANS, result).exact
+    patients = pooled(PATIENTS[draft])
+    assert result.answer.patients == len(next(iter(patients.values())))
 
 
-@pytest.mark.parametrize("place", range(6))
+def test_the_regression_study_is_that_of_the_pooled_patients() -> None:
+    patients, result = pooled(PATIENTS[REGRESSION]), right(REGRESSION)
+    assert moments_error(patients, result) < 1e-9
+    assert regression_error(patients, OUTCOME, result) < 1e-7
+
+
+def test_the_curves_are_those_of_the_pooled_patients() -> None:
+    assert survival_error(pooled(PATIENTS[SURVIVAL]), right(SURVIVAL)) < 1e-12
+
+
+def test_the_product_limit_is_that_of_lifelines() -> None:
+    patients = pooled(PATIENTS[SURVIVAL])
+    times, happened = patients[TIME], patients[EVENT] == 1
+    fitted = cast(Any, lifelines).KaplanMeierFitter().fit(times, happened)
+    at = [100.0, 365.0, 800.0, 1231.0]
+    np.testing.assert_allclose(product_limit(times, happened, at), fitted.predict(at), atol=1e-12)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 9, 50])
 def test_a_sum_that_is_wrong_in_its_last_bit_is_not_exact(place: int) -> None:
-    totals = true_totals()
-    totals[place] += 1 if place else 1 << 24  # the count is in whole patients
-    found = compare(PLAN, tables(), result_of(totals))
+    result = wrong(REGRESSION, place)
+    found = exactness(REGRESSION, PATIENTS[REGRESSION], GUARDIANS, result)
     assert not found.exact
     assert found.sums_equal == found.sums - 1
 
 
-def test_a_result_without_its_regression_has_no_small_error() -> None:
-    result = result_of(true_totals())
-    without = replace(result, statistics=replace(result.statistics, regression=None))
-    assert compare(PLAN, tables(), without).regression_error == float("inf")
+def test_an_answer_of_other_patients_has_no_small_error() -> None:
+    patients = {name: column[1:] for name, column in pooled(PATIENTS[REGRESSION]).items()}
+    assert moments_error(patients, right(REGRESSION)) == float("inf")
+    assert regression_error(patients, OUTCOME, right(REGRESSION)) > 1e-5
+    fewer = {name: column[1:] for name, column in pooled(PATIENTS[SURVIVAL]).items()}
+    assert survival_error(fewer, right(SURVIVAL)) > 1e-5
+
+
+def test_an_answer_without_its_results_has_no_small_error() -> None:
+    result = right(REGRESSION)
+    without = replace(result, answer=replace(result.answer, results=()))
+    patients = pooled(PATIENTS[REGRESSION])
+    assert moments_error(patients, without) == float("inf")
+    assert regression_error(patients, OUTCOME, without) == float("inf")
+    assert survival_error(patients, without) == float("inf")
 
 
 def test_one_failed_check_fails_the_report(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def text_with(**fields: Value) -> bytes:
         text_with(version=1),
         text_with(requester_public_key=b""),
         text_with(requester_public_key="text"),
-        text_with(requester_public_key=bytes(205 * 1024)),
+        text_with(requester_public_key=bytes(805 * 1024)),
         text_with(members=[]),
         text_with(minimum="20"),
         text_with(data_set="cohort-0"),

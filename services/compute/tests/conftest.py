@@ -6,7 +6,6 @@ from the reports is written out in `StudyRun`.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import secrets
 import uuid
@@ -22,6 +21,7 @@ import pytest
 import pytest_asyncio
 from blockbuster import BlockBuster, blockbuster_ctx
 from grpc import aio
+from numpy.typing import NDArray
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as pb
@@ -38,8 +38,14 @@ from cipherward_anoncred.schema import attribute, header_of, schema_of
 from cipherward_anoncred.scheme import IssuerKey, generate_issuer_key
 from cipherward_anoncred.verification import Claim, verify_batch
 from cipherward_chain.authorization import MemberSigner, PseudonymSigner
+from cipherward_chain.batches import unpacked
 from cipherward_chain.canonical import Value, encode
-from cipherward_chain.domains import ceremony_seed, presentation_authorizer
+from cipherward_chain.domains import (
+    batch_digest,
+    ceremony_seed,
+    presentation_authorizer,
+    verdict_digest,
+)
 from cipherward_chain.genesis import Issuer
 from cipherward_chain.opt_outs import care_scope
 from cipherward_chain.orders import Order
@@ -54,7 +60,6 @@ from cipherward_chain.transactions import (
 from cipherward_chain.wire import NANOS, exact_bytes
 from cipherward_compute.config import ComputeConfig
 from cipherward_compute.service import DOMAIN, GET_RESULT, GET_STUDY, WATCH_STUDY
-from cipherward_compute.spec import StudySpec, spec_bytes
 from cipherward_compute.wiring import Outside, open_compute
 from cipherward_kit.channels import open_channel
 from cipherward_kit.drain import Drain
@@ -67,18 +72,36 @@ from cipherward_kit.testing import (
     serve_in_process,
 )
 from cipherward_member.block_source import BlockSource
+from cipherward_member.peers import PeerUnknown
 from cipherward_member.registry import REGISTRY_FILE, MemberRegistry
 from cipherward_member.reports import OrderKey
+from cipherward_studies.answer import Answer
+from cipherward_studies.plan import Plan, Released
+from cipherward_studies.spec import Draft, StudySpec
+from cipherward_studies.verdict import left_out, parse_verdict
 from cipherward_threshold.encryption import c1_digest
-from cipherward_threshold.study import STATISTICS, Rows, StudyPlan, StudyStatistics, Variable
 from cipherward_threshold.switching import RequesterKey, combine_switched
 
 MEMBERS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
 THRESHOLD = 3
 MINIMUM = 20
-PROFILE = "additive-1"
+PROFILE, CIRCUIT = "additive-1", "sum"
 NAMES = ("age", "bmi", "bp", "progression")
-PLAN = StudyPlan(tuple(Variable(name, 0.0, 400.0) for name in NAMES), "progression", STATISTICS, 24)
+# What the study asks for unless a test changes it; every hospital has 30 patients.
+DOCUMENT: Mapping[str, Any] = {
+    "data_set": "cohort-1",
+    "variables": [{"name": name, "low": 0, "high": 400} for name in NAMES],
+    "analyses": [
+        {"kind": "moments", "variables": list(NAMES), "statistics": ["sum", "covariance"]},
+        {
+            "kind": "linear_regression",
+            "outcome": "progression",
+            "predictors": ["age", "bmi", "bp"],
+        },
+    ],
+    "minimum": MINIMUM,
+}
+Rows = NDArray[np.float64]
 REQUESTER_SEED = seed_of("researcher")
 
 
@@ -290,7 +313,8 @@ class Hospital:
         source, submit = BlockSource(chain), self.world.ledger.submit
         registry = MemberRegistry(chain.genesis, self.config.data_dir / REGISTRY_FILE)
         verify = self.world.identity.verify
-        outside = Outside(registry, source, submit, verify, self._open_peer, self.world.clock)
+        others = self._open_peer, self._open_storage
+        outside = Outside(registry, source, submit, verify, *others, self.world.clock)
         service = await self._stack.enter_async_context(
             open_compute(self.config, chain.genesis, outside, self.readiness, drain)
         )
@@ -322,27 +346,51 @@ class Hospital:
         return ComputeServiceStub(self.served.holder_channel())
 
     async def contribute(
-        self, rows: Rows, names: Sequence[str] = NAMES, references: Sequence[bytes] = ()
+        self,
+        rows: Rows,
+        names: Sequence[str] = NAMES,
+        references: Sequence[bytes] = (),
+        data_set: str = "cohort-1",
+        units: Mapping[str, str] | None = None,
     ) -> str:
         request_id = str(uuid.uuid4())
+        header = pb.ContributeHeader(
+            request_id=request_id,
+            data_set=data_set,
+            variables=[
+                pb.DataSetVariable(name=name, unit=(units or {}).get(name, "")) for name in names
+            ],
+        )
+        values = rows.astype("<f8").tobytes()
+        part = pb.ContributePart(values=values, references=b"".join(references))
+        end = pb.ContributeEnd(rows=len(rows))
         await self.stub().Contribute(
-            pb.ContributeRequest(
-                request_id=request_id,
-                data_set="cohort-1",
-                variables=names,
-                values=rows.ravel().tolist(),
-                references=b"".join(references),
+            iter(
+                (
+                    pb.ContributeRequest(header=header),
+                    pb.ContributeRequest(part=part),
+                    pb.ContributeRequest(end=end),
+                )
             )
         )
         return request_id
 
     async def _open_peer(self, member: str) -> aio.Channel:
+        return self._open(self.world.hospitals[member].port, member, "compute")
+
+    async def _open_storage(self, member: str) -> aio.Channel:
+        port = self.world.storage_ports.get(member)
+        if port is None:
+            raise PeerUnknown(f"{member} has no storage here")
+        return self._open(port, member, "storage")
+
+    def _open(self, port: int, member: str, service: str) -> aio.Channel:
         return open_channel(
-            f"127.0.0.1:{self.world.hospitals[member].port}",
+            f"127.0.0.1:{port}",
             identity=self.world.alliance.identity(self.member, "compute"),
             registry=self.world.alliance.registry,
             peer_member=member,
-            peer_service="compute",
+            peer_service=service,
         )
 
 
@@ -357,6 +405,7 @@ class World:
     ledger: ReportLedger
     identity: VerifyingIdentity
     hospitals: dict[str, Hospital] = field(default_factory=dict[str, Hospital])
+    storage_ports: dict[str, int] = field(default_factory=dict[str, int])
 
     def append(self, *acts: chain_pb.Act, orders: Sequence[Order] = (), signer: Any = None) -> None:
         """Make a block with one transaction, by default one that does nothing."""
@@ -389,6 +438,16 @@ class World:
         return MemberSigner(member, self.member_seeds[member])
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a member gives the researcher."""
+
+    sums: tuple[bytes, ...]
+    shares: tuple[bytes, ...]
+    contributors: tuple[str, ...]
+    verdicts: Mapping[str, bytes]
+
+
 @dataclass(slots=True)
 class StudyRun:
     """One study, driven as its contract would drive it."""
@@ -402,27 +461,34 @@ class StudyRun:
     key_digest: bytes = bytes(32)
     commitments: dict[str, bytes] = field(default_factory=dict[str, bytes])
     reveals: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    verdicts: dict[str, bytes] = field(default_factory=dict[str, bytes])
     release: OrderKey | None = None
     started: OrderKey | None = None  # the newest start order
+    template: str = "study"
 
-    async def put_spec(self) -> bytes:
+    @property
+    def plan(self) -> Plan:
+        return Plan.of(self.spec)
+
+    async def put_spec(self) -> None:
         for hospital in self.world.hospitals.values():
             answer = await hospital.holder().PutStudySpec(
-                pb.PutStudySpecRequest(spec=spec_bytes(self.spec))
+                pb.PutStudySpecRequest(spec=self.spec.octets)
             )
-            assert answer.digest == hashlib.sha256(spec_bytes(self.spec)).digest()
-        return hashlib.sha256(spec_bytes(self.spec)).digest()
+            assert answer.digest == self.spec.digest
 
     def instantiate(self, step_seconds: int = 600) -> None:
         terms = encode({"members": list(self.members), "step_seconds": step_seconds})
-        act = chain_pb.Instantiate(template="study", version=1, instance_id=self.study, terms=terms)
+        act = chain_pb.Instantiate(
+            template=self.template, version=1, instance_id=self.study, terms=terms
+        )
         self.world.append(chain_pb.Act(instantiate=act), signer=PseudonymSigner(REQUESTER_SEED))
 
     def order(self, instruction: str, **arguments: Value) -> OrderKey:
         """Give an order to the study's members."""
         height = self.world.chain.next_height()
         named = {"study": self.study, "members": list(self.members), **arguments}
-        order = Order(height, 0, self.study, "study", instruction, named)
+        order = Order(height, 0, self.study, self.template, instruction, named)
         self.world.append(orders=[order])
         return OrderKey(height, 0)
 
@@ -443,16 +509,16 @@ class StudyRun:
         assert {r.outcome for r in reports.values()} == {chain_pb.OUTCOME_DONE}, reports
         return {member: reports[member].digest for member in sorted(reports)}
 
-    def ceremony_order(self, step: str) -> OrderKey:
-        seed = ceremony_seed(self.world.chain.genesis.chain_id, 1, self.study)
-        return self.order(
-            "run_key_ceremony",
-            step=step,
-            threshold=self.threshold,
-            seed=seed,
-            commitments=self.commitments,
-            reveals=self.reveals,
-        )
+    def ceremony_order(self, step: str, **other: Value) -> OrderKey:
+        arguments: dict[str, Value] = {
+            "step": step,
+            "threshold": self.threshold,
+            "profile": PROFILE,
+            "seed": ceremony_seed(self.world.chain.genesis.chain_id, 1, self.study),
+            "commitments": self.commitments,
+            "reveals": self.reveals,
+        }
+        return self.order("run_key_ceremony", **{**arguments, **other})
 
     def retire(self, cause: str = "released") -> OrderKey:
         return self.order("retire_key", cause=cause)
@@ -470,21 +536,39 @@ class StudyRun:
             "step": step,
             "threshold": self.threshold,
             "minimum": self.spec.minimum,
-            "spec_digest": hashlib.sha256(spec_bytes(self.spec)).digest(),
+            "spec_digest": self.spec.digest,
             "data_set": self.spec.data_set,
-            "outputs": list(self.spec.plan.statistics),
+            "outputs": list(self.spec.outputs),
             "requester_key_digest": self.spec.requester_key_digest,
             "key_digest": self.key_digest,
             "commitments": dict(commitments or {}),
+            "round": 0 if stage == "counts" else 1,
+            "iterate": b"",
+            "verdicts": {} if stage == "counts" else dict(self.verdicts),
+            "source": b"",
+            "digest": b"",
         }
         self.started = self.order("start_study", **{**arguments, **other})
         return self.started
 
-    async def summed(self, stage: str) -> bytes:
-        """Let all encrypt and add; return the digest of the sum's c1."""
-        commitments = await self.done(self.start_order(stage, "commit"))
-        (digest,) = set((await self.done(self.start_order(stage, "verify", commitments))).values())
+    async def summed(self, stage: str, **other: Any) -> bytes:
+        """Let all encrypt and add; return the digest of the sums."""
+        commitments = await self.done(self.start_order(stage, "commit", **other))
+        order = self.start_order(stage, "verify", commitments, **other)
+        (digest,) = set((await self.done(order)).values())
         return digest
+
+    async def refreshed(
+        self, stage: str, digest: bytes, online: Sequence[str], **other: Any
+    ) -> bytes:
+        """Let the others begin a dead release anew, without whom is not `online`; return the
+        digest of the refreshed sums."""
+        refresh = self.start_order(stage, "refresh", digest=digest, **other)
+        zeros = await self.done(refresh, online)
+        add = self.start_order(stage, "add", zeros, digest=digest, **other)
+        (again,) = set((await self.done(add, online)).values())
+        assert again != digest
+        return again
 
     def release_order(
         self, instruction: str, digest: bytes, online: Sequence[str], **other: Value
@@ -494,11 +578,13 @@ class StudyRun:
             "digest": digest,
             "threshold": self.threshold,
             "key_digest": self.key_digest,
+            "source": b"",
         }
         if instruction == "release_counts":
             arguments["minimum"] = self.spec.minimum
         else:
             arguments["requester_key_digest"] = self.spec.requester_key_digest
+            arguments["round"] = 1
         return self.order(instruction, **{**arguments, **other})
 
     async def to_counts(self) -> bytes:
@@ -508,10 +594,18 @@ class StudyRun:
         await self.ceremony()
         return await self.summed("counts")
 
+    async def passed(self, counts: bytes, online: Sequence[str] = MEMBERS[:3]) -> None:
+        """Open the counts; the first three verdicts are what the contract keeps."""
+        passes = await self.done(self.release_order("release_counts", counts, online))
+        self.verdicts = {member: passes[member] for member in list(passes)[: self.threshold]}
+
+    async def to_passed(self, online: Sequence[str] = MEMBERS[:3]) -> None:
+        """Run up to the verdicts about the counts."""
+        await self.passed(await self.to_counts(), online)
+
     async def to_values(self, online: Sequence[str] = MEMBERS[:3]) -> bytes:
         """Run up to the values' sum; return its digest."""
-        counts = await self.to_counts()
-        await self.done(self.release_order("release_counts", counts, online))
+        await self.to_passed(online)
         return await self.summed("values")
 
     async def to_result(self, online: Sequence[str] = MEMBERS[:3]) -> bytes:
@@ -521,21 +615,44 @@ class StudyRun:
         await self.done(self.release, online)
         return digest
 
-    async def result_of(self, member: str) -> pb.GetResultResponse:
+    async def result_of(self, member: str) -> Part:
+        """Return a member's part of the newest release, as the researcher gets it."""
         read = self.world.read(GET_RESULT, self.study, order=self.release)
-        return await self.world.hospitals[member].holder().GetResult(pb.GetResultRequest(read=read))
+        holder = self.world.hospitals[member].holder()
+        found = [one async for one in holder.GetResult(pb.GetResultRequest(read=read))]
+        sums, shares = unpacked(b"".join(one.chunk for one in found))
+        verdicts = {one.member: one.verdict for one in found[0].verdicts}
+        return Part(sums, shares, tuple(found[0].contributors), verdicts)
+
+    async def parts(self, digest: bytes, online: Sequence[str] = MEMBERS[:3]) -> list[Part]:
+        """Fetch every part of the set as the researcher, and check it."""
+        parts = [await self.result_of(member) for member in online]
+        (sums,) = {part.sums for part in parts}
+        assert batch_digest([c1_digest(PROFILE, one) for one in sums]) == digest
+        assert {part.contributors for part in parts} == {self.members}
+        for member, verdict in parts[0].verdicts.items():
+            assert verdict_digest(self.study, member, verdict) == self.verdicts[member]
+        return parts
 
     async def totals(self, digest: bytes, online: Sequence[str] = MEMBERS[:3]) -> list[int]:
         """Fetch every part as the researcher, check it and decrypt."""
-        parts = [await self.result_of(member) for member in online]
-        (ciphertext,) = {part.ciphertext for part in parts}
-        assert c1_digest(PROFILE, ciphertext) == digest
-        assert {tuple(part.contributors) for part in parts} == {self.members}
-        switched = combine_switched(PROFILE, ciphertext, [part.share for part in parts])
-        return self.requester.decrypt(switched, self.spec.plan.sum_slots)
+        parts = await self.parts(digest, online)
+        widths = [len(batch) for batch in self.plan.batches([0] * self.plan.value_slots)]
+        totals: list[int] = []
+        for place, ciphertext in enumerate(parts[0].sums):
+            shares = [part.shares[place] for part in parts]
+            switched = combine_switched(PROFILE, ciphertext, shares, circuit=CIRCUIT)
+            totals += self.requester.decrypt(switched, widths[place])
+        return totals
 
-    def finish(self, totals: Sequence[int]) -> StudyStatistics:
-        return self.spec.plan.finish(totals)
+    async def left_out(self, member: str = "hospital-a") -> tuple[int, ...]:
+        """Return the cells that are left out, as the researcher learns it."""
+        verdicts = (await self.result_of(member)).verdicts
+        return left_out(parse_verdict(one, len(self.plan.cells)) for one in verdicts.values())
+
+    def finish(self, totals: Sequence[int], left_out: Sequence[int] = (0,)) -> Answer:
+        """Return the answer of a study with one round; a single incomplete row is not told of."""
+        return self.plan.finish([Released(b"", tuple(totals))], left_out)
 
     async def seen_at(self, member: str) -> pb.Study:
         """Return the study as a member sees it, read by that member."""
@@ -554,11 +671,23 @@ def requester() -> RequesterKey:
     return RequesterKey.generate(PROFILE, b"r" * 32)
 
 
+class MakeSpec(Protocol):
+    """Makes the text of a study; `changed` are entries of its document."""
+
+    def __call__(self, **changed: Any) -> StudySpec: ...
+
+
 @pytest.fixture(scope="session")
-def spec(requester: RequesterKey) -> StudySpec:
-    return StudySpec(
-        "cohort-1", PLAN, ("y", "", "mmHg", ""), MINIMUM, PROFILE, requester.public_key(), b""
-    )
+def a_spec(requester: RequesterKey) -> MakeSpec:
+    def make(**changed: Any) -> StudySpec:
+        return Draft.from_document({**DOCUMENT, **changed}).spec(requester.public_key())
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def spec(a_spec: MakeSpec) -> StudySpec:
+    return a_spec()
 
 
 @pytest.fixture(scope="session")
@@ -632,4 +761,4 @@ async def study(
 @pytest.fixture
 def another(study: StudyRun) -> StudyRun:
     """Another study over the same patients."""
-    return replace(study, study=secrets.token_bytes(16), commitments={}, reveals={})
+    return replace(study, study=secrets.token_bytes(16), commitments={}, reveals={}, verdicts={})

@@ -22,13 +22,14 @@ from cipherward_chain.wire import NANOS
 from cipherward_compute.commitments import Contributed
 from cipherward_compute.service import GET_STUDY, OPT_OUT
 from cipherward_kit.errors import reason_of
-from cipherward_threshold.study import Rows
+from cipherward_studies.analyses.moments import MomentsResult
 
 if TYPE_CHECKING:
-    from conftest import Hospital, MakeWallet, StudyRun, World
+    from conftest import Hospital, MakeSpec, MakeWallet, Rows, StudyRun, World
 
 pytestmark = pytest.mark.slow  # four hospitals start: about a second
 
+MINIMUM = 20  # of the study
 OUT, IN = pb.OPT_OUT_CHOICE_OUT, pb.OPT_OUT_CHOICE_IN
 
 
@@ -78,7 +79,8 @@ async def said(world: World, signer: Any, *, what: bytes = b"out") -> pb.OptOutR
 
 
 def expected(study: StudyRun, rows: Mapping[str, Rows]) -> Rows:
-    return np.concatenate([study.spec.plan.complete(rows[m]) for m in study.members])
+    pooled = np.concatenate([rows[m] for m in study.members])
+    return pooled[~np.isnan(pooled).any(axis=1)]
 
 
 async def test_a_row_that_is_out_is_in_neither_the_counts_nor_the_values(
@@ -92,20 +94,24 @@ async def test_a_row_that_is_out_is_in_neither_the_counts_nor_the_values(
     found = named.finish(await named.totals(digest))
     left = {**rows, "hospital-a": np.delete(rows["hospital-a"], (0, 7, 29), axis=0)}
     pooled = expected(named, left)
-    assert found.count == len(pooled) == 116
-    assert list(found.means.values()) == pytest.approx(pooled.mean(axis=0), rel=1e-8)
+    assert found.patients == len(pooled) == 116
+    (moments, _) = found.results
+    assert isinstance(moments, MomentsResult)
+    assert [one.sum for one in moments.variables] == pytest.approx(pooled.sum(axis=0), rel=1e-7)
 
 
-async def test_all_rows_of_one_reference_are_out_and_in_every_data_set(
-    study: StudyRun, rows: Mapping[str, Rows]
+async def test_a_reference_that_is_out_is_out_in_every_data_set(
+    study: StudyRun, rows: Mapping[str, Rows], a_spec: MakeSpec
 ) -> None:
-    twice = [*references(rows["hospital-a"])[:-1], references(rows["hospital-a"])[0]]
+    for member, hospital in study.world.hospitals.items():
+        known = references(rows[member])[::-1]
+        await hospital.contribute(rows[member], references=known, data_set="cohort-2")
     hospital = study.world.hospitals["hospital-a"]
-    await hospital.contribute(rows["hospital-a"], references=twice)
-    await put(hospital, twice[0])
+    await put(hospital, references(rows["hospital-a"])[0])
     study.world.append()
-    digest = await study.to_result()
-    assert study.finish(await study.totals(digest)).count == 117
+    second = replace(study, spec=a_spec(data_set="cohort-2"))
+    digest = await second.to_result()
+    assert second.finish(await second.totals(digest)).patients == 118
 
 
 async def test_an_opt_out_after_the_start_order_counts_for_the_next_study(
@@ -113,30 +119,33 @@ async def test_an_opt_out_after_the_start_order_counts_for_the_next_study(
 ) -> None:
     hospital = named.world.hospitals["hospital-a"]
     counts = await named.to_counts()
-    await put(hospital, references(rows["hospital-a"])[3])
-    await named.done(named.release_order("release_counts", counts, named.members[:3]))
+    for reference in references(rows["hospital-a"])[:MINIMUM]:  # fewer would be singled out
+        await put(hospital, reference)
+    await named.passed(counts)
     digest = await named.summed("values")
     named.release = named.release_order("release_result", digest, named.members[:3])
     await named.done(named.release, named.members[:3])
-    assert named.finish(await named.totals(digest)).count == 119  # as they were counted
+    assert named.finish(await named.totals(digest)).patients == 119  # as they were counted
     digest = await another.to_result()
-    assert another.finish(await another.totals(digest)).count == 118
+    assert another.finish(await another.totals(digest)).patients == 119 - MINIMUM
 
 
 async def test_who_takes_part_again_does_so_from_the_next_study_on(
     named: StudyRun, another: StudyRun, rows: Mapping[str, Rows]
 ) -> None:
-    hospital, reference = named.world.hospitals["hospital-a"], references(rows["hospital-a"])[3]
-    await put(hospital, reference)
+    hospital, known = named.world.hospitals["hospital-a"], references(rows["hospital-a"])
+    for reference in known[:MINIMUM]:  # fewer would be singled out
+        await put(hospital, reference)
     counts = await named.to_counts()
-    await put(hospital, reference, IN)
-    await named.done(named.release_order("release_counts", counts, named.members[:3]))
+    for reference in known[:MINIMUM]:
+        await put(hospital, reference, IN)
+    await named.passed(counts)
     digest = await named.summed("values")
     named.release = named.release_order("release_result", digest, named.members[:3])
     await named.done(named.release, named.members[:3])
-    assert named.finish(await named.totals(digest)).count == 118
+    assert named.finish(await named.totals(digest)).patients == 119 - MINIMUM
     digest = await another.to_result()
-    assert another.finish(await another.totals(digest)).count == 119
+    assert another.finish(await another.totals(digest)).patients == 119
 
 
 async def test_rows_without_references_are_not_counted_once_a_patient_is_out(
@@ -164,7 +173,7 @@ async def test_a_contribution_that_names_another_block_is_refused_by_who_adds(
     try:
         with connection:
             connection.execute("UPDATE studies SET opt_outs_height = opt_outs_height - 1")
-            (own,) = connection.execute("SELECT own FROM ciphertexts").fetchone()
+            (own,) = connection.execute("SELECT own FROM sums").fetchone()
     finally:
         connection.close()
     stale = Contributed(own, named.started.height - 1).commitment
@@ -185,11 +194,11 @@ async def test_a_commitment_is_to_the_block_of_the_start_order(named: StudyRun) 
     await named.done(named.start_order("counts", "verify", commitments))
     peer = named.world.hospitals["hospital-a"].stub("hospital-b", "compute")
     counts = pb.CONTRIBUTION_STAGE_COUNTS
-    found = await peer.GetContribution(
-        pb.GetContributionRequest(study_id=named.study, stage=counts)
-    )
-    assert found.opt_outs_height == started.height
-    digest = Contributed(found.ciphertext, found.opt_outs_height).commitment
+    request = pb.GetContributionRequest(study_id=named.study, stage=counts)
+    found = [one async for one in peer.GetContribution(request)]
+    assert found[0].opt_outs_height == started.height
+    batch = b"".join(one.chunk for one in found)
+    digest = Contributed(batch, found[0].opt_outs_height).commitment
     assert digest == commitments["hospital-a"]
 
 
@@ -207,7 +216,7 @@ async def test_a_wallets_choice_reaches_the_rows_that_the_hospital_has_linked(
     assert (counted.pseudonyms, counted.pseudonyms_unlinked, counted.references) == (1, 0, 2)
     world.append()
     digest = await named.to_result()
-    assert named.finish(await named.totals(digest)).count == 117
+    assert named.finish(await named.totals(digest)).patients == 117
 
 
 async def test_a_link_that_is_replaced_reaches_other_rows(

@@ -63,4 +63,4 @@ async def test_an_unknown_peer_is_asked_for_again_and_not_given_up() -> None:
 
     async with PeerChannels(unknown) as channels:
         with pytest.raises(AssertionError, match="again"):
-            await Peers(channels).deal("newcomer", bytes(16))
+            await Peers(channels).verdict("newcomer", bytes(16))

@@ -5,22 +5,23 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
-from cipherward_compute.commitments import Contributed
-from cipherward_compute.spec import StudySpec
+from cipherward_chain.batches import packed
+from cipherward_compute.commitments import Contributed, proof_context
+from cipherward_compute.sums import Sum
 from cipherward_compute.vault import Vault
 from cipherward_kit.testing import eventually
 from cipherward_threshold.errors import TooFewShares
-from cipherward_threshold.study import Rows, StudyPlan
-from cipherward_threshold.switching import RequesterKey, combine_switched
+from cipherward_threshold.proofs.contributions import encrypt_contribution
+from cipherward_threshold.switching import combine_switched
 
 if TYPE_CHECKING:
-    from conftest import StudyRun, World
+    from conftest import MakeSpec, Rows, StudyRun, World
 
 pytestmark = pytest.mark.slow  # four hospitals start: about a second
 
@@ -45,6 +46,13 @@ def flipped(octets: bytes) -> bytes:
     return bytes(changed)
 
 
+def rows_at(world: World, member: str, query: str) -> list[tuple[Any, ...]]:
+    """Return what a query finds in a hospital's database."""
+    found: list[tuple[Any, ...]] = []
+    tampered(world, member, lambda c: found.extend(c.execute(query).fetchall()))
+    return found
+
+
 async def outcomes(study: StudyRun, order: object) -> dict[str, int]:
     reports = await study.reports(order)  # pyright: ignore[reportArgumentType] - an OrderKey
     return {member: report.outcome for member, report in reports.items()}
@@ -54,10 +62,14 @@ async def failure_at(study: StudyRun, member: str) -> str:
     return (await study.seen_at(member)).failure
 
 
+async def reason_at(study: StudyRun, member: str) -> str:
+    return (await study.seen_at(member)).failure_reason
+
+
 async def test_a_cohort_below_the_minimum_without_the_own_part_fails(
-    world: World, spec: StudySpec, requester: RequesterKey, study: StudyRun
+    a_spec: MakeSpec, study: StudyRun
 ) -> None:
-    big = replace(study, spec=replace(spec, minimum=90))  # 119 in all, less than 90 without 30
+    big = replace(study, spec=a_spec(minimum=90))  # 119 in all, less than 90 without 30
     counts = await big.to_counts()
     order = big.release_order("release_counts", counts, big.members[:3])
     found = await outcomes(big, order)
@@ -67,7 +79,8 @@ async def test_a_cohort_below_the_minimum_without_the_own_part_fails(
         "hospital-c": FAILED,
         "hospital-d": FAILED,
     }
-    assert "below the minimum" in await failure_at(big, "hospital-a")
+    assert await reason_at(big, "hospital-a") == "COHORT_TOO_SMALL"
+    assert "fewer patients than the minimum" in await failure_at(big, "hospital-a")
 
 
 async def test_patients_of_two_members_only_are_not_released(
@@ -80,13 +93,11 @@ async def test_patients_of_two_members_only_are_not_released(
     counts = await study.to_counts()
     order = study.release_order("release_counts", counts, study.members[:3])
     assert set((await outcomes(study, order)).values()) == {FAILED}
-    assert "fewer than 3 members" in await failure_at(study, "hospital-c")
+    assert await reason_at(study, "hospital-c") == "CONTRIBUTORS_TOO_FEW"
 
 
-async def test_a_member_without_the_data_set_says_so(
-    world: World, spec: StudySpec, requester: RequesterKey, study: StudyRun
-) -> None:
-    other = replace(study, spec=replace(spec, data_set="cohort-2"))
+async def test_a_member_without_the_data_set_says_so(a_spec: MakeSpec, study: StudyRun) -> None:
+    other = replace(study, spec=a_spec(data_set="cohort-2"))
     await other.put_spec()
     await other.ceremony()
     order = other.start_order("counts", "commit")
@@ -129,71 +140,13 @@ async def test_a_study_of_two_members_is_refused(study: StudyRun) -> None:
     assert set((await outcomes(pair, order)).values()) == {FAILED}
 
 
-async def test_sums_that_could_wrap_are_not_encrypted(study: StudyRun, spec: StudySpec) -> None:
-    plan = StudyPlan(spec.plan.variables, spec.plan.outcome, spec.plan.statistics, 44)
-    fine = replace(study, spec=replace(spec, plan=plan))
-    counts = await fine.to_counts()
-    await fine.done(fine.release_order("release_counts", counts, fine.members[:3]))
-    order = fine.start_order("values", "commit")
-    assert set((await outcomes(fine, order)).values()) == {FAILED}
-    assert "do not fit" in await failure_at(fine, "hospital-a")
-
-
 async def test_rows_that_changed_since_they_were_counted_are_not_encrypted(
     world: World, study: StudyRun, rows: Mapping[str, Rows]
 ) -> None:
-    counts = await study.to_counts()
-    await study.done(study.release_order("release_counts", counts, study.members[:3]))
+    await study.to_passed()
     await world.hospitals["hospital-b"].contribute(rows["hospital-b"][:-1])
     found = await outcomes(study, study.start_order("values", "commit"))
     assert found == {m: FAILED if m == "hospital-b" else DONE for m in study.members}
-
-
-async def test_a_public_key_share_that_was_not_committed_to_names_its_sender(
-    world: World, study: StudyRun
-) -> None:
-    study.commitments = await study.done(study.ceremony_order("commit"))
-    tampered(
-        world,
-        "hospital-c",
-        lambda c: c.execute("UPDATE ceremonies SET message = CAST(message || x'00' AS BLOB)"),
-    )
-    found = await outcomes(study, study.ceremony_order("reveal"))
-    assert set(found.values()) == {FAILED}
-    assert await failure_at(study, "hospital-a") == (
-        "hospital-c: its message is not what it committed to"
-    )
-    assert "old backup" in await failure_at(study, "hospital-c")
-
-
-async def test_a_deal_that_was_not_committed_to_names_its_dealer(
-    world: World, study: StudyRun
-) -> None:
-    study.commitments = await study.done(study.ceremony_order("commit"))
-    vault_of_c = _vault(world, "hospital-c")
-
-    def swap(connection: sqlite3.Connection) -> None:
-        where = "WHERE dealer = 'hospital-c' AND receiver = 'hospital-a'"
-        (sealed,) = connection.execute(f"SELECT sealed FROM deals {where}").fetchone()
-        place = (b"deals", study.study, b"hospital-c", b"hospital-a")
-        other = vault_of_c.seal(flipped(vault_of_c.open(sealed, *place)), *place)
-        connection.execute(f"UPDATE deals SET sealed = ? {where}", (other,))
-
-    tampered(world, "hospital-c", swap)
-    found = await outcomes(study, study.ceremony_order("reveal"))
-    assert found == {m: FAILED if m == "hospital-a" else DONE for m in study.members}
-    assert await failure_at(study, "hospital-a") == (
-        "hospital-c: its deal is not what it committed to"
-    )
-
-
-async def test_members_that_saw_different_messages_stop(study: StudyRun) -> None:
-    study.commitments = await study.done(study.ceremony_order("commit"))
-    study.reveals = await study.done(study.ceremony_order("reveal"))
-    study.reveals = {**study.reveals, "hospital-d": bytes(32)}
-    found = await outcomes(study, study.ceremony_order("confirm"))
-    assert set(found.values()) == {FAILED}
-    assert "hospital-d: it has seen other messages" in await failure_at(study, "hospital-a")
 
 
 async def test_a_ciphertext_that_was_not_committed_to_names_its_sender(
@@ -204,8 +157,8 @@ async def test_a_ciphertext_that_was_not_committed_to_names_its_sender(
     commitments = await study.done(study.start_order("counts", "commit"))
 
     def flip(connection: sqlite3.Connection) -> None:
-        (own,) = connection.execute("SELECT own FROM ciphertexts").fetchone()
-        connection.execute("UPDATE ciphertexts SET own = ?", (flipped(own),))
+        (own,) = connection.execute("SELECT own FROM sums").fetchone()
+        connection.execute("UPDATE sums SET own = ?", (flipped(own),))
 
     tampered(world, "hospital-b", flip)
     found = await outcomes(study, study.start_order("counts", "verify", commitments))
@@ -220,21 +173,76 @@ async def test_a_copied_ciphertext_is_not_counted_twice(study: StudyRun) -> None
     commitments["hospital-d"] = commitments["hospital-c"]
     found = await outcomes(study, study.start_order("counts", "verify", commitments))
     assert set(found.values()) == {FAILED}
-    assert "the same ciphertext" in await failure_at(study, "hospital-a")
+    assert "the same ciphertexts" in await failure_at(study, "hospital-a")
 
 
-async def test_bytes_that_are_no_ciphertext_name_their_sender(
+def replaced(world: World, member: str, octets: bytes) -> None:
+    tampered(world, member, lambda c: c.execute("UPDATE sums SET own = ?", (octets,)))
+
+
+async def test_bytes_that_are_no_contribution_name_their_sender(
     world: World, study: StudyRun
 ) -> None:
     await study.put_spec()
     await study.ceremony()
     commitments = await study.done(study.start_order("counts", "commit"))
-    tampered(world, "hospital-b", lambda c: c.execute("UPDATE ciphertexts SET own = x'00'"))
+    replaced(world, "hospital-b", b"\0")
     height = study.started.height if study.started else 0
     commitments["hospital-b"] = Contributed(b"\0", height).commitment
-    found = await outcomes(study, study.start_order("counts", "verify", commitments))
-    assert set(found.values()) == {FAILED}
-    assert (await failure_at(study, "hospital-a")).startswith("hospital-b: the message")
+    order = study.start_order("counts", "verify", commitments)
+    reports = await study.reports(order, ("hospital-a", "hospital-c", "hospital-d"))
+    others = ("hospital-a", "hospital-c", "hospital-d")
+    assert {reports[member].outcome for member in others} == {FAILED}
+    assert (await failure_at(study, "hospital-a")).startswith("hospital-b: its contribution")
+    assert await reason_at(study, "hospital-a") == "CONTRIBUTION_REFUSED"
+
+
+def proven(study: StudyRun, member: str, changes: Mapping[str, Any]) -> bytes:
+    """Return what `member` would send had it encrypted for something else."""
+    ceremony = rows_at(study.world, member, "SELECT public_key FROM ceremonies")
+    wanted = Sum(study.study, "counts")
+    context = proof_context(
+        study.world.chain.genesis.chain_id,
+        changes.get("member", member),
+        replace(wanted, **changes.get("sum", {})),
+        study.spec.digest,
+    )
+    slots = [[3] * study.plan.count_slots] * changes.get("ciphertexts", 1)
+    made = encrypt_contribution(
+        "additive-1", changes.get("public_key", ceremony[0][0]), slots, context=context
+    )
+    return packed(made.ciphertexts, () if changes.get("bare") else (made.proof,))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"member": "hospital-c"},
+        {"sum": {"study": bytes(16)}},
+        {"sum": {"stage": "values", "round": 1}},
+        {"sum": {"refreshed": bytes(32)}},
+        {"ciphertexts": 2},
+        {"bare": True},
+    ],
+)
+async def test_a_contribution_for_something_else_is_refused_by_everybody(
+    world: World, study: StudyRun, changes: Mapping[str, Any]
+) -> None:
+    """Replayed, foreign, of another number, or without a proof: nobody adds it."""
+    await study.put_spec()
+    await study.ceremony()
+    commitments = await study.done(study.start_order("counts", "commit"))
+    foreign = proven(study, "hospital-b", changes)
+    height = study.started.height if study.started else 0
+    replaced(world, "hospital-b", foreign)
+    commitments["hospital-b"] = Contributed(foreign, height).commitment
+    order = study.start_order("counts", "verify", commitments)
+    others = ("hospital-a", "hospital-c", "hospital-d")
+    reports = await study.reports(order, others)
+    assert {reports[member].outcome for member in others} == {FAILED}
+    for member in others:
+        assert await reason_at(study, member) == "CONTRIBUTION_REFUSED"
+        assert (await failure_at(study, member)).startswith("hospital-b: ")
 
 
 async def test_an_order_that_names_another_sum_gets_no_share(world: World, study: StudyRun) -> None:
@@ -277,7 +285,9 @@ async def test_two_of_three_shares_open_nothing(study: StudyRun) -> None:
     await study.to_result()
     parts = [await study.result_of(member) for member in study.members[:2]]
     with pytest.raises(TooFewShares):
-        combine_switched("additive-1", parts[0].ciphertext, [part.share for part in parts])
+        combine_switched(
+            "additive-1", parts[0].sums[0], [part.shares[0] for part in parts], circuit="sum"
+        )
 
 
 async def test_a_share_that_is_none_names_its_sender(world: World, study: StudyRun) -> None:
@@ -307,8 +317,8 @@ async def test_a_sum_that_was_changed_on_the_disk_gets_no_share(
     digest = await study.to_counts()
 
     def flip(connection: sqlite3.Connection) -> None:
-        (total,) = connection.execute("SELECT total FROM ciphertexts").fetchone()
-        connection.execute("UPDATE ciphertexts SET total = ?", (flipped(total),))
+        (total,) = connection.execute("SELECT total FROM sums").fetchone()
+        connection.execute("UPDATE sums SET total = ?", (flipped(total),))
 
     tampered(world, "hospital-b", flip)
     reports = await study.reports(
@@ -322,8 +332,8 @@ async def test_rows_that_were_changed_on_the_disk_are_not_counted(
     world: World, study: StudyRun
 ) -> None:
     def flip(connection: sqlite3.Connection) -> None:
-        (sealed,) = connection.execute("SELECT sealed FROM data_sets").fetchone()
-        connection.execute("UPDATE data_sets SET sealed = ?", (flipped(sealed),))
+        (sealed,) = connection.execute("SELECT sealed FROM data_set_chunks").fetchone()
+        connection.execute("UPDATE data_set_chunks SET sealed = ?", (flipped(sealed),))
 
     await study.put_spec()
     await study.ceremony()

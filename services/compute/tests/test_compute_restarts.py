@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,8 @@ async def share_of(study: StudyRun, member: str, order: OrderKey) -> bytes:
         study_id=study.study, order=chain_pb.OrderRef(height=order.height, index=order.index)
     )
     hospital = study.world.hospitals[member]
-    return (await hospital.stub("hospital-d", "compute").GetDecryptionShare(request)).share
+    peer = hospital.stub("hospital-d", "compute")
+    return b"".join([one.chunk async for one in peer.GetDecryptionShare(request)])
 
 
 async def test_a_member_that_was_away_catches_up_and_the_study_goes_on(
@@ -111,6 +113,63 @@ async def test_a_backup_from_before_the_ceremony_makes_no_second_key(
     assert "hospital-a" in (await study.seen_at("hospital-b")).failure
 
 
+async def test_a_backup_from_before_a_contribution_makes_no_second_one(
+    world: World, study: StudyRun, tmp_path: Path
+) -> None:
+    """It encrypts again with other randomness, which nobody is shown: the chain has the first."""
+    await study.to_passed()
+    hospital = world.hospitals["hospital-a"]
+    database, backup = hospital.config.data_dir / "compute.db", tmp_path / "backup.db"
+    await hospital.stop()
+    shutil.copy(database, backup)
+    await hospital.start()
+    commitments = await study.done(study.start_order("values", "commit"))
+    await hospital.stop()
+    restore(backup, database)
+    await hospital.start()
+    reports = await study.reports(study.start_order("values", "verify", commitments))
+    assert {report.outcome for report in reports.values()} == {chain_pb.OUTCOME_FAILED}
+    assert (await study.seen_at("hospital-a")).failure_reason == "OLD_BACKUP"
+    assert "hospital-a: its contribution is not" in (await study.seen_at("hospital-b")).failure
+
+
+@pytest.mark.soak
+async def test_a_member_that_goes_down_in_every_step_resumes(world: World, study: StudyRun) -> None:
+    """hospital-b goes down right after each order, whatever it has done of it by then."""
+    hospital, online = world.hospitals["hospital-b"], study.members[:3]
+
+    async def through(order: OrderKey, members: tuple[str, ...] = ()) -> dict[str, bytes]:
+        await hospital.stop()
+        await hospital.start()
+        world.chain.heartbeat()  # it may have seen the order's block already: then it waits for one
+        return await study.done(order, members)
+
+    await study.put_spec()
+    study.instantiate()
+    study.commitments = await through(study.ceremony_order("commit"))
+    study.reveals = await through(study.ceremony_order("reveal"))
+    (study.key_digest,) = set((await through(study.ceremony_order("confirm"))).values())
+    digest = await summed_through(study, "counts", through)
+    refreshed = await through(study.start_order("counts", "refresh", digest=digest))
+    add = study.start_order("counts", "add", refreshed, digest=digest)
+    (again,) = set((await through(add)).values())
+    study.verdicts = await through(study.release_order("release_counts", again, online))
+    digest = await summed_through(study, "values", through)
+    study.release = study.release_order("release_result", digest, online)
+    await through(study.release, online)
+    assert study.finish(await study.totals(digest)).patients == 119
+    await through(study.retire())
+    assert rows_of(hospital, "SELECT count(*), count(DISTINCT c1_digest) FROM shares") == [(2, 2)]
+
+
+async def summed_through(
+    study: StudyRun, stage: str, through: Callable[[OrderKey], Awaitable[dict[str, bytes]]]
+) -> bytes:
+    commitments = await through(study.start_order(stage, "commit"))
+    (digest,) = set((await through(study.start_order(stage, "verify", commitments))).values())
+    return digest
+
+
 async def test_a_silent_chain_stops_sensitive_acts_until_it_speaks_again(
     world: World, study: StudyRun
 ) -> None:
@@ -158,8 +217,8 @@ async def test_own_secret_and_deals_are_gone_once_the_key_share_is_made(
 ) -> None:
     await study.ceremony()
     for hospital in world.hospitals.values():
-        assert rows_of(hospital, "SELECT count(*) FROM deals") == [(0,)]
-        assert rows_of(hospital, "SELECT count(*) FROM revealed") == [(0,)]
+        deals = "SELECT count(*) FROM ceremony_messages WHERE kind = 'deal'"
+        assert rows_of(hospital, deals) == [(0,)]
         assert rows_of(hospital, "SELECT length(secret_salt) FROM ceremonies") == [(0,)]
 
 
@@ -168,7 +227,7 @@ async def test_a_retired_study_leaves_no_key_and_no_input(world: World, study: S
     await study.done(study.retire())
     for hospital in world.hospitals.values():
         assert rows_of(hospital, "SELECT count(*) FROM ceremonies") == [(0,)]
-        assert rows_of(hospital, "SELECT stage, length(own) FROM ciphertexts") == [("values", 0)]
+        assert rows_of(hospital, "SELECT stage, length(own) FROM sums") == [("values", 0)]
 
 
 async def test_two_studies_run_side_by_side(study: StudyRun, another: StudyRun) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
 import secrets
-import uuid
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,119 +17,46 @@ from cipherward_chain.authorization import MemberSigner, PseudonymSigner
 from cipherward_chain.canonical import decode_map, encode
 from cipherward_chain.testing import seed_of
 from cipherward_compute.service import GET_RESULT, GET_STUDY
-from cipherward_compute.spec import StudySpec, parse_spec, spec_bytes
 from cipherward_kit.errors import reason_of
 from cipherward_kit.testing import eventually
 from cipherward_member.reports import OrderKey
-from cipherward_threshold.study import Rows, StudyPlan, Variable
+from cipherward_studies.spec import StudySpec
 
 if TYPE_CHECKING:
-    from conftest import StudyRun, World
+    from conftest import MakeSpec, Rows, StudyRun, World
 
 pytestmark = pytest.mark.slow  # four hospitals start: about a second
 
 
-async def refused(call: Awaitable[Any]) -> str:
-    """Return the reason with which a call is refused."""
+async def refused(call: Any) -> str:
+    """Return the reason with which a call, or a stream, is refused."""
     with pytest.raises(aio.AioRpcError) as refusal:
-        await call
+        await (call.read() if hasattr(call, "read") else call)
     return reason_of(refusal.value)
 
 
-def contribution(**changed: Any) -> pb.ContributeRequest:
-    good: dict[str, Any] = {
-        "request_id": str(uuid.uuid4()),
-        "data_set": "cohort-1",
-        "variables": ["age", "bmi"],
-        "values": [61.0, 24.5, 48.0, math.nan],
-    }
-    return pb.ContributeRequest(**{**good, **changed})
-
-
-async def test_rows_are_stored_once_for_a_request_id(lone: World) -> None:
-    stub = lone.hospitals["hospital-a"].stub()
-    request = contribution()
-    assert (await stub.Contribute(request)).rows == 2
-    assert (await stub.Contribute(request)).rows == 2
-    other = contribution(request_id=request.request_id, values=[1.0, 2.0])
-    assert await refused(stub.Contribute(other)) == "REQUEST_ID_REUSED"
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"request_id": "one"},
-        {"request_id": str(uuid.uuid4()).upper()},
-        {"data_set": "diabetes"},
-        {"data_set": "cohort-100"},
-        {"variables": []},
-        {"variables": ["age", "age"]},
-        {"variables": ["Age", "bmi"]},
-        {"values": []},
-        {"values": [1.0, 2.0, 3.0]},
-        {"values": [1.0, math.inf]},
-        {"references": b"r" * 16},
-        {"references": b"r" * 33},
-    ],
-)
-async def test_a_data_set_out_of_form_is_refused(lone: World, changed: dict[str, object]) -> None:
-    stub = lone.hospitals["hospital-a"].stub()
-    assert await refused(stub.Contribute(contribution(**changed))) == "DATA_SET_MALFORMED"
-
-
-async def test_a_data_set_too_large_is_refused(lone: World) -> None:
-    stub = lone.hospitals["hospital-a"].stub()
-    large = contribution(values=[1.0] * 400_002)
-    assert await refused(stub.Contribute(large)) == "DATA_SET_TOO_LARGE"
-    wide = contribution(variables=[f"v{i}" for i in range(65)], values=[1.0] * 65)
-    assert await refused(stub.Contribute(wide)) == "DATA_SET_TOO_LARGE"
-
-
-async def test_only_the_own_member_contributes(lone: World) -> None:
-    hospital = lone.hospitals["hospital-a"]
-    foreign = hospital.stub("hospital-b", "client").Contribute(contribution())
-    assert await refused(foreign) == "CALLER_REFUSED"
-    assert await refused(hospital.holder().Contribute(contribution())) == "CALLER_REFUSED"
-
-
-async def test_no_value_of_a_patient_stands_on_the_disk_in_the_clear(lone: World) -> None:
-    import struct
-
-    hospital = lone.hospitals["hospital-a"]
-    await hospital.stub().Contribute(contribution(values=[61.0625, 24.5] * 50))
-    await hospital.stop()
-    for path in hospital.config.data_dir.glob("compute.db*"):
-        assert struct.pack("<d", 61.0625) not in path.read_bytes()
-
-
-def test_a_text_is_read_back_as_it_was_written(spec: StudySpec) -> None:
-    octets = spec_bytes(spec)
-    found = parse_spec(octets)
-    assert replace(found, digest=b"") == spec
-    assert spec_bytes(found) == octets
+async def sent(stream: Any) -> bytes:
+    """Return all that a stream of chunks sends."""
+    return b"".join([one.chunk async for one in stream])
 
 
 def changed_text(spec: StudySpec, **changed: Any) -> bytes:
-    return encode({**decode_map(spec_bytes(spec)), **changed})
+    return encode({**decode_map(spec.octets), **changed})
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"version": 2},
+        {"version": 1},
         {"data_set": "hiv"},
-        {"outcome": "height"},
-        {"statistics": ["sum", "count"]},
-        {"statistics": ["count", "quantile"]},
+        {"analyses": []},
         {"minimum": 0},
-        {"fraction_bits": 53},
-        {"profile": "additive-0"},
+        {"profile": "additive-9"},
         {"requester_public_key": b"key"},
         {"variables": []},
-        {"variables": [{"name": "age", "low": "x", "high": "1", "unit": ""}]},
-        {"variables": [{"name": "Age", "low": "0", "high": "1", "unit": ""}]},
-        {"variables": [{"name": "age", "low": "0", "high": "1"}]},
         {"note": "more"},
+        # more moments than eight ciphertexts carry
+        {"analyses": [{"kind": "moments", "variables": ["age"], "statistics": ["median"]}]},
     ],
 )
 async def test_a_text_out_of_form_is_refused(
@@ -149,12 +75,15 @@ async def test_a_text_too_long_is_refused(lone: World) -> None:
 
 
 async def test_a_variable_that_the_data_set_does_not_have_is_unknown(
-    study: StudyRun, spec: StudySpec
+    study: StudyRun, a_spec: MakeSpec
 ) -> None:
-    plan = StudyPlan(
-        (*spec.plan.variables, Variable("height", 0, 3)), "progression", spec.plan.statistics, 24
+    taller = replace(
+        study,
+        spec=a_spec(
+            variables=[{"name": "height", "low": 0, "high": 3, "unit": "m"}],
+            analyses=[{"kind": "moments", "variables": ["height"]}],
+        ),
     )
-    taller = replace(study, spec=replace(spec, plan=plan, units=(*spec.units, "m")))
     assert await refused(taller.put_spec()) == "VARIABLE_UNKNOWN"
 
 
@@ -175,6 +104,31 @@ async def test_texts_that_nobody_starts_are_bounded_and_forgotten(
     assert await refused(put(12)) == "STUDY_SPECS_FULL"
     lone.clock.seconds += 3 * 86_400
     await put(12)
+
+
+async def test_parameters_of_rounds_are_kept_by_their_digest_and_bounded(lone: World) -> None:
+    hospital = lone.hospitals["hospital-a"]
+    await hospital.stop()
+    hospital.config = hospital.config.model_copy(update={"specs_waiting_max": 2})
+    await hospital.start()
+
+    def put(number: int) -> Awaitable[pb.PutIterateResponse]:
+        iterate = encode({"beta": [number]})
+        return hospital.holder().PutIterate(pb.PutIterateRequest(iterate=iterate))
+
+    assert (await put(1)).digest == hashlib.sha256(encode({"beta": [1]})).digest()
+    await put(1)
+    await put(2)
+    assert await refused(put(3)) == "ITERATES_FULL"
+    lone.clock.seconds += 2 * 86_400
+    await put(3)
+
+
+@pytest.mark.parametrize("iterate", [b"", b"\xf9\x3c\x00", bytes(64 * 1024 + 1)])
+async def test_parameters_out_of_form_are_refused(lone: World, iterate: bytes) -> None:
+    holder = lone.hospitals["hospital-a"].holder()
+    put = holder.PutIterate(pb.PutIterateRequest(iterate=iterate))
+    assert await refused(put) == "ITERATE_MALFORMED"
 
 
 async def test_a_study_is_shown_to_its_members_and_its_requester_only(
@@ -231,6 +185,7 @@ async def test_a_study_that_nobody_approves_lapses(world: World, study: StudyRun
     await eventually(lambda: _ended(study))
     seen = await study.seen_at("hospital-a")
     assert (seen.stage, seen.failure) == ("failed", "it was not approved in time")
+    assert seen.failure_reason == "NOT_APPROVED_IN_TIME"
 
 
 async def _ended(study: StudyRun) -> bool:
@@ -243,7 +198,7 @@ async def test_a_result_is_for_the_requester_and_the_order_that_released_it(
     await study.to_result()
     holder = world.hospitals["hospital-a"].holder()
 
-    def get(**named: Any) -> Awaitable[pb.GetResultResponse]:
+    def get(**named: Any) -> Any:
         return holder.GetResult(
             pb.GetResultRequest(read=world.read(GET_RESULT, study.study, **named))
         )
@@ -276,14 +231,16 @@ async def test_messages_are_shown_when_all_have_committed_and_each_deal_to_its_r
     study.commitments = await study.done(study.ceremony_order("commit"))
     hospital = world.hospitals["hospital-a"]
     peer = hospital.stub("hospital-b", "compute")
-    share = message(study, pb.CEREMONY_MESSAGE_KIND_PUBLIC_KEY_SHARE)
+    share = message(study, pb.CEREMONY_MESSAGE_KIND_REVEAL)
     deal = message(study, pb.CEREMONY_MESSAGE_KIND_DEAL)
     assert await refused(peer.GetCeremonyMessage(share)) == "NOT_YET_MADE"
     assert await refused(peer.GetCeremonyMessage(deal)) == "NOT_YET_MADE"
     await study.done(study.ceremony_order("reveal"))
     other = hospital.stub("hospital-c", "compute")
-    assert await peer.GetCeremonyMessage(share) == await other.GetCeremonyMessage(share)
-    assert await peer.GetCeremonyMessage(deal) != await other.GetCeremonyMessage(deal)
+    shown = [await sent(one.GetCeremonyMessage(share)) for one in (peer, other)]
+    assert shown[0] == shown[1]
+    dealt = [await sent(one.GetCeremonyMessage(deal)) for one in (peer, other)]
+    assert dealt[0] != dealt[1]
     assert await refused(peer.GetCeremonyMessage(message(study, 0))) == "MESSAGE_KIND_UNKNOWN"
 
 
@@ -294,7 +251,7 @@ async def test_peers_outside_the_study_and_other_services_get_nothing(
     three.commitments = await three.done(three.ceremony_order("commit"))
     await three.done(three.ceremony_order("reveal"))
     hospital = world.hospitals["hospital-a"]
-    share = message(study, pb.CEREMONY_MESSAGE_KIND_PUBLIC_KEY_SHARE)
+    share = message(study, pb.CEREMONY_MESSAGE_KIND_REVEAL)
     outsider = hospital.stub("hospital-d", "compute")
     assert await refused(outsider.GetCeremonyMessage(share)) == "STUDY_UNKNOWN"
     storage = hospital.stub("hospital-b", "storage")
@@ -310,13 +267,13 @@ async def test_a_contribution_is_shown_only_when_all_have_committed(
     commitments = await study.done(study.start_order("counts", "commit"))
     peer = world.hospitals["hospital-a"].stub("hospital-b", "compute")
 
-    def get(stage: int) -> Awaitable[pb.GetContributionResponse]:
+    def get(stage: int) -> Any:
         request = pb.GetContributionRequest(study_id=study.study, stage=stage)  # pyright: ignore[reportArgumentType] - also stages that there are not
         return peer.GetContribution(request)
 
     assert await refused(get(pb.CONTRIBUTION_STAGE_COUNTS)) == "NOT_YET_MADE"
     await study.done(study.start_order("counts", "verify", commitments))
-    assert (await get(pb.CONTRIBUTION_STAGE_COUNTS)).ciphertext
+    assert await sent(get(pb.CONTRIBUTION_STAGE_COUNTS))
     assert await refused(get(pb.CONTRIBUTION_STAGE_VALUES)) == "NOT_YET_MADE"
     assert await refused(get(0)) == "MESSAGE_KIND_UNKNOWN"
     world.clock.seconds += 60
@@ -329,4 +286,4 @@ async def test_contributed_rows_replace_the_earlier_ones(
     for member, hospital in study.world.hospitals.items():
         await hospital.contribute(rows[member][:25])
     digest = await study.to_result()
-    assert study.finish(await study.totals(digest)).count == 99
+    assert study.finish(await study.totals(digest)).patients == 99

@@ -14,11 +14,11 @@ from cipherward.compute.v1 import compute_service_pb2 as pb
 from cipherward_kit.errors import reason_of
 from cipherward_kit.testing import eventually
 from cipherward_member.reports import OrderKey
-from cipherward_threshold.parameters import profile
-from cipherward_threshold.study import Rows
+from cipherward_studies.analyses.linear_regression import LinearRegressionResult
+from cipherward_studies.analyses.moments import MomentsResult
 
 if TYPE_CHECKING:
-    from conftest import StudyRun
+    from conftest import Rows, StudyRun
 
 STAGES = (
     "proposed",
@@ -38,8 +38,11 @@ pytestmark = pytest.mark.slow  # four hospitals start: about a second
 
 def expected_totals(study: StudyRun, rows: Mapping[str, Rows]) -> list[int]:
     """Return the sum of what every hospital computes in the clear, in fixed point."""
-    modulus = profile("additive-1").plain_modulus
-    parts = [study.spec.plan.sums(rows[m], contributors=4, modulus=modulus) for m in study.members]
+    names = study.spec.names
+    parts = [
+        study.plan.local([dict(zip(names, rows[m].T, strict=True))], (0,), b"")
+        for m in study.members
+    ]
     return [sum(column) for column in zip(*parts, strict=True)]
 
 
@@ -49,14 +52,18 @@ async def test_the_result_is_exactly_the_sum_of_all_patients(
     digest = await study.to_result()
     totals = await study.totals(digest)
     assert totals == expected_totals(study, rows)
+    assert await study.left_out() == (0,)  # how few rows were incomplete is not told
     found = study.finish(totals)
-    pooled = np.concatenate([study.spec.plan.complete(rows[m]) for m in study.members])
-    assert found.count == len(pooled) == 119
-    assert list(found.means.values()) == pytest.approx(pooled.mean(axis=0), rel=1e-8)
+    pooled = np.concatenate([rows[m] for m in study.members])
+    pooled = pooled[~np.isnan(pooled).any(axis=1)]
+    assert found.patients == len(pooled) == 119
+    moments, regression = found.results
+    assert isinstance(moments, MomentsResult)
+    assert [one.sum for one in moments.variables] == pytest.approx(pooled.sum(axis=0), rel=1e-7)
     design = np.column_stack([np.ones(len(pooled)), pooled[:, :3]])
     expected = np.linalg.lstsq(design, pooled[:, 3], rcond=None)[0]
-    assert found.regression is not None
-    assert list(found.regression.coefficients.values()) == pytest.approx(expected[1:], rel=1e-6)
+    assert isinstance(regression, LinearRegressionResult)
+    assert [one.estimate for one in regression.coefficients] == pytest.approx(expected, rel=1e-5)
 
 
 async def test_a_released_study_ends_and_its_result_stays(study: StudyRun) -> None:
@@ -89,8 +96,8 @@ async def test_a_member_outside_the_set_has_the_sum_and_no_share(study: StudyRun
     await study.to_result()
     await eventually(lambda: _has_result(study, "hospital-d"))
     part = await study.result_of("hospital-d")
-    assert part.ciphertext
-    assert not part.share
+    assert part.sums
+    assert not part.shares
 
 
 async def _has_result(study: StudyRun, member: str) -> bool:
@@ -108,7 +115,7 @@ async def test_any_three_members_may_be_the_set(study: StudyRun, rows: Mapping[s
     [
         ("withdrawn", "withdrawn", ""),
         ("permit-ended", "ended", "its data permit has ended"),
-        ("failed", "failed", "it ended while counts_ready: another member failed, or its time ran"),
+        ("failed", "failed", "it ended while counts_ready: too few reports, or its time ran out"),
     ],
 )
 async def test_a_study_that_is_cut_ends_with_its_reason_and_its_keys_are_gone(
@@ -136,21 +143,24 @@ async def test_a_study_that_is_cut_gives_its_peers_nothing_more(
     await _advance(study, steps)
     await study.done(study.retire("permit-ended"))
     peer = study.world.hospitals["hospital-a"].stub("hospital-b", "compute")
-    share, deal = pb.CEREMONY_MESSAGE_KIND_PUBLIC_KEY_SHARE, pb.CEREMONY_MESSAGE_KIND_DEAL
+    reveal, deal = pb.CEREMONY_MESSAGE_KIND_REVEAL, pb.CEREMONY_MESSAGE_KIND_DEAL
     counts, values = pb.CONTRIBUTION_STAGE_COUNTS, pb.CONTRIBUTION_STAGE_VALUES
-    release = study.release or OrderKey(1, 0)
+    release = study.started or OrderKey(1, 0)
     named = chain_pb.OrderRef(height=release.height, index=release.index)
     study_id = study.study
     for call in (
-        peer.GetCeremonyMessage(pb.GetCeremonyMessageRequest(study_id=study_id, kind=share)),
+        peer.GetCeremonyMessage(pb.GetCeremonyMessageRequest(study_id=study_id, kind=reveal)),
         peer.GetCeremonyMessage(pb.GetCeremonyMessageRequest(study_id=study_id, kind=deal)),
         peer.GetContribution(pb.GetContributionRequest(study_id=study_id, stage=counts)),
-        peer.GetContribution(pb.GetContributionRequest(study_id=study_id, stage=values)),
+        peer.GetContribution(pb.GetContributionRequest(study_id=study_id, stage=values, round=1)),
         peer.GetDecryptionShare(pb.GetDecryptionShareRequest(study_id=study_id, order=named)),
     ):
         with pytest.raises(aio.AioRpcError) as refusal:
-            await call
+            await call.read()
         assert reason_of(refusal.value) == "STUDY_ENDED"
+    with pytest.raises(aio.AioRpcError) as refusal:
+        await peer.GetVerdict(pb.GetVerdictRequest(study_id=study_id))
+    assert reason_of(refusal.value) == "STUDY_ENDED"
 
 
 async def _advance(study: StudyRun, steps: int) -> None:
@@ -166,7 +176,6 @@ async def _advance(study: StudyRun, steps: int) -> None:
     counts = await study.summed("counts")
     if steps == 2:
         return
-    study.release = study.release_order("release_counts", counts, study.members[:3])
-    await study.done(study.release)
+    await study.passed(counts)
     if steps == 4:
         await study.summed("values")

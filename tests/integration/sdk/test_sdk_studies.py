@@ -30,8 +30,6 @@ from cipherward_client.sdk.permits import (
 )
 from cipherward_client.sdk.studies import (
     StudyProgress,
-    StudyRequest,
-    StudyVariable,
     contribute_rows,
     fetch_result,
     propose_study,
@@ -39,26 +37,31 @@ from cipherward_client.sdk.studies import (
     watch_study,
     withdraw_study,
 )
-from cipherward_client.sdk.study_requests import PROFILE
+from cipherward_client.sdk.study_requests import kept_bytes, kept_draft
 from cipherward_client.sdk.study_results import fetch_parts, open_result
 from cipherward_client.wallet.wallet import Wallet
-from cipherward_compute.spec import parse_spec
-from cipherward_threshold.switching import RequesterKey
+from cipherward_studies.analyses.linear_regression import LinearRegressionResult
+from cipherward_studies.analyses.moments import MomentsResult
+from cipherward_studies.errors import DraftInvalid
+from cipherward_studies.spec import Draft
 
 Town = Any  # conftest's; test modules cannot import it
 
 LETTERS = "abcd"
 NAMES = ("age", "bmi", "outcome")
-REQUEST = StudyRequest(
-    data_set="cohort-1",
-    variables=(
-        StudyVariable("age", "0", "120", "a"),
-        StudyVariable("bmi", "5", "100.5", "kg/m2"),
-        StudyVariable("outcome", "-1000", "1000"),
-    ),
-    statistics=("count", "sum", "mean", "variance", "covariance", "linear_regression"),
-    outcome="outcome",
-)
+DOCUMENT: dict[str, Any] = {
+    "data_set": "cohort-1",
+    "variables": [
+        {"name": "age", "low": 0, "high": 120, "unit": "a"},
+        {"name": "bmi", "low": 5, "high": 100.5, "unit": "kg/m2"},
+        {"name": "outcome", "low": -1000, "high": 1000},
+    ],
+    "analyses": [
+        {"kind": "moments", "variables": list(NAMES), "statistics": ["mean", "variance"]},
+        {"kind": "linear_regression", "outcome": "outcome", "predictors": ["age", "bmi"]},
+    ],
+}
+REQUEST = Draft.from_document(DOCUMENT)
 STUDY_SECONDS = 90.0
 
 
@@ -81,7 +84,7 @@ async def voted(town: Town, study_id: bytes, letters: str) -> None:
         await vote(await town.hospital(letter), study_id)
 
 
-async def granted(town: Town, researcher: Wallet, request: StudyRequest = REQUEST) -> bytes:
+async def granted(town: Town, researcher: Wallet, request: Draft = REQUEST) -> bytes:
     """Return the id of a permit for one run of a study, granted by three hospitals."""
     wanted = PermitRequest.for_study(request)
     permit_id = (await apply_for_permit(town.alliance, researcher, wanted)).permit_id
@@ -108,17 +111,20 @@ async def test_a_study_is_exact_and_read_by_its_researcher_alone(town: Town) -> 
     assert [one.steps_done for one in seen] == sorted(one.steps_done for one in seen)
 
     result = await fetch_result(town.alliance, researcher, study.study_id)
-    found = result.statistics
-    assert found.count == len(rows)
+    assert result.answer.patients == len(rows)
+    moments, regression = result.answer.results
+    assert isinstance(moments, MomentsResult)
+    assert isinstance(regression, LinearRegressionResult)
     assert len(result.release_set) == 3
     assert result.contributors == tuple(f"hospital-{letter}" for letter in LETTERS)
-    np.testing.assert_allclose(list(found.means.values()), rows.mean(axis=0), rtol=1e-9)
-    np.testing.assert_allclose(list(found.variances.values()), rows.var(axis=0, ddof=1), rtol=1e-7)
+    means = np.array([one.mean for one in moments.variables], dtype=float)
+    np.testing.assert_allclose(means, rows.mean(axis=0), rtol=1e-7)
+    variances = np.array([one.variance for one in moments.variables], dtype=float)
+    np.testing.assert_allclose(variances, rows.var(axis=0, ddof=1), rtol=1e-6)
     design = np.column_stack([np.ones(len(rows)), rows[:, :2]])
     expected = np.linalg.lstsq(design, rows[:, 2], rcond=None)[0]
-    assert found.regression is not None
-    coefficients = [found.regression.intercept, *found.regression.coefficients.values()]
-    np.testing.assert_allclose(coefficients, expected, rtol=1e-6)
+    coefficients = [one.estimate for one in regression.coefficients]
+    np.testing.assert_allclose(coefficients, expected, rtol=1e-5)
 
     parts = await fetch_parts(town.alliance, researcher, study.study_id)
     two = dict(list(parts.shares.items())[:2])
@@ -152,6 +158,7 @@ async def test_a_cohort_below_the_minimum_fails_and_says_so(town: Town) -> None:
     last = (await ended(town.alliance, hospital, study.study_id))[-1]
     assert (last.stage, last.ended) == ("failed", True)
     assert last.failure
+    assert last.reason == "COHORT_TOO_SMALL"
     with pytest.raises(ClientError) as told:
         await fetch_result(town.alliance, researcher, study.study_id)
     assert told.value.reason == "STUDY_ENDED"
@@ -191,7 +198,8 @@ async def test_a_spent_permit_ends_the_next_study_before_its_counts(town: Town) 
         await voted(town, study.study_id, "abc")
         stages.append((await ended(town.alliance, researcher, study.study_id))[-1].stage)
     assert stages == ["released", "failed"]
-    narrow = await granted(town, researcher, replace(request, statistics=("count",), outcome=""))
+    fewer = Draft.from_document({**DOCUMENT, "analyses": DOCUMENT["analyses"][:1]})
+    narrow = await granted(town, researcher, replace(request, analyses=fewer.analyses))
     with pytest.raises(ActRefused) as wider:
         await propose_study(town.alliance, researcher, request, narrow)
     assert wider.value.reason == "PERMIT_REFUSED"
@@ -218,9 +226,11 @@ async def test_a_patient_who_is_out_is_in_no_study(town: Town) -> None:
     await voted(town, study.study_id, "abc")
     await ended(town.alliance, researcher, study.study_id)
     result = await fetch_result(town.alliance, researcher, study.study_id)
-    assert result.statistics.count == len(rows) - 2
-    means = list(result.statistics.means.values())
-    np.testing.assert_allclose(means, rows[2:].mean(axis=0), rtol=1e-9)
+    assert result.answer.patients == len(rows) - 2
+    moments = result.answer.results[0]
+    assert isinstance(moments, MomentsResult)
+    means = np.array([one.mean for one in moments.variables], dtype=float)
+    np.testing.assert_allclose(means, rows[2:].mean(axis=0), rtol=1e-7)
     await choose(town.alliance, patient, "hospital-a", "in")  # the town is shared
     await put_opt_out(hospital, references[1], "in")
 
@@ -228,8 +238,13 @@ async def test_a_patient_who_is_out_is_in_no_study(town: Town) -> None:
 async def test_a_variable_that_no_member_has_is_named(town: Town) -> None:
     await contributed(town, 3, "cohort-3")
     researcher = await town.person("b", "staff", "researcher")
-    variables = (StudyVariable("height", "0", "300"),)
-    request = StudyRequest("cohort-3", variables, ("count", "mean"))
+    request = Draft.from_document(
+        {
+            "data_set": "cohort-3",
+            "variables": [{"name": "height", "low": 0, "high": 300}],
+            "analyses": [{"kind": "moments", "variables": ["height"]}],
+        }
+    )
     with pytest.raises(ClientError) as told:
         await propose_study(
             town.alliance, researcher, request, await granted(town, researcher, request)
@@ -257,31 +272,18 @@ async def test_a_clinician_may_not_propose_and_a_stranger_may_not_withdraw(town:
     assert over.value.reason == "STATE_FORBIDS"
 
 
-def test_the_text_is_the_one_that_the_members_read() -> None:
-    key = RequesterKey.generate(PROFILE, secrets.token_bytes(32))
-    spec = parse_spec(REQUEST.text(key.public_key()))
-    assert spec.plan == REQUEST.plan()
-    assert (spec.data_set, spec.minimum, spec.profile) == ("cohort-1", REQUEST.minimum, PROFILE)
-    assert spec.units == tuple(variable.unit for variable in REQUEST.variables)
-    assert StudyRequest.from_bytes(REQUEST.to_bytes()) == REQUEST
+def test_a_kept_study_is_the_one_that_was_proposed() -> None:
+    assert kept_draft(kept_bytes(REQUEST)) == REQUEST
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"statistics": ("count", "median")},
-        {"statistics": ("mean",), "outcome": ""},
-        {"variables": (StudyVariable("age", "0", "1e9"), REQUEST.variables[2])},
-        {"variables": (StudyVariable("age", "9", "1"), REQUEST.variables[2])},
-        {"outcome": "height"},
-        {"fraction_bits": 99},
+        {"analyses": [{"kind": "median", "variables": ["age"]}]},
+        {"variables": [{"name": "age", "low": 9, "high": 1}]},
+        {"analyses": [{"kind": "moments", "variables": ["height"]}]},
     ],
 )
-async def test_an_impossible_request_is_refused_before_anybody_is_asked(
-    town: Town, change: dict[str, Any]
-) -> None:
-    researcher = await town.person("b", "staff", "researcher")
-    with pytest.raises(ClientError) as told:
-        await propose_study(town.alliance, researcher, replace(REQUEST, **change), bytes(16))
-    assert told.value.reason in ("STUDY_REQUEST_INVALID", "THRESHOLD_ERROR")
-    assert not researcher.studies
+def test_an_impossible_study_is_refused_before_anybody_is_asked(change: dict[str, Any]) -> None:
+    with pytest.raises(DraftInvalid):
+        Draft.from_document({**DOCUMENT, **change})

@@ -95,6 +95,19 @@ STUDY_VERDICT: Final = b"cipherward/study-verdict/v1\0"
 OPT_OUT_SUBJECT: Final = b"cipherward/opt-out-subject/v1\0"
 # What a member signs when it has taken a patient's choice.
 OPT_OUT_RECEIPT: Final = b"cipherward/opt-out-receipt/v1\0"
+# Name under which a patient who has enrolled for encrypted columns stands in the store, keyed.
+ENROLLED: Final = b"cipherward/enrolled/v1\0"
+# Context of a proof of correct encryption of columns: whose they are, and in which slots.
+COLUMN_PROOF: Final = b"cipherward/column-proof/v1\0"
+# The slots of all columns of a data key.
+COLUMN_SLOTS: Final = b"cipherward/column-slots/v1\0"
+# Commitment to the list of a member's encrypted columns.
+COLUMN_MANIFEST: Final = b"cipherward/column-manifest/v1\0"
+# Weights by which the flags of a member's columns are checked.
+COLUMN_WEIGHTS: Final = b"cipherward/column-weights/v1\0"
+# Heads of jobs for a member's own workers, and of their replies, on a queue that is not trusted.
+COMPUTE_JOB: Final = b"cipherward/compute-job/v1\0"
+COMPUTE_REPLY: Final = b"cipherward/compute-reply/v1\0"
 
 TAGS: Final = (
     TRANSACTION,
@@ -137,6 +150,13 @@ TAGS: Final = (
     STUDY_VERDICT,
     OPT_OUT_SUBJECT,
     OPT_OUT_RECEIPT,
+    ENROLLED,
+    COLUMN_PROOF,
+    COLUMN_SLOTS,
+    COLUMN_MANIFEST,
+    COLUMN_WEIGHTS,
+    COMPUTE_JOB,
+    COMPUTE_REPLY,
 )
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from cipherward_chain.canonical import Value
+from cipherward_studies.analyses.product_sum import ProductSum
 from cipherward_studies.analyses.registry import ANALYSES
 from cipherward_studies.analysis import Analysis, Cutting
+from cipherward_studies.data_keys import DataKeyForm
 from cipherward_studies.errors import AnalysisRefused, Fault
 from cipherward_studies.forms import (
     ABSENT,
@@ -32,10 +34,12 @@ from cipherward_studies.variables import OPERATORS, Condition, Variable
 VARIABLES_MAX = 64  # 2,145 sums of products: a quarter of a ciphertext, and more than a model bears
 CONDITIONS_MAX = 16  # more would describe a patient rather than a cohort
 ANALYSES_MAX = 16  # all answers of one study fit on a page or two
+PRODUCTS_MAX = 2  # of four ciphertexts each: what one batch of re-randomising zeros covers
+PRODUCT_PROFILE = "product-1"  # of every data key
 ROUNDS_MAX = 50  # as the contract's terms; Newton's method needs fewer than ten
 MINIMUM_LEAST = 10  # the least that the contract allows
 RHO_MICRO_MAX = 10_000_000  # rho = 10: beyond it the noise hides nobody
-KEY_BYTES_MAX = 200 * 1024  # a requester's key of the additive profile has 196,646
+KEY_BYTES_MAX = 800 * 1024  # a requester's key has 196,646, of the profile that multiplies 786,470
 BOUND = 999_999_999_999.0  # the twelve digits that a decimal text has
 STEP_SECONDS = (10, 86_400, 300)  # least; most, a day; default
 
@@ -182,6 +186,7 @@ REQUEST: tuple[Form, ...] = (
     Labels("members", r"[a-z][a-z0-9-]{1,30}", "the name of a member", 0, 100, ()),
     Integer("approvals", 0, 100, 0),
     Integer("step_seconds", *STEP_SECONDS),
+    DataKeyForm("data_key"),  # for product_sum
 )
 
 
@@ -215,7 +220,7 @@ def _check_uses(found: dict[str, Any], faults: list[Fault]) -> None:
         used.update(analysis.variables)
         unknown = [name for name in analysis.variables if name not in variables]
         faults.extend(Fault(at, f"{name} is none of the variables") for name in unknown)
-        if unknown:
+        if unknown or isinstance(analysis, ProductSum):
             continue
         try:
             compiled = analysis.plan(variables)
@@ -224,10 +229,33 @@ def _check_uses(found: dict[str, Any], faults: list[Fault]) -> None:
             continue
         if isinstance(compiled, Cutting):
             _check_cuts(compiled.cuts, cuts, at, faults)
+    _check_products(found, faults)
     for place, name in enumerate(variables):
         if name not in used:
             text = "is used by no condition and no analysis, and would leave patients out"
             faults.append(Fault(pointer("/variables", place), text))
+
+
+def _check_products(found: dict[str, Any], faults: list[Fault]) -> None:
+    """Refuse what cannot stand beside an analysis of stored columns."""
+    analyses = cast("tuple[Analysis, ...]", found["analyses"])
+    products = [one for one in analyses if isinstance(one, ProductSum)]
+    if "data_key" in found and (found["data_key"] is None) != (not products):
+        faults.append(Fault("/data_key", "belongs to product_sum, and to nothing else"))
+    if not products:
+        return
+    if len(products) < len(analyses):
+        faults.append(Fault("/analyses", "has product_sum beside analyses of rows: ask twice"))
+    if len(products) > PRODUCTS_MAX:
+        faults.append(Fault("/analyses", f"has more than {PRODUCTS_MAX} of product_sum"))
+    if len({frozenset((one.x, one.y)) for one in products}) < len(products):
+        faults.append(Fault("/analyses", "asks for one product twice"))
+    if found["cohort"]:
+        faults.append(Fault("/cohort", "is of rows: stored columns hold all who enrolled"))
+    if found["rho_micro"]:
+        faults.append(Fault("/rho_micro", "is above 0: a study of stored columns is exact"))
+    if found["profile"] != PRODUCT_PROFILE:
+        faults.append(Fault("/profile", f"is not {PRODUCT_PROFILE}, of stored columns"))
 
 
 def _check_cuts(

@@ -54,6 +54,10 @@ class ColumnsMalformed(StudyError):
     """A chunk of rows lacks a variable of the study, or its columns differ in length."""
 
 
+class ColumnsDiffer(StudyError):
+    """A study of stored columns names one that is not stored, or not in such a form."""
+
+
 class ValueMissing(StudyError):
     """A patient has no value of a variable that refuses missing values."""
 

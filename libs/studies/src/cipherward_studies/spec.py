@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 
 from cipherward_chain.canonical import NotCanonical, Value, decode_map, encode
 from cipherward_studies.analysis import Analysis
+from cipherward_studies.data_keys import NamedDataKey
 from cipherward_studies.document import (
     CONTENT,
     KEY_BYTES_MAX,
@@ -35,7 +36,7 @@ from cipherward_studies.forms import map_value
 from cipherward_studies.variables import Condition, Variable
 
 VERSION = 2
-SPEC_BYTES_MAX = 256 * 1024  # the requester's key has 196,646; all the rest stays below 60,000
+SPEC_BYTES_MAX = 900 * 1024  # the requester's key has up to 786,470; the rest is below 60,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Draft:
         members: who is asked; empty means all of the alliance.
         approvals: how many must vote yes; 0 means as many as must take part to decrypt.
         step_seconds: what each step of the study may take before it fails.
+        data_key: whose stored columns it is computed on; None for a study over rows.
     """
 
     data_set: str
@@ -103,6 +105,7 @@ class Draft:
     members: tuple[str, ...]
     approvals: int
     step_seconds: int
+    data_key: NamedDataKey | None
 
     @classmethod
     def from_document(cls, document: object) -> Draft:

@@ -39,6 +39,7 @@ async def serve_compute(config: ComputeConfig) -> None:
             LedgerServiceStub(ledger).SubmitBatch,
             IdentityServiceStub(identity).VerifyPresentations,
             peers_of(config, members.trust, genesis.chain_id, "compute"),
+            peers_of(config, members.trust, genesis.chain_id, "storage"),
         )
         async with open_compute(config, genesis, outside, readiness, drain) as service:
             await serve(

@@ -8,13 +8,16 @@ from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward_chain.canonical import NotCanonical, decode_map
 from cipherward_chain.fields import Fields
 from cipherward_chain.light import VerifiedBlock
-from cipherward_compute.instructions import TEMPLATE
+from cipherward_compute.column_keys import DATA_KEY, KeyTerms, Registered, data_key_of
+from cipherward_compute.instructions import TEMPLATES
+from cipherward_compute.progress import Answer
 from cipherward_compute.store import Proposed
 from cipherward_member.block_transactions import (
     BlockTransaction,
     OwnTransactions,
     transactions_of,
 )
+from cipherward_member.reports import OrderKey
 
 
 @dataclass(slots=True)
@@ -26,6 +29,8 @@ class BlockNews:
 
     own: OwnTransactions
     proposed: list[Proposed] = field(default_factory=list[Proposed])
+    answers: list[Answer] = field(default_factory=list[Answer])
+    registered: list[Registered] = field(default_factory=list[Registered])
 
 
 def news_of(block: VerifiedBlock, member: str) -> BlockNews:
@@ -44,7 +49,16 @@ def _read_acts(news: BlockNews, transaction: BlockTransaction, member: str, now:
         match act.WhichOneof("act"):
             case "register_pseudonym":  # what follows in the transaction is this key's
                 key = act.register_pseudonym.public_key
-            case "instantiate" if act.instantiate.template == TEMPLATE:
+                shown = transaction.author.presentation
+                data_key = data_key_of(shown.scope)
+                if data_key:
+                    news.registered.append(Registered(data_key, shown.pseudonym))
+            case "report" if transaction.member:
+                report = act.report
+                order = OrderKey(report.order.height, report.order.index)
+                failed = report.outcome == chain_pb.OUTCOME_FAILED
+                news.answers.append(Answer(order, transaction.member, failed))
+            case "instantiate" if act.instantiate.template in TEMPLATES:
                 found = _proposed(act.instantiate, key, now)
                 if found is not None and member in found.members:
                     news.proposed.append(found)
@@ -55,8 +69,10 @@ def _read_acts(news: BlockNews, transaction: BlockTransaction, member: str, now:
 def _proposed(act: chain_pb.Instantiate, requester: bytes, now: int) -> Proposed | None:
     """Return the study; None if a later version of the template has other terms."""
     try:
-        fields = Fields(decode_map(act.terms))
+        terms = decode_map(act.terms)
+        fields = Fields(terms)
         members, seconds = fields.texts("members"), fields.integer("step_seconds")
     except NotCanonical:
         return None
-    return Proposed(act.instance_id, requester, members, now + seconds)
+    columns = KeyTerms.read(terms) if act.template == DATA_KEY else None
+    return Proposed(act.instance_id, requester, members, now + seconds, act.template, columns)

@@ -103,17 +103,35 @@ class Patients:
             raise ReadMalformed("the object of the read is neither `out` nor `in`")
         if choice == "in":
             self._epochs.require_fresh()
-        claim = reader.claim
-        if claim is None or not self._is_ours(claim, current=choice == "in"):
-            raise ReadRejected
-        if not await self._is_valid(claim):
-            raise ReadRejected
-        return claim.presentation.pseudonym, choice
+        scope = care_scope(self._member.id)
+        (pseudonym,) = await self.shown([(reader.claim, scope)], current=choice == "in")
+        return pseudonym, choice
 
-    def _is_ours(self, claim: PresentationClaim, *, current: bool) -> bool:
+    async def shown(
+        self, claims: Sequence[tuple[PresentationClaim | None, str]], *, current: bool
+    ) -> tuple[bytes, ...]:
+        """Return the pseudonyms that patients have presented, each in the scope beside it.
+
+        Args:
+            current: whether only credentials of this epoch count.
+
+        Raises:
+            ReadRejected: one of them is no patient's valid presentation in its scope.
+            IdentityAway: nobody can say whether they are valid.
+        """
+        ours = [
+            claim
+            for claim, scope in claims
+            if claim is not None and self._is_ours(claim, scope, current=current)
+        ]
+        if len(ours) != len(claims) or not await self._are_valid(ours):
+            raise ReadRejected
+        return tuple(claim.presentation.pseudonym for claim in ours)
+
+    def _is_ours(self, claim: PresentationClaim, scope: str, *, current: bool) -> bool:
         """Say whether it claims what counts here; its proof is looked at afterwards."""
         shown = claim.presentation
-        if claim.scope != care_scope(self._member.id) or shown.disclosed or shown.opening:
+        if claim.scope != scope or shown.disclosed or shown.opening:
             return False
         for issuer in self._member.registry.issuers:
             if issuer.public_key == shown.issuer_public_key and PATIENT in issuer.schemas:
@@ -121,17 +139,21 @@ class Patients:
                 return epoch is not None and (not current or epoch >= self._epochs.current())
         return False
 
-    async def _is_valid(self, claim: PresentationClaim) -> bool:
-        asked = identity_pb.PresentationToVerify(
-            presentation=claim.presentation, context=claim.context
+    async def _are_valid(self, claims: Sequence[PresentationClaim]) -> bool:
+        request = identity_pb.VerifyPresentationsRequest(
+            presentations=[
+                identity_pb.PresentationToVerify(
+                    presentation=claim.presentation, context=claim.context
+                )
+                for claim in claims
+            ]
         )
-        request = identity_pb.VerifyPresentationsRequest(presentations=[asked])
         try:
             answer = await self._verify(request, timeout=VERIFY_SECONDS)
         except aio.AioRpcError as error:
             log.warning("identity_away", status=error.code().name, reason=reason_of(error))
             raise IdentityAway("presentations are not verified now; try again") from None
-        return list(answer.valid) == [True]
+        return list(answer.valid) == [True] * len(claims)
 
 
 def _epoch_of(header: bytes, issuer: str) -> int | None:

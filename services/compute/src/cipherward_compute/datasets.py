@@ -1,9 +1,10 @@
-"""This member's patients: rows of numbers by data set, encrypted at rest.
+"""This member's patients: rows of numbers by data set, encrypted at rest in chunks.
 
-Rows leave this service only as sums under a study's collective key. The newest contribution of a
-data set stands; a study that has counted one set of rows never encrypts the values of another.
-Rows may carry references, by which patients who are out are left out; they are sealed with the
-rows.
+Rows leave this service only as sums under a study's collective key. A contribution is stored chunk
+by chunk beside what stands, and takes its place whole, in one transaction: one that is cut off
+changes nothing, and its chunks go. A study that has counted one set of rows never encrypts the
+values of another. Rows may carry references, by which patients who are out are left out; their
+keyed names are sealed with the rows.
 """
 
 from __future__ import annotations
@@ -11,121 +12,54 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
-from cipherward_chain.canonical import decode_map, encode
-from cipherward_chain.fields import Fields
+from cipherward_compute.datasets_form import (
+    Arriving,
+    Chunk,
+    Column,
+    Header,
+    RowsEnd,
+    RowsPart,
+    check_header,
+    columns_octets,
+    parse_columns,
+)
 from cipherward_compute.errors import (
+    ContributionsFull,
     DataSetMalformed,
-    DataSetTooLarge,
     RequestIdReused,
     StepFailed,
 )
-from cipherward_compute.opt_outs import REFERENCE_BYTES, OptOuts
-from cipherward_compute.spec import DATA_SET, VARIABLE
-from cipherward_compute.vault import Vault
+from cipherward_compute.failures import RowsChanged
+from cipherward_compute.opt_outs import OptOuts
+from cipherward_compute.rows import Stored, TakingPart
+from cipherward_compute.vault import Vault, VaultCorrupt
 from cipherward_kit.database import Database
-from cipherward_threshold.study import VARIABLES_MAX, Rows
 
-VALUES_MAX = 400_000  # 3.2 MB: fits a message of 4 MiB with room for names
 VERSION_BYTES = 16
 REQUESTS_KEPT = 10_000  # a hospital that contributes hourly has a year of them
 PLACE = b"data_sets"
+# Each holds the references of its rows in memory, 160 MB at most.
+CONTRIBUTIONS_MAX = 4
+CLEARED_AT_ONCE = 4  # chunks a transaction: overwriting them takes the database's thread some ms
+FETCH_SECONDS = 60.0  # one chunk, while others use the database
 
 
 class RowsUnnamed(StepFailed):
     """Patients are out, and nothing says which rows are theirs: then no row is used."""
 
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows as they are contributed: `values` row by row, NaN where one is missing.
-
-    references: of the rows in their order, 16 bytes each; empty when they have none.
-    """
-
-    data_set: str
-    variables: tuple[str, ...]
-    values: Rows = field(repr=False)  # [patients, variables]
-    references: bytes = field(default=b"", repr=False)
-
-    def content(self) -> bytes:
-        """Return bytes that tell two tables apart."""
-        head = encode({"data_set": self.data_set, "variables": self.variables})
-        return head + self.octets()
-
-    def octets(self) -> bytes:
-        """Return the rows as they are stored: the values, then the references."""
-        return self.values.astype("<f8").tobytes() + self.references
+    reason = "ROWS_UNNAMED"
 
 
 @dataclass(frozen=True, slots=True)
-class DataSet:
-    """A data set as it stands; `version` changes with every contribution."""
-
+class _Standing:
     version: bytes
-    table: Table
-
-    def columns(self, names: tuple[str, ...]) -> Rows:
-        """Return the named columns in that order, or raise KeyError with one that is missing."""
-        places = {name: place for place, name in enumerate(self.table.variables)}
-        return self.table.values[:, [places[name] for name in names]]
-
-    def without(self, out: frozenset[bytes], name_of: Callable[[bytes], bytes]) -> DataSet:
-        """Return the data set without the rows whose reference's name is in `out`.
-
-        About 2 us a row.
-
-        Raises:
-            RowsUnnamed: some are out, and the rows have no references.
-        """
-        if not out:
-            return self
-        table = self.table
-        if not table.references:
-            raise RowsUnnamed("patients are out, and the rows have no references to leave them out")
-        takes_part = [
-            name_of(table.references[at : at + REFERENCE_BYTES]) not in out
-            for at in range(0, len(table.references), REFERENCE_BYTES)
-        ]
-        kept = table.values[np.array(takes_part)]
-        return DataSet(self.version, Table(table.data_set, table.variables, kept))
-
-
-def table_of(
-    data_set: str, variables: tuple[str, ...], values: Rows, references: bytes = b""
-) -> Table:
-    """Return the table whose values come row after row, and so do its references, if it has them.
-
-    Raises:
-        DataSetTooLarge: more values or variables than a data set has.
-        DataSetMalformed: names, number of values or references, or a value are out of form.
-    """
-    if len(values) > VALUES_MAX or len(variables) > VARIABLES_MAX:
-        raise DataSetTooLarge(
-            f"a data set has at most {VALUES_MAX} values of {VARIABLES_MAX} variables",
-            values_max=VALUES_MAX,
-            variables_max=VARIABLES_MAX,
-        )
-    if not DATA_SET.fullmatch(data_set):
-        raise DataSetMalformed("a data set is named cohort-1 to cohort-99")
-    if not variables or len(set(variables)) != len(variables):
-        raise DataSetMalformed("a data set has variables of different names")
-    if not all(VARIABLE.fullmatch(name) for name in variables):
-        raise DataSetMalformed("a variable is named by lower-case letters, digits and _")
-    if not len(values) or len(values) % len(variables):
-        raise DataSetMalformed("a data set has whole rows, at least one")
-    if bool(np.isinf(values).any()):
-        raise DataSetMalformed("a value is infinite; a missing one is NaN")
-    table = Table(data_set, variables, values.reshape(-1, len(variables)), references)
-    if len(references) not in (0, REFERENCE_BYTES * len(table.values)):
-        raise DataSetMalformed(f"a reference has {REFERENCE_BYTES} bytes; each row has one or none")
-    return table
+    columns: tuple[Column, ...]
+    named: bool
+    chunks: int
 
 
 class DataSets:
@@ -135,22 +69,96 @@ class DataSets:
         self._database = database
         self._vault = vault
         self._opt_outs = opt_outs
+        self._arriving: set[bytes] = set()  # versions
 
-    async def contribute(self, request_id: str, table: Table) -> int:
-        """Put a table in the place of the data set; return its number of rows.
+    async def contribute(self, header: Header, parts: AsyncIterator[RowsPart | RowsEnd]) -> int:
+        """Put rows in the place of the data set, once they are all here; return how many.
+
+        The same request again changes nothing. Memory follows two parts, and 16 bytes a row.
 
         Raises:
-            DataSetMalformed: the request id is not a UUID.
-            RequestIdReused: it belongs to another content.
+            DataSetMalformed, DataSetTooLarge: the header or the rows are out of form.
+            RequestIdReused: the request id belongs to another content.
+            ContributionsFull: as many as the bound allows are under way.
         """
-        _check_request_id(request_id)
-        name, sealed = await asyncio.to_thread(self._sealed, table)
-        rows = len(table.values)
+        check_header(header)
+        if len(self._arriving) >= CONTRIBUTIONS_MAX:
+            raise ContributionsFull(
+                f"{CONTRIBUTIONS_MAX} contributions are under way; try again later",
+                contributions_max=CONTRIBUTIONS_MAX,
+            )
+        version = secrets.token_bytes(VERSION_BYTES)
+        self._arriving.add(version)
+        try:
+            arriving = Arriving(header, partial(self._opt_outs.name, "reference"))
+            chunks = 0
+            said: RowsEnd | None = None
+            async for part in parts:
+                if said is not None:
+                    raise DataSetMalformed("a message comes after the end")
+                if isinstance(part, RowsEnd):
+                    said = part
+                    continue
+                chunk = await asyncio.to_thread(arriving.add, part)
+                if chunk is not None:
+                    await self._keep(header.data_set, version, chunks, chunk)
+                    chunks += 1
+            last, content = await asyncio.to_thread(arriving.end, said)
+            if last is not None:
+                await self._keep(header.data_set, version, chunks, last)
+                chunks += 1
+            standing = _Standing(version, header.columns, bool(arriving.named), chunks)
+            name = self._vault.name(content)
+            return await self._put_in_place(header, arriving.rows, standing, name)
+        finally:
+            self._arriving.discard(version)
+            await self.clear()
 
+    async def clear(self) -> None:
+        """Destroy the chunks of no data set: of replaced ones, and of contributions cut off."""
+        while await self._database.write(partial(_clear_some, frozenset(self._arriving))):
+            pass
+
+    async def columns(self, data_set: str) -> tuple[Column, ...] | None:
+        """Return the variables of a data set, or None if it is not here."""
+        standing = await self._database.read(partial(_standing, data_set))
+        return None if standing is None else standing.columns
+
+    async def taking_part(self, data_set: str, height: int) -> TakingPart | None:
+        """Return a data set without the rows of patients who are out of a study whose counts block
+        `height` orders, or None. Its chunks are read while they are used.
+
+        Raises:
+            RowsUnnamed: some are out, and the rows have no references.
+        """
+        standing = await self._database.read(partial(_standing, data_set))
+        if standing is None:
+            return None
+        out = await self._opt_outs.before(height)
+        if out and not standing.named:
+            raise RowsUnnamed("patients are out, and the rows have no references to leave them out")
+        fetch = self._fetching(data_set, standing.version)
+        stored = Stored(standing.columns, standing.named, standing.chunks, fetch)
+        return TakingPart(standing.version, stored, out)
+
+    async def _keep(self, data_set: str, version: bytes, number: int, chunk: Chunk) -> None:
+        place = _place(data_set, version, number)
+        sealed = await asyncio.to_thread(self._vault.seal, chunk.octets, *place)
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT INTO data_set_chunks VALUES (?, ?, ?)", (version, number, sealed)
+            )
+
+        await self._database.write(work)
+
+    async def _put_in_place(
+        self, header: Header, rows: int, standing: _Standing, name: bytes
+    ) -> int:
         def work(connection: sqlite3.Connection) -> int:
             known = connection.execute(
                 "SELECT name, patients FROM contribute_requests WHERE request_id = ?",
-                (request_id,),
+                (header.request_id,),
             ).fetchone()
             if known is not None:
                 if known[0] != name:
@@ -158,7 +166,7 @@ class DataSets:
                 return known[1]
             connection.execute(
                 "INSERT INTO contribute_requests (request_id, name, patients) VALUES (?, ?, ?)",
-                (request_id, name, rows),
+                (header.request_id, name, rows),
             )
             connection.execute(
                 "DELETE FROM contribute_requests WHERE number <="
@@ -166,90 +174,68 @@ class DataSets:
                 (REQUESTS_KEPT,),
             )
             connection.execute(
-                "INSERT OR REPLACE INTO data_sets VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO data_sets VALUES (?, ?, ?, ?, ?, ?)",
                 (
-                    table.data_set,
-                    secrets.token_bytes(VERSION_BYTES),
-                    encode({"variables": table.variables}),
+                    header.data_set,
+                    standing.version,
+                    columns_octets(standing.columns),
                     rows,
-                    sealed,
+                    int(standing.named),
+                    standing.chunks,
                 ),
             )
             return rows
 
         return await self._database.write(work)
 
-    async def variables(self, data_set: str) -> tuple[str, ...] | None:
-        """Return the variables of a data set, or None if it is not here."""
+    def _fetching(self, data_set: str, version: bytes) -> Callable[[int], bytes]:
+        """Return what fetches and opens a chunk from a thread beside the event loop."""
+        loop = asyncio.get_running_loop()
 
-        def work(connection: sqlite3.Connection) -> bytes | None:
-            row = connection.execute("SELECT variables FROM data_sets WHERE name = ?", (data_set,))
-            found = row.fetchone()
-            return None if found is None else found[0]
+        def fetch(number: int) -> bytes:
+            read = self._database.read(partial(_sealed, data_set, version, number))
+            sealed = asyncio.run_coroutine_threadsafe(read, loop).result(FETCH_SECONDS)
+            return self._vault.open(sealed, *_place(data_set, version, number))
 
-        octets = await self._database.read(work)
-        return None if octets is None else _variables(octets)
-
-    async def find(self, data_set: str) -> DataSet | None:
-        """Return a data set as it stands, or None.
-
-        Raises:
-            VaultCorrupt: what is stored is not what was contributed.
-        """
-
-        def work(connection: sqlite3.Connection) -> tuple[bytes, bytes, int, bytes] | None:
-            return connection.execute(
-                "SELECT version, variables, patients, sealed FROM data_sets WHERE name = ?",
-                (data_set,),
-            ).fetchone()
-
-        row = await self._database.read(work)
-        if row is None:
-            return None
-        version, variables, patients, sealed = row
-        table = await asyncio.to_thread(
-            self._opened, data_set, _variables(variables), patients, sealed
-        )
-        return DataSet(version, table)
-
-    async def taking_part(self, data_set: str, height: int) -> DataSet | None:
-        """Return a data set without the rows of patients who are out of a study whose counts block
-        `height` orders, or None.
-
-        Raises:
-            RowsUnnamed: some are out, and the rows have no references.
-            VaultCorrupt: as `find`.
-        """
-        found = await self.find(data_set)
-        if found is None:
-            return None
-        out = await self._opt_outs.before(height)
-        name_of = partial(self._opt_outs.name, "reference")
-        return await asyncio.to_thread(found.without, out, name_of)
-
-    def _sealed(self, table: Table) -> tuple[bytes, bytes]:
-        return (
-            self._vault.name(table.content()),
-            self._vault.seal(table.octets(), PLACE, table.data_set.encode()),
-        )
-
-    def _opened(
-        self, data_set: str, variables: tuple[str, ...], patients: int, sealed: bytes
-    ) -> Table:
-        octets = self._vault.open(sealed, PLACE, data_set.encode())
-        end = 8 * patients * len(variables)  # of the values, 8 bytes each
-        values = np.frombuffer(octets[:end], dtype="<f8").astype(np.float64)
-        return Table(data_set, variables, values.reshape(patients, -1), octets[end:])
+        return fetch
 
 
-def _variables(octets: bytes) -> tuple[str, ...]:
-    return Fields(decode_map(octets)).texts("variables")
+def _place(data_set: str, version: bytes, number: int) -> tuple[bytes, ...]:
+    return PLACE, data_set.encode(), version, number.to_bytes(4, "big")
 
 
-def _check_request_id(request_id: str) -> None:
-    try:
-        canonical = str(uuid.UUID(request_id))
-    except ValueError:
-        canonical = ""
-    if canonical != request_id:
-        raise DataSetMalformed("the request id is not a UUID in lower case")
+def _standing(data_set: str, connection: sqlite3.Connection) -> _Standing | None:
+    row = connection.execute(
+        "SELECT version, variables, named, chunks FROM data_sets WHERE name = ?", (data_set,)
+    ).fetchone()
+    if row is None:
+        return None
+    version, columns, named, chunks = row
+    return _Standing(version, parse_columns(columns), bool(named), chunks)
+
+
+def _sealed(data_set: str, version: bytes, number: int, connection: sqlite3.Connection) -> bytes:
+    row = connection.execute(
+        "SELECT sealed FROM data_set_chunks WHERE version = ? AND number = ?", (version, number)
+    ).fetchone()
+    if row is not None:
+        return row[0]
+    standing = _standing(data_set, connection)
+    if standing is None or standing.version != version:
+        raise RowsChanged("this member's rows have changed while they were read")
+    raise VaultCorrupt("what this member keeps on its disk is damaged")
+
+
+def _clear_some(arriving: frozenset[bytes], connection: sqlite3.Connection) -> bool:
+    """Destroy some chunks of no data set; return whether there were any."""
+    standing = {version for (version,) in connection.execute("SELECT version FROM data_sets")}
+    versions = connection.execute("SELECT DISTINCT version FROM data_set_chunks").fetchall()
+    gone = [version for (version,) in versions if version not in standing | arriving]
+    if not gone:
+        return False
+    connection.execute(
+        "DELETE FROM data_set_chunks WHERE rowid IN"
+        " (SELECT rowid FROM data_set_chunks WHERE version = ? LIMIT ?)",
+        (gone[0], CLEARED_AT_ONCE),
+    )
+    return True

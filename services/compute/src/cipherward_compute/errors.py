@@ -5,6 +5,8 @@ Those about the chain and about authorised reads are in `cipherward_member.error
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import grpc
 
 from cipherward_kit.errors import ServiceError
@@ -29,6 +31,20 @@ class RequestIdReused(ServiceError):
 
     code = grpc.StatusCode.ALREADY_EXISTS
     reason = "REQUEST_ID_REUSED"
+
+
+class ContributionsFull(ServiceError):
+    """As many contributions as the bound allows are under way."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "CONTRIBUTIONS_FULL"
+
+
+class ContributionStalled(ServiceError):
+    """The rest of a contribution did not come; what stood before still stands."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "CONTRIBUTION_STALLED"
 
 
 class OptOutMalformed(ServiceError):
@@ -57,6 +73,13 @@ class VariableUnknown(ServiceError):
 
     code = grpc.StatusCode.INVALID_ARGUMENT
     reason = "VARIABLE_UNKNOWN"
+
+
+class UnitDiffers(ServiceError):
+    """The study has a variable in another unit than the data set."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "UNIT_DIFFERS"
 
 
 class StudySpecsFull(ServiceError):
@@ -101,8 +124,53 @@ class StudyEnded(ServiceError):
     reason = "STUDY_ENDED"
 
 
+class IterateMalformed(ServiceError):
+    """The parameters of a round are out of form, whatever the study."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "ITERATE_MALFORMED"
+
+
+class IteratesFull(ServiceError):
+    """As many parameters of rounds as the bound allows wait for their order."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "ITERATES_FULL"
+
+
+class DataKeyUnknown(ServiceError):
+    """No block has proposed such a data key with this member."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "DATA_KEY_UNKNOWN"
+
+
+class EnrolmentClosed(ServiceError):
+    """The columns of the data key are fixed, or it has ended: nobody enrols or leaves any more."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "ENROLMENT_CLOSED"
+
+
+class ColumnTextMalformed(ServiceError):
+    """The text of a data key's columns is out of form."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "COLUMN_TEXT_MALFORMED"
+
+
+class ColumnTextUnknown(ServiceError):
+    """No data key that this member knows has that text."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "COLUMN_TEXT_UNKNOWN"
+
+
 class StepFailed(ValueError):
     """An order that cannot be carried out, for good; the text is shown to readers of the study.
 
-    It names members and causes, never values.
+    It names members and causes, never values; `reason` is the word for it. Subclasses, one per
+    cause, are in `failures` and where other rules live.
     """
+
+    reason: ClassVar[str] = "STEP_FAILED"

@@ -1,4 +1,4 @@
-"""This member as a guardian: its one share of a sum, weighted for the set that will open it.
+"""This member as a guardian: its one share of each sum, weighted for the set that will open it.
 
 The noise of a share follows from a secret seed and from everything the share is made for, so that a
 crash before the log is written, or a restored backup, repeats the same bytes.
@@ -9,18 +9,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 
-from cipherward_chain.domains import STUDY_SHARE
-from cipherward_compute import arithmetic
-from cipherward_compute.ceremony import PROFILE
-from cipherward_compute.ciphertexts import Contribution
-from cipherward_compute.errors import StepFailed
+from cipherward_chain.domains import STUDY_SHARE, batch_digest
+from cipherward_compute.arithmetic.shares import (
+    BatchDamaged,
+    Sharing,
+    c1_digests,
+    counts_shares,
+    result_shares,
+)
+from cipherward_compute.failures import KeyDiffers, ShareRefused, SumDiffers
 from cipherward_compute.framing import framed
-from cipherward_compute.instructions import ReleaseCounts, ReleaseResult
+from cipherward_compute.instructions import Release
 from cipherward_compute.keyring import Ceremony, Keyring
 from cipherward_compute.member import Member
 from cipherward_compute.shares import ShareLog, ShareQuestion
 from cipherward_compute.vault import CeremonyRoot
-from cipherward_member.reports import OrderKey
 from cipherward_threshold.errors import ThresholdError
 from cipherward_threshold.keys import public_key_digest
 
@@ -34,89 +37,89 @@ class Guardian:
         self._keyring = keyring
         self._log = log
 
-    async def share_counts(self, order: ReleaseCounts, summed: Contribution) -> bytes:
-        """Return this member's share of the counts, from the log if it is there.
+    async def share_counts(self, order: Release, batch: bytes, circuit: str) -> list[bytes]:
+        """Return this member's shares of the counts, from the log if they are there.
 
         Args:
             order: names this member in its set, and the sum.
-            summed: the sum as this member made it from the committed contributions.
+            batch: the packed sums as this member made them of the committed contributions.
+            circuit: what was computed.
 
         Raises:
-            ShareAlreadyGiven: a share of this sum was given for another order.
+            ShareAlreadyGiven: a share of one of the sums was given for another order.
             StepFailed: this member cannot make one.
         """
-        ceremony, question = await self._question(order, b"")
+        ceremony, question = await self._question(order, batch, b"", circuit)
 
-        async def make() -> bytes:
-            key_share, seed, context = self._secrets(ceremony, order.shared.key, b"")
-            points, total = self._points(order), (summed.total, order.c1_digest)
-            return await self._member.pool.run(
-                arithmetic.counts_share, PROFILE, key_share, total, points, seed, context
-            )
+        async def make() -> list[bytes]:
+            sharing = self._sharing(ceremony, question)
+            return await self._member.pool.run(counts_shares, sharing, batch)
 
         return await self._made(question, make)
 
     async def share_result(
-        self, order: ReleaseResult, summed: Contribution, requester_public_key: bytes
-    ) -> bytes:
+        self, order: Release, batch: bytes, requester_public_key: bytes, circuit: str
+    ) -> list[bytes]:
         """Return this member's part of the switch to the requester's key, as `share_counts`."""
         recipient = hashlib.sha256(requester_public_key).digest()
-        if recipient != order.requester_key_digest:
-            raise StepFailed("the order names another requester's key than the study's text")
-        ceremony, question = await self._question(order, recipient)
+        ceremony, question = await self._question(order, batch, recipient, circuit)
 
-        async def make() -> bytes:
-            key_share, seed, context = self._secrets(ceremony, order.shared.key, recipient)
-            points, total = self._points(order), (summed.total, order.c1_digest)
-            return await self._member.pool.run(
-                arithmetic.result_share,
-                PROFILE,
-                key_share,
-                total,
-                requester_public_key,
-                points,
-                seed,
-                context,
-            )
+        async def make() -> list[bytes]:
+            sharing = self._sharing(ceremony, question)
+            return await self._member.pool.run(result_shares, sharing, batch, requester_public_key)
 
         return await self._made(question, make)
 
-    async def _made(self, question: ShareQuestion, make: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def _made(
+        self, question: ShareQuestion, make: Callable[[], Awaitable[list[bytes]]]
+    ) -> list[bytes]:
         try:
             return await self._log.give(question, make)
-        except (ThresholdError, arithmetic.SumDiffers) as error:
-            raise StepFailed(f"no share can be made: {error}") from None
+        except ThresholdError as error:
+            raise ShareRefused(f"no share can be made: {error}") from None
 
     async def _question(
-        self, order: ReleaseCounts | ReleaseResult, recipient: bytes
+        self, order: Release, batch: bytes, recipient: bytes, circuit: str
     ) -> tuple[Ceremony, ShareQuestion]:
         if self._member.id not in order.online:
-            raise StepFailed("this member is not in the set")
-        ceremony = await self._keyring.ceremony(order.shared.study)
+            raise ShareRefused("this member is not in the set")
+        ceremony = await self._keyring.ceremony(order.source or order.shared.study)
         key_digest = public_key_digest(ceremony.public_key)
         if key_digest != order.key_digest:
-            raise StepFailed("the order names another key than the ceremony made")
-        online = self._points(order)[1]
+            raise KeyDiffers("the order names another key than the ceremony made")
+        try:
+            digests = await self._member.pool.run(c1_digests, ceremony.profile, batch)
+        except BatchDamaged as error:
+            raise SumDiffers(str(error)) from None
+        if batch_digest(digests) != order.digest:  # a share of a chosen c1 gives the key away
+            raise SumDiffers("the stored sum is damaged")
         question = ShareQuestion(
-            key_digest, order.c1_digest, order.shared.study, order.shared.key, online, recipient
+            key_digest,
+            digests,
+            order.shared.study,
+            order.shared.key,
+            tuple(sorted(self._member.points(order.online).values())),
+            recipient,
+            circuit,
         )
         return ceremony, question
 
-    def _points(self, order: ReleaseCounts | ReleaseResult) -> tuple[int, tuple[int, ...]]:
-        points = self._member.points(order.online)
-        return points[self._member.id], tuple(sorted(points.values()))
-
-    def _secrets(
-        self, ceremony: Ceremony, order: OrderKey, recipient: bytes
-    ) -> tuple[bytes, bytes, bytes]:
-        """Return the key share, the seed of its noise, and what the share is bound to."""
+    def _sharing(self, ceremony: Ceremony, question: ShareQuestion) -> Sharing:
+        """Return the key share, the seed of its noise, and what the shares are bound to."""
         context = framed(
             STUDY_SHARE,
             self._member.chain_id.encode(),
-            ceremony.study,
-            order.height.to_bytes(8, "big"),
-            order.index.to_bytes(4, "big"),
-            recipient,
+            question.study,
+            question.order.height.to_bytes(8, "big"),
+            question.order.index.to_bytes(4, "big"),
+            question.recipient,
         )
-        seed = self._root.noise_seed(ceremony.study, ceremony.noise_salt)
-        return self._keyring.open_key_share(ceremony), seed, context
+        return Sharing(
+            ceremony.profile,
+            self._keyring.open_key_share(ceremony),
+            self._member.points([self._member.id])[self._member.id],
+            question.online,
+            self._root.noise_seed(ceremony.study, ceremony.noise_salt),
+            context,
+            question.circuit,
+        )

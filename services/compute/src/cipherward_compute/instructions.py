@@ -1,93 +1,168 @@
 """The orders that a study's contract gives to compute services, as typed values.
 
 An order is believed because a verified block holds it; that it names what is stored here is checked
-by whoever carries it out.
+by whoever carries it out. `order_reading` makes them of the chain's orders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
-from cipherward_chain.acts import DIGEST_BYTES, ID_BYTES
-from cipherward_chain.canonical import NotCanonical, Value
-from cipherward_chain.fields import Fields
-from cipherward_chain.orders import Order
+from cipherward_compute.sums import Stage, Sum
 from cipherward_member.reports import OrderKey
 
-TEMPLATE = "study"
-# Why a study ends: its result is out, a step failed, somebody withdrew it, or its permit is over.
-CAUSES = ("released", "failed", "withdrawn", "permit-ended")
+# Templates whose orders compute services carry out.
+TEMPLATES = frozenset(("study", "column-study", "data-key", "risk-score"))
+# Why a study ends: its result is out, a step failed, somebody withdrew it, its permit is over; or a
+# data key is given up by its members, too old, used up, or over for what was computed with it.
+CAUSES = (
+    "released",
+    "failed",
+    "withdrawn",
+    "permit-ended",
+    "retired",  # from here on: of data keys, and of what is computed with them
+    "expired",
+    "spent",
+    "key-ended",
+)
 
-Stage: TypeAlias = Literal["counts", "values"]
+COLUMNS = "columns"  # the lists of columns, once all have committed to theirs
+VERDICTS = "verdicts"  # what peers may fetch once the values are ordered
+
+CeremonyStep: TypeAlias = Literal[
+    "commit",
+    "reveal",
+    "confirm",
+    "relin_first",
+    "relin_second",
+    "relin_combine",
+    "test_commit",
+    "test_open",
+]
+FixStep: TypeAlias = Literal["commit", "verify"]
+StartStep: TypeAlias = Literal["commit", "verify", "refresh", "add"]
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What every order of a study names. `members` are sorted."""
+    """What every order of a study names. `members` are sorted; `template` is its contract's."""
 
     key: OrderKey
     study: bytes
     members: tuple[str, ...]
+    template: str = "study"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyCeremony:
-    """A step of the key ceremony. Maps are digests by member, empty before their step."""
+    """A step of the key ceremony. Maps are digests by member, empty before their step.
 
-    shared: Shared
-    step: Literal["commit", "reveal", "confirm"]
-    threshold: int
-    seed: bytes
-    commitments: Mapping[str, bytes]
-    reveals: Mapping[str, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class StartStudy:
-    """Encrypt (commit), or add what all have encrypted (verify).
-
-    data_set, outputs: what the study's permit allows of the text.
+    online: who opens the test's product, in its last step; else empty.
     """
 
     shared: Shared
-    stage: Stage
-    step: Literal["commit", "verify"]
+    step: CeremonyStep
+    threshold: int
+    profile: str
+    seed: bytes
+    commitments: Mapping[str, bytes]
+    reveals: Mapping[str, bytes]
+    online: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the chain says of a study's text, and the key that it is computed under.
+
+    data_set, outputs: what its permit allows. source: the instance whose key it is, empty for the
+    study's own.
+    """
+
+    threshold: int
     minimum: int
     spec_digest: bytes
     data_set: str
     outputs: tuple[str, ...]
     requester_key_digest: bytes
     key_digest: bytes
+    source: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class StartStudy:
+    """Encrypt (commit), or add what all have encrypted (verify); after a dead release, encrypt
+    zeros (refresh), and add them to the sum (add).
+
+    Attributes:
+        round: of the values, from 1; 0 for the counts.
+        iterate: digest of the round's parameters; empty without any.
+        commitments: digests of what is to be added, by member.
+        verdicts: digests of the guardians' left-out cells; empty for the counts.
+        refreshed: digest of the sum that is refreshed; else empty.
+    """
+
+    shared: Shared
+    stage: Stage
+    step: StartStep
+    asked: Asked
+    round: int
+    iterate: bytes
     commitments: Mapping[str, bytes]
+    verdicts: Mapping[str, bytes]
+    refreshed: bytes
 
     @property
     def starts(self) -> bool:
         """Whether it is the first of its study: opt-outs that came before its block count."""
         return (self.stage, self.step) == ("counts", "commit")
 
+    @property
+    def sum(self) -> Sum:
+        """Which sum of the study it is about."""
+        return Sum(self.shared.study, self.stage, self.round, self.refreshed)
+
 
 @dataclass(frozen=True, slots=True)
 class ReleaseCounts:
-    """The set opens the sum of the counts named by `c1_digest` to all members."""
+    """The set opens the sum of the counts that has `digest` to all members."""
 
     shared: Shared
     online: tuple[str, ...]
-    c1_digest: bytes
+    digest: bytes
     minimum: int
     key_digest: bytes
+    source: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseResult:
-    """The set switches the sum of the values named by `c1_digest` to the requester's key."""
+    """The set switches the sum of the values that has `digest` to the requester's key."""
 
     shared: Shared
     online: tuple[str, ...]
-    c1_digest: bytes
+    digest: bytes
     requester_key_digest: bytes
     key_digest: bytes
+    round: int = 1
+    source: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class FixColumns:
+    """Encrypt this member's columns for all who have enrolled (commit), or verify all (verify).
+
+    commitments: to the lists of columns, by member; empty before. seed: of the block that holds
+    them all, for the check of the flags; empty before.
+    """
+
+    shared: Shared
+    step: FixStep
+    threshold: int
+    key_digest: bytes
+    commitments: Mapping[str, bytes]
+    seed: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,40 +173,10 @@ class RetireKey:
     cause: str
 
 
-Instruction: TypeAlias = KeyCeremony | StartStudy | ReleaseCounts | ReleaseResult | RetireKey
-
-
-class OrderMalformed(ValueError):
-    """An order of a study is not in the form that this release knows."""
-
-
-def instruction_of(order: Order) -> Instruction | None:
-    """Return what an order asks of compute services; None if it asks nothing of them.
-
-    Raises:
-        OrderMalformed: it is one of ours, in another form.
-    """
-    read = _READERS.get(order.instruction)
-    if order.template != TEMPLATE or read is None:
-        return None
-    try:
-        fields = order.fields()
-        shared = Shared(
-            OrderKey(order.height, order.index),
-            fields.octets("study", length=ID_BYTES),
-            fields.texts("members"),
-        )
-        found = read(shared, fields)
-        fields.end()
-    except NotCanonical as error:
-        raise OrderMalformed(f"{order.instruction}: {error}") from None
-    if shared.study != order.instance or not _sorted_once(shared.members):
-        raise OrderMalformed(f"{order.instruction}: another study, or members not in order")
-    if isinstance(found, ReleaseCounts | ReleaseResult) and not (
-        _sorted_once(found.online) and set(found.online) <= set(shared.members)
-    ):
-        raise OrderMalformed(f"{order.instruction}: the set is not one of the members")
-    return found
+Release: TypeAlias = ReleaseCounts | ReleaseResult
+Instruction: TypeAlias = (
+    KeyCeremony | StartStudy | FixColumns | ReleaseCounts | ReleaseResult | RetireKey
+)
 
 
 def stage_of(instruction: Instruction) -> str:
@@ -139,12 +184,18 @@ def stage_of(instruction: Instruction) -> str:
     match instruction:
         case KeyCeremony():
             return f"keying_{instruction.step}"
+        case StartStudy(step="refresh"):
+            return f"{instruction.stage}_refreshing"
+        case StartStudy(step="add"):
+            return f"{instruction.stage}_adding"
         case StartStudy(stage="counts"):
             return "counting" if instruction.step == "commit" else "counts_ready"
         case StartStudy():
             return "valuing" if instruction.step == "commit" else "values_ready"
+        case FixColumns():
+            return "fixing" if instruction.step == "commit" else "checking_flags"
         case ReleaseCounts():
-            return "checking"
+            return "opening_flags" if instruction.shared.template == "data-key" else "checking"
         case ReleaseResult():
             return "releasing"
         case RetireKey():
@@ -154,93 +205,40 @@ def stage_of(instruction: Instruction) -> str:
 def opens(instruction: Instruction) -> str:
     """Return what peers may fetch from this order on, because all have committed; or ""."""
     match instruction:
-        case KeyCeremony(step="reveal"):
-            return "keys"
-        case StartStudy(step="verify"):
-            return instruction.stage
+        case KeyCeremony():
+            return f"keys/{instruction.step}"
+        case StartStudy(step="verify" | "add"):
+            return instruction.sum.name
+        case StartStudy(stage="values", step="commit"):
+            return VERDICTS
+        case FixColumns(step="verify"):
+            return COLUMNS
         case _:
             return ""
 
 
-def _sorted_once(members: tuple[str, ...]) -> bool:
-    return bool(members) and list(members) == sorted(set(members))
+def awaited(instruction: Instruction) -> tuple[str, ...]:
+    """Return the members whose reports the contract waits for."""
+    if isinstance(instruction, ReleaseResult):
+        return instruction.online
+    return instruction.shared.members
 
 
-def _key_ceremony(shared: Shared, fields: Fields) -> KeyCeremony:
-    step = _one_of(fields, "step", "commit", "reveal", "confirm")
-    return KeyCeremony(
-        shared,
-        cast("Literal['commit', 'reveal', 'confirm']", step),
-        fields.integer("threshold", minimum=1),
-        fields.octets("seed", length=DIGEST_BYTES),
-        _digests(fields, "commitments"),
-        _digests(fields, "reveals"),
-    )
+def supersedes(instruction: Instruction) -> tuple[str, ...]:
+    """Return the kinds of waiting orders of the study that mean nothing any more.
+
+    A release whose set has failed waits for shares in vain: the next attempt, or the values that
+    others' verdicts have let through, come in its place. The end of a study takes all.
+    """
+    match instruction:
+        case StartStudy(step="refresh") | StartStudy(stage="values", step="commit"):
+            return (ReleaseCounts.__name__, ReleaseResult.__name__)
+        case FixColumns(step="verify"):  # anew, with other weights
+            return (ReleaseCounts.__name__,)
+        case RetireKey():
+            return tuple(kind.__name__ for kind in _INSTRUCTIONS)
+        case _:
+            return ()
 
 
-def _start_study(shared: Shared, fields: Fields) -> StartStudy:
-    fields.integer("threshold", minimum=1)  # the key has it
-    return StartStudy(
-        shared,
-        cast("Stage", _one_of(fields, "stage", "counts", "values")),
-        cast("Literal['commit', 'verify']", _one_of(fields, "step", "commit", "verify")),
-        fields.integer("minimum", minimum=1),
-        fields.octets("spec_digest", length=DIGEST_BYTES),
-        fields.text("data_set"),
-        fields.texts("outputs"),
-        fields.octets("requester_key_digest", length=DIGEST_BYTES),
-        fields.octets("key_digest", length=DIGEST_BYTES),
-        _digests(fields, "commitments"),
-    )
-
-
-def _release_counts(shared: Shared, fields: Fields) -> ReleaseCounts:
-    fields.integer("threshold", minimum=1)
-    return ReleaseCounts(
-        shared,
-        fields.texts("set"),
-        fields.octets("digest", length=DIGEST_BYTES),
-        fields.integer("minimum", minimum=1),
-        fields.octets("key_digest", length=DIGEST_BYTES),
-    )
-
-
-def _release_result(shared: Shared, fields: Fields) -> ReleaseResult:
-    fields.integer("threshold", minimum=1)
-    return ReleaseResult(
-        shared,
-        fields.texts("set"),
-        fields.octets("digest", length=DIGEST_BYTES),
-        fields.octets("requester_key_digest", length=DIGEST_BYTES),
-        fields.octets("key_digest", length=DIGEST_BYTES),
-    )
-
-
-def _retire_key(shared: Shared, fields: Fields) -> RetireKey:
-    return RetireKey(shared, _one_of(fields, "cause", *CAUSES))
-
-
-_READERS: Mapping[str, Callable[[Shared, Fields], Instruction]] = {
-    "run_key_ceremony": _key_ceremony,
-    "start_study": _start_study,
-    "release_counts": _release_counts,
-    "release_result": _release_result,
-    "retire_key": _retire_key,
-}
-
-
-def _one_of(fields: Fields, name: str, *words: str) -> str:
-    word = fields.text(name)
-    if word not in words:
-        raise NotCanonical(f"field {name} is none of {', '.join(words)}")
-    return word
-
-
-def _digests(fields: Fields, name: str) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    value: Value
-    for member, value in fields.mapping(name).items():
-        if not isinstance(value, bytes) or len(value) != DIGEST_BYTES:
-            raise NotCanonical(f"field {name} holds more than digests")
-        found[member] = value
-    return found
+_INSTRUCTIONS = (KeyCeremony, StartStudy, FixColumns, ReleaseCounts, ReleaseResult)

@@ -14,7 +14,7 @@ import structlog
 from cipherward_chain.light import VerifiedBlock
 from cipherward_chain.orders import Order
 from cipherward_compute.blocknews import BlockNews, news_of
-from cipherward_compute.instructions import OrderMalformed, instruction_of
+from cipherward_compute.order_reading import OrderMalformed, instruction_of
 from cipherward_compute.store import BlockEffects, ChainStore, Taken
 from cipherward_compute.studies import News
 from cipherward_compute.tasks import Tasks
@@ -55,7 +55,7 @@ class BlockHandler:
         if block.transactions:
             news = await asyncio.to_thread(news_of, block, self._member)
         taken, reports = self._take(block)
-        lapsed = await self._store.apply(
+        changed = await self._store.apply(
             BlockEffects(
                 block.height,
                 block.checkpoint.to_bytes(),
@@ -65,10 +65,12 @@ class BlockHandler:
                 tuple(reports),
                 tuple(news.own.settled),
                 tuple(news.own.rebuilt),
+                tuple(news.answers),
+                tuple(news.registered),
             )
         )
         self._progress.saw(block.height, block.next_time_ns)
-        for study in {t.instruction.shared.study for t in taken} | {*lapsed}:
+        for study in {t.instruction.shared.study for t in taken} | {*changed}:
             self._then.news.tell(study)
         for proposed in news.proposed:
             self._then.news.tell(proposed.study)

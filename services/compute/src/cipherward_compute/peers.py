@@ -18,9 +18,11 @@ from grpc import aio
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as pb
 from cipherward.compute.v1.compute_service_pb2_grpc import ComputeServiceStub
+from cipherward_compute.chunks import received
 from cipherward_compute.commitments import Contributed
 from cipherward_compute.errors import StepFailed
-from cipherward_compute.instructions import Stage
+from cipherward_compute.keyring import MessageKind
+from cipherward_compute.sums import Stage, Sum
 from cipherward_member.peers import PeerChannels, PeerUnknown
 from cipherward_member.reports import OrderKey
 
@@ -28,8 +30,9 @@ R = TypeVar("R")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-# A peer that waits for its block answers within a second of waiting; the bytes take milliseconds.
-CALL_SECONDS = 5.0
+# A peer that waits for its block answers within a second of waiting; some MB take a second on a
+# slow line.
+CALL_SECONDS = 10.0
 # A peer that is a block behind is there in some milliseconds; one that restarts, in seconds.
 RETRY_SECONDS, RETRY_SECONDS_MAX = 0.01, 1.0
 # No step of a contract may take longer: then the contract has ended, heard or not.
@@ -50,6 +53,16 @@ STAGES: Mapping[Stage, pb.ContributionStage.ValueType] = {
     "counts": pb.CONTRIBUTION_STAGE_COUNTS,
     "values": pb.CONTRIBUTION_STAGE_VALUES,
 }
+KINDS: Mapping[MessageKind, pb.CeremonyMessageKind.ValueType] = {
+    "reveal": pb.CEREMONY_MESSAGE_KIND_REVEAL,
+    "deal": pb.CEREMONY_MESSAGE_KIND_DEAL,
+    "check": pb.CEREMONY_MESSAGE_KIND_CHECK,
+    "relin_first": pb.CEREMONY_MESSAGE_KIND_RELIN_FIRST,
+    "relin_second": pb.CEREMONY_MESSAGE_KIND_RELIN_SECOND,
+    "test": pb.CEREMONY_MESSAGE_KIND_TEST,
+    "test_share": pb.CEREMONY_MESSAGE_KIND_TEST_SHARE,
+    "opening": pb.CEREMONY_MESSAGE_KIND_OPENING,
+}
 
 
 class Peers:
@@ -58,46 +71,71 @@ class Peers:
     def __init__(self, channels: PeerChannels) -> None:
         self._channels = channels
 
-    async def ceremony_message(self, member: str, study: bytes) -> bytes:
-        """Return what a member reveals to all."""
-        return await self._message(member, study, pb.CEREMONY_MESSAGE_KIND_PUBLIC_KEY_SHARE)
+    async def ceremony_message(self, member: str, study: bytes, kind: MessageKind) -> bytes:
+        """Return a member's message of a key ceremony; a deal is that to this member."""
+        request = pb.GetCeremonyMessageRequest(study_id=study, kind=KINDS[kind])
 
-    async def deal(self, member: str, study: bytes) -> bytes:
-        """Return a member's deal to this one."""
-        return await self._message(member, study, pb.CEREMONY_MESSAGE_KIND_DEAL)
+        async def ask() -> bytes:
+            stub = await self._stub(member)
+            _, message = await received(
+                member, stub.GetCeremonyMessage(request, timeout=CALL_SECONDS)
+            )
+            return message
 
-    async def contribution(self, member: str, study: bytes, stage: Stage) -> Contributed:
-        """Return a member's ciphertext, and up to which block it says that opt-outs are in it."""
-        request = pb.GetContributionRequest(study_id=study, stage=STAGES[stage])
+        return await until_there(member, ask)
 
-        async def ask() -> pb.GetContributionResponse:
-            return await (await self._stub(member)).GetContribution(request, timeout=CALL_SECONDS)
+    async def contribution(self, member: str, wanted: Sum) -> Contributed:
+        """Return a member's batch, and up to which block it says that opt-outs are in it."""
+        request = pb.GetContributionRequest(
+            study_id=wanted.study,
+            stage=STAGES[wanted.stage],
+            round=wanted.round,
+            refreshed=wanted.refreshed,
+        )
 
-        found = await _until_there(member, ask)
-        return Contributed(found.ciphertext, found.opt_outs_height)
+        async def ask() -> Contributed:
+            stub = await self._stub(member)
+            first, batch = await received(
+                member, stub.GetContribution(request, timeout=CALL_SECONDS)
+            )
+            return Contributed(batch, first.opt_outs_height)
 
-    async def decryption_share(self, member: str, study: bytes, order: OrderKey) -> bytes:
-        """Return a member's share of the counts."""
+        return await until_there(member, ask)
+
+    async def verdict(self, member: str, study: bytes) -> bytes:
+        """Return which cells a member leaves out."""
+        request = pb.GetVerdictRequest(study_id=study)
+
+        async def ask() -> bytes:
+            stub = await self._stub(member)
+            return (await stub.GetVerdict(request, timeout=CALL_SECONDS)).verdict
+
+        return await until_there(member, ask)
+
+    async def column_manifest(self, member: str, study: bytes) -> bytes:
+        """Return the list of a member's encrypted columns of a data key."""
+        request = pb.GetColumnManifestRequest(study_id=study)
+
+        async def ask() -> bytes:
+            stub = await self._stub(member)
+            return (await stub.GetColumnManifest(request, timeout=CALL_SECONDS)).manifest
+
+        return await until_there(member, ask)
+
+    async def decryption_shares(self, member: str, study: bytes, order: OrderKey) -> bytes:
+        """Return a member's packed shares of the counts."""
         request = pb.GetDecryptionShareRequest(
             study_id=study, order=chain_pb.OrderRef(height=order.height, index=order.index)
         )
 
-        async def ask() -> pb.GetDecryptionShareResponse:
+        async def ask() -> bytes:
             stub = await self._stub(member)
-            return await stub.GetDecryptionShare(request, timeout=CALL_SECONDS)
+            _, shares = await received(
+                member, stub.GetDecryptionShare(request, timeout=CALL_SECONDS)
+            )
+            return shares
 
-        return (await _until_there(member, ask)).share
-
-    async def _message(
-        self, member: str, study: bytes, kind: pb.CeremonyMessageKind.ValueType
-    ) -> bytes:
-        request = pb.GetCeremonyMessageRequest(study_id=study, kind=kind)
-
-        async def ask() -> pb.GetCeremonyMessageResponse:
-            stub = await self._stub(member)
-            return await stub.GetCeremonyMessage(request, timeout=CALL_SECONDS)
-
-        return (await _until_there(member, ask)).message
+        return await until_there(member, ask)
 
     async def _stub(self, member: str) -> ComputeServiceStub:
         return ComputeServiceStub(await self._channels.to(member))
@@ -108,6 +146,7 @@ async def from_all(members: tuple[str, ...], fetch: Callable[[str], Awaitable[R]
 
     Raises:
         StepFailed: one of them gave a refusal that does not pass.
+        whatever `fetch` raises, the first of it.
     """
     found: dict[str, R] = {}
 
@@ -118,19 +157,17 @@ async def from_all(members: tuple[str, ...], fetch: Callable[[str], Awaitable[R]
         async with asyncio.TaskGroup() as group:
             for member in members:
                 group.create_task(one(member))
-    except* StepFailed as several:
-        raise next(iter(_leaves(several))) from None
+    except* Exception as several:  # what one of them raised is what went wrong
+        raise _first(several) from None
     return {member: found[member] for member in members}
 
 
-def _leaves(group: BaseExceptionGroup[StepFailed]) -> list[StepFailed]:
-    leaves: list[StepFailed] = []
-    for error in group.exceptions:
-        leaves.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    return leaves
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-async def _until_there(member: str, call: Callable[[], Awaitable[R]]) -> R:
+async def until_there(member: str, call: Callable[[], Awaitable[R]]) -> R:
     """Call until it is answered.
 
     Raises:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.reads import Reader, ReadGate
-from cipherward_compute.errors import NotReleased
 from cipherward_compute.studies import Studies, Study
 from cipherward_member.errors import ReadMalformed, ReadRejected
 from cipherward_member.reads import reader_of
@@ -45,8 +44,10 @@ class StudyReads:
             raise ReadRejected
         return study
 
-    async def released_to(self, read: chain_pb.AuthorizedRead, method: str) -> Study:
-        """Return the study whose result the requester asks for, released by the order it names.
+    async def released_to(
+        self, read: chain_pb.AuthorizedRead, method: str
+    ) -> tuple[Study, OrderKey]:
+        """Return the study whose result the requester asks for, and the order that released it.
 
         Raises:
             ReadMalformed: out of form, or it names no order.
@@ -60,9 +61,9 @@ class StudyReads:
         study = await self._studies.known(reader.object, STUDY_WAIT_SECONDS)
         if not self._is_requester(reader, study):
             raise ReadRejected
-        if study.release != OrderKey(*reader.order):
-            raise NotReleased("that order has released no result here")
-        return study
+        order = OrderKey(*reader.order)
+        await self._studies.release(study.id, order)
+        return study, order
 
     def _is_member(self, reader: Reader, study: Study) -> bool:
         member = self._registry.members.get(reader.member)

@@ -2,35 +2,39 @@
 
 The counts are opened to the members only. A guardian passes if every published cell, *minus its own
 part*, reaches the minimum, and at least three members have patients in the study: so no member, and
-no requester, learns the sum of fewer.
+no requester, learns the sum of fewer. Cells that do not reach it are left out of what is encrypted.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 
-from cipherward_chain.domains import STUDY_WITHOUT_KEY
-from cipherward_compute import arithmetic
-from cipherward_compute.ceremony import PROFILE
-from cipherward_compute.ciphertexts import Ciphertexts, Contribution
-from cipherward_compute.errors import StepFailed
+from cipherward_chain.batches import packed
+from cipherward_chain.domains import STUDY_WITHOUT_KEY, verdict_digest
+from cipherward_compute.ciphertexts import Ciphertexts, forgotten
+from cipherward_compute.cohorts import cohort_settled
+from cipherward_compute.failures import (
+    CohortTooSmall,
+    ContributorsTooFew,
+    CountsMalformed,
+    ShareRefused,
+)
 from cipherward_compute.framing import digest_of
 from cipherward_compute.guardian import Guardian
 from cipherward_compute.instructions import ReleaseCounts, ReleaseResult, RetireKey
 from cipherward_compute.keyring import Keyring, destroyed
 from cipherward_compute.member import Member
-from cipherward_compute.peers import Peers, from_all
-from cipherward_compute.spec import parse_spec
-from cipherward_compute.steps import Done
+from cipherward_compute.opening import Opened, Opening
+from cipherward_compute.steps import Done, all_of
 from cipherward_compute.studies import Studies
-from cipherward_threshold.errors import ThresholdError
+from cipherward_compute.study_texts import planned
+from cipherward_compute.verdicts import judged
+from cipherward_studies import errors as study_errors
+from cipherward_studies.verdict import verdict_octets
 from cipherward_threshold.keys import public_key_digest
-from cipherward_threshold.study import CONTRIBUTORS_MIN, COUNT_SLOTS
 
-
-class CohortTooSmall(StepFailed):
-    """Too few patients, or members with patients, beside this member's own."""
+# What a sum of proven contributions is called in the reviewed table, by the profile of its key.
+SUM_CIRCUITS = {"additive-1": "sum", "product-1": "column-sum"}
 
 
 class ReleaseSteps:
@@ -42,60 +46,58 @@ class ReleaseSteps:
         studies: Studies,
         guardian: Guardian,
         keys: tuple[Keyring, Ciphertexts],
-        peers: Peers,
+        opening: Opening,
     ) -> None:
         self._member = member
         self._studies = studies
         self._guardian = guardian
         self._keyring, self._ciphertexts = keys
-        self._peers = peers
+        self._opening = opening
 
     async def open_counts(self, order: ReleaseCounts) -> Done:
-        """Give this member's share if it is in the set, open the counts, and judge them.
+        """Give this member's shares if it is in the set, open the counts, and judge them.
 
         Raises:
-            CohortTooSmall: they do not pass.
+            CohortTooSmall, ContributorsTooFew: they do not pass.
             StepFailed: they cannot be opened.
-            arithmetic.PeerWrong: a peer's share is none.
+            PeerWrong: a peer's share is none.
         """
-        study, key = order.shared.study, order.shared.key
-        summed = await self._ciphertexts.total(study, "counts", order.c1_digest)
-        shares: dict[str, bytes] = {}
-        if self._member.id in order.online:
-            shares[self._member.id] = await self._guardian.share_counts(order, summed)
-            self._studies.news.tell(study)  # a peer may be waiting for it
-        shares |= await from_all(
-            self._member.others(order.online),
-            lambda name: self._peers.decryption_share(name, study, key),
+        study, mine = order.shared.study, self._member.id
+        found = await planned((await self._studies.known(study)).spec)
+        _, total = await self._ciphertexts.total(study, "counts", order.digest)
+        profile, slots = found.spec.profile, found.slots(found.plan.count_slots)
+        counts = await self._opening.open(
+            order, total, Opened(profile, slots, SUM_CIRCUITS[profile])
         )
-        points = self._member.points(order.online)
+        own = await self._ciphertexts.own_counts(study)
         try:
-            counts = await self._member.pool.run(
-                arithmetic.opened_counts,
-                PROFILE,
-                summed.total,
-                {name: (points[name], share) for name, share in shares.items()},
-                COUNT_SLOTS,
-            )
-        except ThresholdError as error:
-            raise StepFailed(f"the counts do not open: {error}") from None
-        _judge(counts, summed, order.minimum)
-        return Done(order.c1_digest)
+            failed = found.plan.verdict(counts, own)
+        except study_errors.CohortTooSmall as error:
+            raise CohortTooSmall(str(error)) from None
+        except study_errors.ContributorsTooFew as error:
+            raise ContributorsTooFew(str(error)) from None
+        except study_errors.CountsMalformed as error:
+            raise CountsMalformed(str(error)) from None
+        verdict = verdict_octets(failed)
+        return Done(verdict_digest(study, mine, verdict), judged(study, {mine: verdict}))
 
     async def switch_result(self, order: ReleaseResult) -> Done:
-        """Give this member's part of the result if it is in the set.
+        """Give this member's part of a round's result if it is in the set.
 
         Raises:
             StepFailed: it cannot be given.
         """
         study = order.shared.study
-        summed = await self._ciphertexts.total(study, "values", order.c1_digest)
+        _, total = await self._ciphertexts.total(study, "values", order.digest)
         if self._member.id not in order.online:
-            return Done(order.c1_digest, reported=False)
-        found = await self._studies.known(study)
-        spec = await asyncio.to_thread(parse_spec, found.spec)
-        share = await self._guardian.share_result(order, summed, spec.requester_public_key)
-        return Done(hashlib.sha256(share).digest())
+            return Done(order.digest, reported=False)
+        spec = (await planned((await self._studies.known(study)).spec)).spec
+        if spec.requester_key_digest != order.requester_key_digest:
+            raise ShareRefused("the order names another requester's key than the study's text")
+        shares = await self._guardian.share_result(
+            order, total, spec.requester_public_key, SUM_CIRCUITS[spec.profile]
+        )
+        return Done(hashlib.sha256(packed(shares)).digest())
 
     async def retire(self, order: RetireKey) -> Done:
         """Destroy what this member holds of the study's key, and what it contributed."""
@@ -105,12 +107,4 @@ class ReleaseSteps:
             digest = public_key_digest(ceremony.public_key)
         else:
             digest = digest_of(STUDY_WITHOUT_KEY, study)
-        return Done(digest, destroyed(study))
-
-
-def _judge(counts: list[int], summed: Contribution, minimum: int) -> None:
-    patients, contributors = counts
-    if patients - summed.own_patients < minimum:
-        raise CohortTooSmall("the cohort is below the minimum without this member's own part")
-    if contributors < CONTRIBUTORS_MIN:
-        raise CohortTooSmall(f"fewer than {CONTRIBUTORS_MIN} members have patients in the study")
+        return Done(digest, all_of(destroyed(study), forgotten(study), cohort_settled(study)))

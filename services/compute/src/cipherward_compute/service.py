@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as pb
 from cipherward.compute.v1 import compute_service_pb2_grpc as pb_grpc
+from cipherward_chain.batches import chunks_of
 from cipherward_chain.opt_outs import Choice
 from cipherward_compute.choices import Choices, Patients, Receipt
-from cipherward_compute.datasets import DataSets, table_of
+from cipherward_compute.column_keys import ColumnKeys
+from cipherward_compute.contribution_stream import read_contribution
+from cipherward_compute.datasets import DataSets
+from cipherward_compute.enrolments_shown import EnrolmentDesk
 from cipherward_compute.errors import MessageKindUnknown, OptOutMalformed
 from cipherward_compute.exchange import Exchange
-from cipherward_compute.instructions import Stage
+from cipherward_compute.iterates import Iterates
+from cipherward_compute.keyring import MessageKind
 from cipherward_compute.readers import StudyReads
 from cipherward_compute.specs import Specs
-from cipherward_compute.studies import STEPS_TOTAL, Studies, Study, happens
+from cipherward_compute.studies import Studies, Study, happens
+from cipherward_compute.sums import Stage, Sum
 from cipherward_kit.access import calling_member
 from cipherward_kit.drain import Drain
 from cipherward_member.reports import OrderKey
@@ -32,12 +35,23 @@ GET_STUDY = f"{SERVICE}/GetStudy"
 WATCH_STUDY = f"{SERVICE}/WatchStudy"
 GET_RESULT = f"{SERVICE}/GetResult"
 OPT_OUT = f"{SERVICE}/OptOut"
+ENROL = f"{SERVICE}/Enrol"
 
 # A watcher gets the study again at least this often, so that a dead one is noticed.
 WATCH_SECONDS = 30.0
 STAGES: dict[int, Stage] = {
     pb.CONTRIBUTION_STAGE_COUNTS: "counts",
     pb.CONTRIBUTION_STAGE_VALUES: "values",
+}
+KINDS: dict[int, MessageKind] = {
+    pb.CEREMONY_MESSAGE_KIND_REVEAL: "reveal",
+    pb.CEREMONY_MESSAGE_KIND_DEAL: "deal",
+    pb.CEREMONY_MESSAGE_KIND_CHECK: "check",
+    pb.CEREMONY_MESSAGE_KIND_RELIN_FIRST: "relin_first",
+    pb.CEREMONY_MESSAGE_KIND_RELIN_SECOND: "relin_second",
+    pb.CEREMONY_MESSAGE_KIND_TEST: "test",
+    pb.CEREMONY_MESSAGE_KIND_TEST_SHARE: "test_share",
+    pb.CEREMONY_MESSAGE_KIND_OPENING: "opening",
 }
 CHOICES: dict[int, Choice] = {pb.OPT_OUT_CHOICE_OUT: "out", pb.OPT_OUT_CHOICE_IN: "in"}
 
@@ -50,9 +64,12 @@ class Jobs:
     patients: Patients
     choices: Choices
     specs: Specs
+    iterates: Iterates
     studies: Studies
     reads: StudyReads
     exchange: Exchange
+    desk: EnrolmentDesk
+    column_keys: ColumnKeys
     drain: Drain
 
 
@@ -63,14 +80,11 @@ class ComputeService(pb_grpc.ComputeServiceServicer):
         self._jobs = jobs
 
     async def Contribute(
-        self, request: pb.ContributeRequest, context: Any
+        self, request_iterator: AsyncIterator[pb.ContributeRequest], context: Any
     ) -> pb.ContributeResponse:
         """Take the rows of a data set."""
-        values = await asyncio.to_thread(np.array, request.values, np.float64)
-        variables = tuple(request.variables)
-        table = table_of(request.data_set, variables, values, request.references)
-        rows = await self._jobs.data_sets.contribute(request.request_id, table)
-        return pb.ContributeResponse(rows=rows)
+        header, parts = await read_contribution(request_iterator)
+        return pb.ContributeResponse(rows=await self._jobs.data_sets.contribute(header, parts))
 
     async def OptOut(self, request: pb.OptOutRequest, context: Any) -> pb.OptOutResponse:
         """Take a patient's choice, shown by a wallet."""
@@ -112,6 +126,12 @@ class ComputeService(pb_grpc.ComputeServiceServicer):
         """Take a study's text."""
         return pb.PutStudySpecResponse(digest=await self._jobs.specs.put(request.spec))
 
+    async def PutIterate(
+        self, request: pb.PutIterateRequest, context: Any
+    ) -> pb.PutIterateResponse:
+        """Take the parameters of a round."""
+        return pb.PutIterateResponse(digest=await self._jobs.iterates.put(request.iterate))
+
     async def GetStudy(self, request: pb.GetStudyRequest, context: Any) -> pb.GetStudyResponse:
         """Answer how far a study is."""
         study = await self._jobs.reads.study_of(request.read, GET_STUDY)
@@ -126,46 +146,84 @@ class ComputeService(pb_grpc.ComputeServiceServicer):
             async for changed in self._jobs.drain.until(changes):
                 yield pb.WatchStudyResponse(study=_study(changed))
 
-    async def GetResult(self, request: pb.GetResultRequest, context: Any) -> pb.GetResultResponse:
-        """Answer this member's part of a released result."""
-        study = await self._jobs.reads.released_to(request.read, GET_RESULT)
-        total, share = await self._jobs.exchange.result(study)
-        return pb.GetResultResponse(ciphertext=total, share=share, contributors=study.members)
+    async def GetResult(
+        self, request: pb.GetResultRequest, context: Any
+    ) -> AsyncIterator[pb.GetResultResponse]:
+        """Send this member's part of a released result."""
+        study, order = await self._jobs.reads.released_to(request.read, GET_RESULT)
+        exchange = self._jobs.exchange
+        part = await exchange.result(study, order)
+        verdicts = await exchange.verdicts(study.id)
+        head = pb.GetResultResponse(
+            contributors=study.members,
+            verdicts=[pb.Verdict(member=name, verdict=one) for name, one in verdicts.items()],
+        )
+        for chunk in chunks_of(part):
+            head.chunk = chunk
+            yield head
+            head = pb.GetResultResponse()
 
     async def GetCeremonyMessage(
         self, request: pb.GetCeremonyMessageRequest, context: Any
-    ) -> pb.GetCeremonyMessageResponse:
-        """Answer a stored message of a ceremony."""
-        exchange, caller = self._jobs.exchange, calling_member()
-        if request.kind == pb.CEREMONY_MESSAGE_KIND_PUBLIC_KEY_SHARE:
-            message = await exchange.ceremony_message(request.study_id, caller)
-        elif request.kind == pb.CEREMONY_MESSAGE_KIND_DEAL:
-            message = await exchange.deal(request.study_id, caller)
-        else:
-            raise MessageKindUnknown("a ceremony has public-key shares and deals")
-        return pb.GetCeremonyMessageResponse(message=message)
+    ) -> AsyncIterator[pb.GetCeremonyMessageResponse]:
+        """Send a stored message of a ceremony."""
+        kind = KINDS.get(request.kind)
+        if kind is None:
+            raise MessageKindUnknown("a ceremony has no message of that kind")
+        exchange = self._jobs.exchange
+        message = await exchange.ceremony_message(request.study_id, kind, calling_member())
+        for chunk in chunks_of(message):
+            yield pb.GetCeremonyMessageResponse(chunk=chunk)
 
     async def GetContribution(
         self, request: pb.GetContributionRequest, context: Any
-    ) -> pb.GetContributionResponse:
-        """Answer a stored contribution."""
+    ) -> AsyncIterator[pb.GetContributionResponse]:
+        """Send a stored contribution."""
         stage = STAGES.get(request.stage)
         if stage is None:
             raise MessageKindUnknown("a study has counts and values")
-        found = await self._jobs.exchange.contribution(request.study_id, stage, calling_member())
-        return pb.GetContributionResponse(
-            ciphertext=found.ciphertext, opt_outs_height=found.opt_outs_height
-        )
+        wanted = Sum(request.study_id, stage, request.round, request.refreshed)
+        found = await self._jobs.exchange.contribution(wanted, calling_member())
+        height = found.opt_outs_height
+        for chunk in chunks_of(found.batch):
+            yield pb.GetContributionResponse(opt_outs_height=height, chunk=chunk)
+            height = 0
+
+    async def GetVerdict(
+        self, request: pb.GetVerdictRequest, context: Any
+    ) -> pb.GetVerdictResponse:
+        """Answer which cells this member leaves out."""
+        verdict = await self._jobs.exchange.verdict(request.study_id, calling_member())
+        return pb.GetVerdictResponse(verdict=verdict)
+
+    async def Enrol(self, request: pb.EnrolRequest, context: Any) -> pb.EnrolResponse:
+        """Take a patient's part in stored columns, shown by a wallet."""
+        taken = await self._jobs.desk.take(request.care, request.study, ENROL)
+        return pb.EnrolResponse(linked=taken.linked, registered=taken.registered)
+
+    async def PutColumnText(
+        self, request: pb.PutColumnTextRequest, context: Any
+    ) -> pb.PutColumnTextResponse:
+        """Take the text of a data key's columns."""
+        return pb.PutColumnTextResponse(digest=await self._jobs.column_keys.put_text(request.text))
+
+    async def GetColumnManifest(
+        self, request: pb.GetColumnManifestRequest, context: Any
+    ) -> pb.GetColumnManifestResponse:
+        """Answer the list of this member's columns."""
+        manifest = await self._jobs.exchange.column_manifest(request.study_id, calling_member())
+        return pb.GetColumnManifestResponse(manifest=manifest)
 
     async def GetDecryptionShare(
         self, request: pb.GetDecryptionShareRequest, context: Any
-    ) -> pb.GetDecryptionShareResponse:
-        """Answer a stored share of the counts."""
+    ) -> AsyncIterator[pb.GetDecryptionShareResponse]:
+        """Send the stored shares of the counts."""
         order = OrderKey(request.order.height, request.order.index)
-        share = await self._jobs.exchange.decryption_share(
+        shares = await self._jobs.exchange.decryption_shares(
             request.study_id, order, calling_member()
         )
-        return pb.GetDecryptionShareResponse(share=share)
+        for chunk in chunks_of(shares):
+            yield pb.GetDecryptionShareResponse(chunk=chunk)
 
     async def _changes(self, study: bytes) -> AsyncGenerator[Study, None]:
         last: Study | None = None
@@ -189,13 +247,20 @@ def _study(study: Study) -> pb.Study:
     return pb.Study(
         study_id=study.id,
         stage=study.stage,
-        steps_done=min(study.steps_done, STEPS_TOTAL),
-        steps_total=STEPS_TOTAL,
+        steps_done=min(study.steps_done, study.steps_total),
+        steps_total=study.steps_total,
         ended=study.ended,
         failure=study.failure,
+        failure_reason=study.failure_reason,
         release_order=(
             None
             if release is None
             else chain_pb.OrderRef(height=release.height, index=release.index)
         ),
+        round=study.round,
+        members=study.members,
+        reported=study.reported,
+        failed=study.failed,
+        template=study.template,
+        awaited=study.awaited,
     )

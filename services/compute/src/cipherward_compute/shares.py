@@ -1,17 +1,18 @@
 """The log of shares: of one key and one c1 at most one share ever leaves this member.
 
-The share is in the log before anybody can fetch it, together with what it was made for: the order,
-the set and the recipient. The same question is answered with the same bytes, every other one about
-the same key and c1 is refused for ever, whoever orders it: two answers would cost the flooding.
+The shares of a batch are in the log before anybody can fetch them, together with what they were
+made for: the order, the set, the recipient and the circuit. The same question is answered with the
+same bytes; every other one about any of the same c1 is refused for ever, whoever orders it: two
+answers would cost the flooding.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from cipherward_compute.errors import StepFailed
+from cipherward_compute.failures import ShareAlreadyGiven, StudyIsOver
 from cipherward_compute.studies import find_study
 from cipherward_compute.vault import Vault
 from cipherward_kit.database import Database
@@ -20,24 +21,29 @@ from cipherward_member.reports import OrderKey
 PLACE = b"shares"
 
 
-class ShareAlreadyGiven(StepFailed):
-    """A share of this key and c1 was given for another order, set or recipient."""
-
-
 @dataclass(frozen=True, slots=True)
 class ShareQuestion:
-    """What a share is asked for.
+    """What the shares of a batch are asked for.
 
-    online: the points of the set, ascending. recipient: digest of the requester's key, or empty
-    for the guardians themselves.
+    c1_digests: of the ciphertexts in their order. online: the points of the set, ascending.
+    recipient: digest of the requester's key, or empty for the guardians themselves.
     """
 
     key_digest: bytes
-    c1_digest: bytes
+    c1_digests: tuple[bytes, ...]
     study: bytes
     order: OrderKey
     online: tuple[int, ...]
     recipient: bytes
+    circuit: str
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """Return what stands in the log about each ciphertext, in the order of its columns."""
+        order, online = self.order, bytes(self.online)
+        return [
+            (self.study, order.height, order.index, place, online, self.recipient, self.circuit)
+            for place in range(len(self.c1_digests))
+        ]
 
 
 class ShareLog:
@@ -47,83 +53,83 @@ class ShareLog:
         self._database = database
         self._vault = vault
 
-    async def give(self, question: ShareQuestion, make: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Return the share: the one in the log, or one that is made now and logged.
+    async def give(
+        self, question: ShareQuestion, make: Callable[[], Awaitable[Sequence[bytes]]]
+    ) -> list[bytes]:
+        """Return the share of each ciphertext: those in the log, or ones made and logged now.
 
         Args:
-            question: what it is for.
-            make: makes it; the same bytes every time for the same question.
+            question: what they are for.
+            make: makes them; the same bytes every time for the same question.
 
         Raises:
-            ShareAlreadyGiven: the log has one for another question.
-            StepFailed: the study has ended.
+            ShareAlreadyGiven: the log has one of them for another question.
+            StudyIsOver: the study has ended.
             VaultCorrupt: what is in the log is not what was put there.
         """
-        place = (PLACE, question.key_digest, question.c1_digest)
         found = await self._database.read(lambda connection: _logged(connection, question))
-        if found is None:
-            sealed = self._vault.seal(await make(), *place)
+        if not found:
+            made = await make()
+            named = zip(question.c1_digests, made, strict=True)
+            sealed = [self._seal(question.key_digest, digest, share) for digest, share in named]
             found = await self._database.write(
                 lambda connection: _log(connection, question, sealed)
             )
-        return self._vault.open(found, *place)
+        named = zip(question.c1_digests, found, strict=True)
+        return [self._open(question.key_digest, digest, share) for digest, share in named]
 
-    async def of_order(self, study: bytes, order: OrderKey) -> bytes | None:
-        """Return the share that an order of a study made here, or None.
+    async def of_order(self, study: bytes, order: OrderKey) -> list[bytes]:
+        """Return the shares that an order of a study made here, in the batch's order; or none.
 
         Raises:
             VaultCorrupt: what is in the log is not what was put there.
         """
 
-        def work(connection: sqlite3.Connection) -> tuple[bytes, bytes, bytes] | None:
+        def work(connection: sqlite3.Connection) -> list[tuple[bytes, bytes, bytes]]:
             return connection.execute(
                 "SELECT key_digest, c1_digest, share FROM shares"
-                " WHERE study = ? AND height = ? AND number = ?",
+                " WHERE study = ? AND height = ? AND number = ? ORDER BY place",
                 (study, order.height, order.index),
-            ).fetchone()
+            ).fetchall()
 
-        row = await self._database.read(work)
-        return None if row is None else self._vault.open(row[2], PLACE, row[0], row[1])
+        return [self._open(*row) for row in await self._database.read(work)]
+
+    def _seal(self, key_digest: bytes, c1_digest: bytes, share: bytes) -> bytes:
+        return self._vault.seal(share, PLACE, key_digest, c1_digest)
+
+    def _open(self, key_digest: bytes, c1_digest: bytes, sealed: bytes) -> bytes:
+        return self._vault.open(sealed, PLACE, key_digest, c1_digest)
 
 
-def _logged(connection: sqlite3.Connection, question: ShareQuestion) -> bytes | None:
-    row = connection.execute(
-        "SELECT study, height, number, online, recipient, share FROM shares"
-        " WHERE key_digest = ? AND c1_digest = ?",
-        (question.key_digest, question.c1_digest),
-    ).fetchone()
-    if row is None:
-        return None
-    asked = (
-        question.study,
-        question.order.height,
-        question.order.index,
-        bytes(question.online),
-        question.recipient,
-    )
-    if row[:5] != asked:
+def _logged(connection: sqlite3.Connection, question: ShareQuestion) -> list[bytes]:
+    """Return the sealed shares, or an empty list if none of the batch was ever given."""
+    rows = [
+        connection.execute(
+            "SELECT study, height, number, place, online, recipient, circuit, share FROM shares"
+            " WHERE key_digest = ? AND c1_digest = ?",
+            (question.key_digest, digest),
+        ).fetchone()
+        for digest in question.c1_digests
+    ]
+    if not any(rows):
+        return []
+    if [row and row[:-1] for row in rows] != question.rows():
         raise ShareAlreadyGiven("a share of this sum was given for another order")
-    return row[5]
+    return [row[-1] for row in rows]
 
 
-def _log(connection: sqlite3.Connection, question: ShareQuestion, sealed: bytes) -> bytes:
+def _log(
+    connection: sqlite3.Connection, question: ShareQuestion, sealed: Sequence[bytes]
+) -> list[bytes]:
     found = _logged(connection, question)
-    if found is not None:
+    if found:
         return found
     study = find_study(connection, question.study)
-    if study is None or study.ended:  # it ended while the share was being made
-        raise StepFailed("the study has ended")
-    connection.execute(
-        "INSERT INTO shares VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            question.key_digest,
-            question.c1_digest,
-            question.study,
-            question.order.height,
-            question.order.index,
-            bytes(question.online),
-            question.recipient,
-            sealed,
-        ),
+    if study is None or study.ended:  # it ended while the shares were being made
+        raise StudyIsOver("the study has ended")
+    named = zip(question.c1_digests, question.rows(), sealed, strict=True)
+    connection.executemany(
+        "INSERT INTO shares VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(question.key_digest, digest, *row, share) for digest, row, share in named],
     )
-    return sealed
+    return list(sealed)

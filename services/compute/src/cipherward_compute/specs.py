@@ -11,9 +11,19 @@ import sqlite3
 from collections.abc import Callable
 
 from cipherward_compute.datasets import DataSets
-from cipherward_compute.errors import StudySpecsFull, VariableUnknown
-from cipherward_compute.spec import StudySpec, parse_spec
+from cipherward_compute.errors import (
+    StudySpecMalformed,
+    StudySpecsFull,
+    UnitDiffers,
+    VariableUnknown,
+)
 from cipherward_kit.database import Database
+from cipherward_studies.column_plan import is_of_columns, plan_for
+from cipherward_studies.errors import StudyError
+from cipherward_studies.spec import StudySpec, parse_spec
+from cipherward_threshold.errors import ThresholdError
+from cipherward_threshold.messages import RequesterPublicKey
+from cipherward_threshold.parameters import profile
 
 # A study may wait a day for its approval (the longest step), and as long for its key.
 WAITING_SECONDS = 2 * 86_400
@@ -44,9 +54,10 @@ class Specs:
         Raises:
             StudySpecMalformed: not the text of a study.
             VariableUnknown: this member's data set has no such variable.
+            UnitDiffers: it has the variable in another unit.
             StudySpecsFull: too many wait.
         """
-        spec = await asyncio.to_thread(parse_spec, octets)
+        spec = await asyncio.to_thread(_checked, octets)
         await self._check_variables(spec)
         now = int(self._clock())
 
@@ -76,13 +87,34 @@ class Specs:
         return await self._database.read(work)
 
     async def _check_variables(self, spec: StudySpec) -> None:
-        columns = await self._data_sets.variables(spec.data_set)
+        if is_of_columns(spec):  # what is stored decides, not what this member has in the clear
+            return
+        columns = await self._data_sets.columns(spec.data_set)
         if columns is None:  # another member may have it; here the study will fail
             return
-        for name in spec.plan.names:
-            if name not in columns:
-                raise VariableUnknown(
-                    f"{spec.data_set} has no variable {name}",
-                    data_set=spec.data_set,
-                    variable=name,
+        units = {column.name: column.unit for column in columns}
+        for variable in spec.variables:
+            about = {"data_set": spec.data_set, "variable": variable.name}
+            unit = units.get(variable.name)
+            if unit is None:
+                raise VariableUnknown(f"{spec.data_set} has no variable {variable.name}", **about)
+            if unit not in ("", variable.unit):
+                raise UnitDiffers(
+                    f"{variable.name} is in {variable.unit or 'no unit'} in the study, and in"
+                    f" {unit} in {spec.data_set}",
+                    **about,
                 )
+
+
+def _checked(octets: bytes) -> StudySpec:
+    """Return the study of a text: it can be computed, and the requester's key is one.
+
+    Takes some milliseconds: the key's residues are range-checked.
+    """
+    try:
+        spec = parse_spec(octets)
+        plan_for(spec)
+        RequesterPublicKey.parse(profile(spec.profile), spec.requester_public_key)
+    except (StudyError, ThresholdError) as error:
+        raise StudySpecMalformed(str(error)) from None
+    return spec

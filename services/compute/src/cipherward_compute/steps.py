@@ -12,6 +12,16 @@ def nothing(_connection: sqlite3.Connection) -> None:
     """The effect of a step whose bytes are stored already."""
 
 
+def all_of(*writes: Write) -> Write:
+    """Return several effects as one."""
+
+    def write(connection: sqlite3.Connection) -> None:
+        for one in writes:
+            one(connection)
+
+    return write
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """A step that was taken.

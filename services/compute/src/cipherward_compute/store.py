@@ -11,15 +11,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from cipherward_chain.canonical import encode
+from cipherward_compute.column_keys import (
+    KeyTerms,
+    Registered,
+    begin_data_key,
+    fix_slots,
+    forget_enrolments,
+    register,
+)
 from cipherward_compute.instructions import (
+    FixColumns,
     Instruction,
     ReleaseResult,
     RetireKey,
     StartStudy,
+    awaited,
     opens,
     stage_of,
+    supersedes,
 )
+from cipherward_compute.progress import Answer, await_answers, take_answers
 from cipherward_compute.studies import PROPOSED, end_study, lapse_studies, names_of
 from cipherward_kit.database import Database
 from cipherward_member.chain_rows import (
@@ -36,12 +47,17 @@ Write: TypeAlias = Callable[[sqlite3.Connection], object]
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """A study that a block has instantiated; `lapses` is the block time that ends its approval."""
+    """A study that a block has instantiated; `lapses` is the block time that ends its approval.
+
+    columns: what the terms of a data key say about its columns.
+    """
 
     study: bytes
     requester: bytes
     members: tuple[str, ...]
     lapses: int
+    template: str = "study"
+    columns: KeyTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,7 @@ class BlockEffects:
     time: of the block, Unix seconds.
     reports: of orders that cannot even be read. settled: ids of transactions in the block.
     rebuilt: ids of those that it refused for their time, whose reports are to be sent anew.
+    answers: of all members, to orders of earlier blocks. registered: pseudonyms for data keys.
     """
 
     height: int
@@ -69,6 +86,16 @@ class BlockEffects:
     reports: tuple[Report, ...] = ()
     settled: tuple[bytes, ...] = ()
     rebuilt: tuple[bytes, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    registered: tuple[Registered, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a step failed: a word of a closed list, and words without data."""
+
+    reason: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +122,8 @@ class ChainStore:
         """Make all effects of a block and its checkpoint durable together, once.
 
         Returns:
-            The studies that ended because nobody approved them in time.
+            The studies that ended because nobody approved them in time, and those about which
+            members have reported.
         """
         return await self._database.write(lambda connection: _apply(connection, effects))
 
@@ -114,14 +142,14 @@ class ChainStore:
         return await self._database.read(work)
 
     async def finish(
-        self, key: OrderKey, write: Write, report: Report | None, failure: str = ""
+        self, key: OrderKey, write: Write, report: Report | None, failed: Failure | None = None
     ) -> bool:
         """Make the effect of an order, its end and its report durable together.
 
         Args:
             write: the effect. Nothing is written if the order is gone: its study has ended.
             report: what the chain is told.
-            failure: why it failed, in words without data; empty when it is done.
+            failed: why it failed; None when it is done.
 
         Returns:
             Whether the order was still there.
@@ -135,11 +163,16 @@ class ChainStore:
             if row is None:
                 return False
             write(connection)
-            connection.execute(
-                "UPDATE studies SET steps_done = steps_done + ?,"
-                " failure = CASE failure WHEN '' THEN ? ELSE failure END WHERE study = ?",
-                (int(not failure), failure, row[0]),
-            )
+            if failed is None:
+                connection.execute(
+                    "UPDATE studies SET steps_done = steps_done + 1 WHERE study = ?", row
+                )
+            else:  # the first failure is the one that explains the others
+                connection.execute(
+                    "UPDATE studies SET failure = ?, failure_reason = ?"
+                    " WHERE study = ? AND failure = ''",
+                    (failed.text, failed.reason, row[0]),
+                )
             if report is not None:
                 add_reports(connection, [report])
             return True
@@ -151,59 +184,74 @@ def _apply(connection: sqlite3.Connection, effects: BlockEffects) -> list[bytes]
     if not advance(connection, effects.height, effects.checkpoint):  # applied before
         return []
     connection.executemany(
-        "INSERT OR IGNORE INTO studies (study, requester, members, lapses, stage)"
-        " VALUES (?, ?, ?, ?, ?)",
-        [(p.study, p.requester, names_of(p.members), p.lapses, PROPOSED) for p in effects.proposed],
+        "INSERT OR IGNORE INTO studies (study, requester, members, lapses, template, stage)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (p.study, p.requester, names_of(p.members), p.lapses, p.template, PROPOSED)
+            for p in effects.proposed
+        ],
     )
+    for proposed in effects.proposed:
+        if proposed.columns is not None:
+            begin_data_key(connection, proposed.study, proposed.columns)
+    register(connection, effects.height, effects.registered)
+    answered = take_answers(connection, effects.answers)  # of orders before this block's
     for taken in effects.taken:
         _take(connection, taken)
     add_reports(connection, effects.reports)
     settle_reports(connection, effects.settled, effects.rebuilt)
-    return lapse_studies(connection, effects.time)
+    lapsed = lapse_studies(connection, effects.time)
+    forget_enrolments(connection, lapsed)
+    return [*answered, *lapsed]
 
 
 def _take(connection: sqlite3.Connection, taken: Taken) -> None:
     instruction = taken.instruction
     shared = instruction.shared
+    study, key = shared.study, shared.key
     connection.execute(  # a study of which this member saw no beginning has no requester here
-        "INSERT OR IGNORE INTO studies (study, requester, members, lapses, stage)"
-        " VALUES (?, x'', ?, 0, ?)",
-        (shared.study, names_of(shared.members), stage_of(instruction)),
+        "INSERT OR IGNORE INTO studies (study, requester, members, lapses, template, stage)"
+        " VALUES (?, x'', ?, 0, ?, ?)",
+        (study, names_of(shared.members), shared.template, stage_of(instruction)),
+    )
+    connection.executemany(
+        "DELETE FROM orders WHERE study = ? AND instruction = ?",
+        [(study, kind) for kind in supersedes(instruction)],
     )
     if isinstance(instruction, RetireKey):
-        connection.execute("DELETE FROM orders WHERE study = ?", (shared.study,))
-        end_study(connection, shared.study, instruction.cause)
+        end_study(connection, study, instruction.cause)
     else:
         connection.execute(
             "UPDATE studies SET stage = ?, members = ? WHERE study = ? AND NOT ended",
-            (stage_of(instruction), names_of(shared.members), shared.study),
+            (stage_of(instruction), names_of(shared.members), study),
         )
-    if isinstance(instruction, StartStudy) and instruction.starts:
+        await_answers(connection, study, key, awaited(instruction))
+    if isinstance(instruction, StartStudy):
+        _start(connection, instruction)
+    if isinstance(instruction, FixColumns):
+        fix_slots(connection, study, key.height)
+    if isinstance(instruction, ReleaseResult):
+        connection.execute(
+            "INSERT INTO releases VALUES (?, ?, ?, ?, ?)",
+            (key.height, key.index, study, instruction.digest, names_of(instruction.online)),
+        )
+    what = opens(instruction)
+    if what:
+        connection.execute("INSERT OR IGNORE INTO opened VALUES (?, ?)", (study, what))
+    connection.execute(
+        "INSERT INTO orders VALUES (?, ?, ?, ?, ?)",
+        (key.height, key.index, study, type(instruction).__name__, taken.octets),
+    )
+
+
+def _start(connection: sqlite3.Connection, instruction: StartStudy) -> None:
+    shared = instruction.shared
+    if instruction.starts:
         connection.execute(
             "UPDATE studies SET opt_outs_height = ? WHERE study = ? AND NOT opt_outs_height",
             (shared.key.height, shared.study),
         )
-    if isinstance(instruction, ReleaseResult):
-        connection.execute(
-            "UPDATE studies SET release_height = ?, release_number = ?, release_set = ?"
-            " WHERE study = ?",
-            (
-                shared.key.height,
-                shared.key.index,
-                encode(list(instruction.online)),
-                shared.study,
-            ),
-        )
-    what = opens(instruction)
-    if what:
-        connection.execute("INSERT OR IGNORE INTO opened VALUES (?, ?)", (shared.study, what))
     connection.execute(
-        "INSERT INTO orders VALUES (?, ?, ?, ?, ?)",
-        (
-            shared.key.height,
-            shared.key.index,
-            shared.study,
-            type(instruction).__name__,
-            taken.octets,
-        ),
+        "UPDATE studies SET round = ?, attempts = attempts + ? WHERE study = ?",
+        (instruction.round, int(instruction.step == "refresh"), shared.study),
     )

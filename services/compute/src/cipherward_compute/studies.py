@@ -9,13 +9,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cipherward_chain.canonical import decode, encode
-from cipherward_compute.errors import NotYetMade, StudyUnknown
+from cipherward_compute.errors import NotReleased, NotYetMade, StudyUnknown
+from cipherward_compute.failures import (
+    KEY_ENDED,
+    MEMBER_FAILED,
+    MEMBER_SILENT,
+    NOT_APPROVED,
+    PERMIT_ENDED,
+    RELEASE_DEAD,
+    TIME_OUT,
+    CohortTooSmall,
+)
 from cipherward_kit.database import Database
 from cipherward_member.reports import OrderKey
 
 PROPOSED, RELEASED, FAILED, WITHDRAWN = "proposed", "released", "failed", "withdrawn"
-ENDED = "ended"  # with its permit
-STEPS_TOTAL = 9  # three of the ceremony, three of the counts, three of the values
+ENDED = "ended"  # with its permit, or with its data key
+RETIRED = "retired"  # a data key that has done its work
+# Steps of this member: of the key and the counts, of each round of values, of a release anew.
+STEPS_BEFORE, STEPS_OF_ROUND, STEPS_OF_ATTEMPT = 6, 3, 3
+STEPS_OF_COLUMNS = 4  # counts and values of a study of stored columns: computed, and opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +37,12 @@ class Study:
 
     Attributes:
         requester: the Ed25519 key that instantiated it; empty if that was not seen.
-        release: the order that released the result, or None.
-        online: the members that switch it.
+        round: the newest of the values, from 1; 0 before.
+        attempts: releases that were begun anew with a refreshed sum.
+        failure: why it failed, in words, and the word of a closed list for it; or empty.
+        release: the order that released the newest result, or None.
+        reported, failed: who has reported about the newest order, and whose step failed; sorted.
+        awaited: whose report about it the contract still waits for, sorted.
         spec: its text, from the start order on.
         version: of the rows that were counted.
         opt_outs_height: the block that ordered the counts, before which opt-outs count; 0: none.
@@ -34,15 +51,38 @@ class Study:
     id: bytes
     requester: bytes
     members: tuple[str, ...]
+    template: str
     stage: str
     steps_done: int
+    round: int
+    attempts: int
     ended: bool
     failure: str
-    release: OrderKey | None
-    online: tuple[str, ...]
+    failure_reason: str
     spec: bytes
     version: bytes
     opt_outs_height: int
+    release: OrderKey | None
+    reported: tuple[str, ...]
+    failed: tuple[str, ...]
+    awaited: tuple[str, ...]
+
+    @property
+    def steps_total(self) -> int:
+        """How many steps there are, of the rounds and attempts that are known."""
+        if self.template == "column-study":
+            return STEPS_OF_COLUMNS + STEPS_OF_ATTEMPT * self.attempts
+        rounds = STEPS_OF_ROUND * max(1, self.round)
+        return STEPS_BEFORE + rounds + STEPS_OF_ATTEMPT * self.attempts
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A released result: the digest of its sums, and the members that switch them."""
+
+    order: OrderKey
+    digest: bytes
+    online: tuple[str, ...]
 
 
 class News:
@@ -121,6 +161,24 @@ class Studies:
             raise StudyUnknown("no such study is known here")
         return found
 
+    async def release(self, study: bytes, order: OrderKey) -> Release:
+        """Return what an order has released of a study.
+
+        Raises:
+            NotReleased: nothing, or not yet here.
+        """
+
+        def work(connection: sqlite3.Connection) -> tuple[bytes, bytes] | None:
+            return connection.execute(
+                "SELECT digest, online FROM releases WHERE study = ? AND height = ? AND number = ?",
+                (study, order.height, order.index),
+            ).fetchone()
+
+        row = await self._database.read(work)
+        if row is None:
+            raise NotReleased("that order has released no result here")
+        return Release(order, row[0], _names(row[1]))
+
     async def require_opened(self, study: bytes, what: str) -> None:
         """Return if all members' commitments stand on the chain, so that `what` may be shown.
 
@@ -141,28 +199,37 @@ class Studies:
 def find_study(connection: sqlite3.Connection, study: bytes) -> Study | None:
     """Return the study as it stands in this transaction, or None."""
     row = connection.execute(
-        "SELECT requester, members, lapses, stage, steps_done, ended, failure, release_height,"
-        " release_number, release_set, spec, version, opt_outs_height FROM studies"
-        " WHERE study = ?",
+        "SELECT requester, members, template, stage, steps_done, round, attempts, ended, failure,"
+        " failure_reason, spec, version, opt_outs_height, awaited FROM studies WHERE study = ?",
         (study,),
     ).fetchone()
     if row is None:
         return None
-    requester, members, _, stage, done, ended, failure, height, number, online, *rest = row
-    spec, version, opt_outs_height = rest
+    requester, members, *middle, ended, failure, reason, spec, version, height, awaited = row
+    release = connection.execute(
+        "SELECT height, number FROM releases WHERE study = ? ORDER BY height DESC, number DESC",
+        (study,),
+    ).fetchone()
+    answers = connection.execute(
+        "SELECT member, failed FROM answers WHERE study = ? ORDER BY member", (study,)
+    ).fetchall()
+    reported = tuple(member for member, _ in answers)
+    still = () if ended else tuple(sorted(set(_names(awaited)) - set(reported)))
     return Study(
-        id=study,
-        requester=requester,
-        members=_names(members),
-        stage=stage,
-        steps_done=done,
+        study,
+        requester,
+        _names(members),
+        *middle,
         ended=bool(ended),
         failure=failure,
-        release=OrderKey(height, number) if height else None,
-        online=_names(online),
+        failure_reason=reason,
         spec=spec,
         version=version,
-        opt_outs_height=opt_outs_height,
+        opt_outs_height=height,
+        release=None if release is None else OrderKey(*release),
+        reported=reported,
+        failed=tuple(member for member, failed in answers if failed),
+        awaited=still,
     )
 
 
@@ -171,26 +238,51 @@ def end_study(connection: sqlite3.Connection, study: bytes, cause: str) -> None:
     found = find_study(connection, study)
     if found is None or found.ended:
         return
-    stage, failure = _ENDS[cause], found.failure
-    if stage == ENDED:
-        failure = "its data permit has ended"
+    stage, reason, failure = _ENDS[cause], found.failure_reason, found.failure
+    if cause == "permit-ended":
+        reason, failure = PERMIT_ENDED, "its data permit has ended"
+    elif cause == "key-ended":
+        reason, failure = KEY_ENDED, "the data key that it computes with has ended"
     elif stage == FAILED and not failure:
-        failure = f"it ended while {found.stage}: another member failed, or its time ran out"
+        awaited = connection.execute(
+            "SELECT awaited FROM studies WHERE study = ?", (study,)
+        ).fetchone()
+        reason, failure = why_ended(found, _names(awaited[0]))
     connection.execute(
-        "UPDATE studies SET stage = ?, failure = ?, ended = 1 WHERE study = ?",
-        (stage, failure, study),
+        "UPDATE studies SET stage = ?, failure_reason = ?, failure = ?, ended = 1 WHERE study = ?",
+        (stage, reason, failure, study),
     )
 
 
-_ENDS = {"released": RELEASED, "failed": FAILED, "withdrawn": WITHDRAWN, "permit-ended": ENDED}
+_ENDS = {
+    **{"released": RELEASED, "failed": FAILED, "withdrawn": WITHDRAWN},
+    **dict.fromkeys(("permit-ended", "key-ended"), ENDED),
+    **dict.fromkeys(("retired", "expired", "spent"), RETIRED),
+}
+
+
+def why_ended(study: Study, awaited: tuple[str, ...]) -> tuple[str, str]:
+    """Return why a study has failed that failed nothing here: who did, or who was silent."""
+    if study.failed:
+        names = ", ".join(study.failed)
+        if study.stage == "checking":  # as the contract calls it, which knows no causes
+            return CohortTooSmall.reason, f"while checking: {names} did not pass the counts"
+        return MEMBER_FAILED, f"while {study.stage}: {names} could not take the step"
+    silent = ", ".join(name for name in awaited if name not in study.reported)
+    if not silent:
+        return TIME_OUT, f"it ended while {study.stage}: too few reports, or its time ran out"
+    if study.stage in ("checking", "releasing"):
+        return RELEASE_DEAD, f"while {study.stage}: {silent} gave no part in time, at any attempt"
+    return MEMBER_SILENT, f"while {study.stage}: {silent} did not answer in time"
 
 
 def lapse_studies(connection: sqlite3.Connection, block_seconds: int) -> list[bytes]:
     """End the studies whose time for approval is over; return their ids."""
     rows = connection.execute(
-        "UPDATE studies SET stage = ?, ended = 1, failure = 'it was not approved in time'"
+        "UPDATE studies SET stage = ?, ended = 1, failure_reason = ?,"
+        " failure = 'it was not approved in time'"
         " WHERE stage = ? AND lapses < ? RETURNING study",
-        (FAILED, PROPOSED, block_seconds),
+        (FAILED, NOT_APPROVED, PROPOSED, block_seconds),
     )
     return [study for (study,) in rows.fetchall()]
 

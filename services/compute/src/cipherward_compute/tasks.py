@@ -16,27 +16,33 @@ import structlog
 
 from cipherward_chain.orders import Order
 from cipherward_compute import metrics
-from cipherward_compute.arithmetic import PeerWrong
-from cipherward_compute.ceremony import CeremonySteps
+from cipherward_compute.additions import AdditionSteps
+from cipherward_compute.arithmetic.peer import PeerWrong
+from cipherward_compute.ceremony.steps import CeremonySteps
+from cipherward_compute.column_keys import DATA_KEY
+from cipherward_compute.columns_steps import ColumnSteps, retire_data_key
 from cipherward_compute.contributions import ContributionSteps
 from cipherward_compute.errors import StepFailed
+from cipherward_compute.evaluation import COLUMN_STUDY, EvaluationSteps
+from cipherward_compute.failures import INTERNAL
 from cipherward_compute.instructions import (
+    FixColumns,
     Instruction,
     KeyCeremony,
     ReleaseCounts,
     ReleaseResult,
     RetireKey,
     StartStudy,
-    instruction_of,
     stage_of,
 )
+from cipherward_compute.order_reading import instruction_of
 from cipherward_compute.release import ReleaseSteps
 from cipherward_compute.steps import Done, nothing
-from cipherward_compute.store import ChainStore, WaitingOrder
+from cipherward_compute.store import ChainStore, Failure, WaitingOrder
 from cipherward_compute.studies import News
 from cipherward_kit.jobs import WorkerLost, WorkersBusy
 from cipherward_member.errors import ChainStale
-from cipherward_member.reports import Outcome, Report, Reports
+from cipherward_member.reports import OrderKey, Outcome, Report, Reports
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -46,24 +52,55 @@ UNEXPECTED = "an internal error at this member"
 
 
 @dataclass(frozen=True, slots=True)
+class Running:
+    """The order of a study that is being carried out."""
+
+    order: OrderKey
+    task: asyncio.Task[None]
+
+
+@dataclass(frozen=True, slots=True)
 class Steps:
     """Who takes which step."""
 
     ceremony: CeremonySteps
     contributions: ContributionSteps
+    additions: AdditionSteps
     release: ReleaseSteps
+    columns: ColumnSteps
+    evaluation: EvaluationSteps
 
     async def take(self, instruction: Instruction) -> Done:
         """Take the step that an order asks for."""
         match instruction:
             case KeyCeremony():
                 return await self.ceremony.carry_out(instruction)
+            case StartStudy(step="commit"):
+                return await self.contributions.commit(instruction)
+            case StartStudy(step="verify") if instruction.shared.template == COLUMN_STUDY:
+                return await self.evaluation.evaluate(instruction)
+            case StartStudy(step="verify"):
+                return await self.additions.verify(instruction)
+            case StartStudy(step="refresh"):
+                return await self.additions.refresh(instruction)
             case StartStudy():
-                return await self.contributions.carry_out(instruction)
+                return await self.additions.add(instruction)
+            case FixColumns(step="commit"):
+                return await self.columns.commit(instruction)
+            case FixColumns():
+                return await self.columns.verify(instruction)
+            case ReleaseCounts() if instruction.shared.template == DATA_KEY:
+                return await self.columns.open_flags(instruction)
+            case ReleaseCounts() if instruction.shared.template == COLUMN_STUDY:
+                return await self.evaluation.open_counts(instruction)
             case ReleaseCounts():
                 return await self.release.open_counts(instruction)
+            case ReleaseResult() if instruction.shared.template == COLUMN_STUDY:
+                return await self.evaluation.switch_result(instruction)
             case ReleaseResult():
                 return await self.release.switch_result(instruction)
+            case RetireKey() if instruction.shared.template == DATA_KEY:
+                return await retire_data_key(self.release, instruction)
             case RetireKey():
                 return await self.release.retire(instruction)
 
@@ -102,8 +139,7 @@ class Tasks:
         self._require_fresh = require_fresh
         self._room = asyncio.Semaphore(at_once_max)
         self._changed = asyncio.Event()
-        self._running: dict[bytes, asyncio.Task[None]] = {}
-        self._retiring: set[bytes] = set()
+        self._running: dict[bytes, Running] = {}
 
     def wake(self) -> None:
         """Say that a block may have brought orders."""
@@ -126,40 +162,45 @@ class Tasks:
     async def _begin(
         self, group: asyncio.TaskGroup, study: bytes, orders: list[WaitingOrder]
     ) -> None:
+        """Begin the oldest order of a study, unless it is being carried out.
+
+        What runs although it waits no more was superseded by a later order: it is cancelled.
+        """
         running = self._running.get(study)
-        ends = isinstance(_instruction(orders[0]), RetireKey)  # it has taken the others away
-        if running is not None and not running.done():
-            if not ends or study in self._retiring:
+        if running is not None and not running.task.done():
+            if any(order.key == running.order for order in orders):
                 return
-            running.cancel()
-            await asyncio.wait((running,))
-        if ends:
-            self._retiring.add(study)
+            running.task.cancel()
+            await asyncio.wait((running.task,))
         task = group.create_task(self._work(orders[0]), name="study-step")
-        self._running[study] = task
+        self._running[study] = Running(orders[0].key, task)
         task.add_done_callback(lambda done: self._over(study, done))
 
     def _over(self, study: bytes, task: asyncio.Task[None]) -> None:
-        if self._running.get(study) is task:
+        running = self._running.get(study)
+        if running is not None and running.task is task:
             del self._running[study]
-            self._retiring.discard(study)
         self.wake()  # the study's next order, if there is one
 
     async def _work(self, order: WaitingOrder) -> None:
         instruction = _instruction(order)
         async with self._room:
             began = time.perf_counter()
-            failed = ""
+            failed: Failure | None = None
             done = Done(b"")
             try:
                 done = await self._take(instruction)
             except (StepFailed, PeerWrong) as error:
-                failed = str(error)
+                failed = Failure(error.reason, str(error))
                 log.warning(
-                    "step_failed", height=order.key.height, index=order.key.index, why=failed
+                    "step_failed",
+                    height=order.key.height,
+                    index=order.key.index,
+                    reason=failed.reason,
+                    why=failed.text,
                 )
             except Exception:  # this task's boundary: one study must not stop the others for ever
-                failed = UNEXPECTED
+                failed = Failure(INTERNAL, UNEXPECTED)
                 log.exception("step_crashed", height=order.key.height, index=order.key.index)
             await self._finish(order, done, failed)
             step = stage_of(instruction)
@@ -175,15 +216,17 @@ class Tasks:
             except (WorkersBusy, WorkerLost):
                 await asyncio.sleep(WORKER_RETRY_SECONDS)
 
-    async def _finish(self, order: WaitingOrder, done: Done, failed: str) -> None:
+    async def _finish(self, order: WaitingOrder, done: Done, failed: Failure | None) -> None:
         outcome = Outcome.FAILED if failed else Outcome.DONE
         report = None
         if failed or done.reported:
             report = Report(order.key, outcome, done.digest)
-        write = nothing if failed else done.write
-        await self._store.finish(order.key, write, report, failed)
-        self._out.reports.wake()
-        self._out.news.tell(order.study)
+        try:
+            write = nothing if failed else done.write
+            await self._store.finish(order.key, write, report, failed)
+        finally:  # also when a later order has cancelled this one in the middle of it
+            self._out.reports.wake()
+            self._out.news.tell(order.study)
 
     async def _fresh(self) -> None:
         while True:

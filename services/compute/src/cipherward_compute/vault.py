@@ -26,6 +26,8 @@ NONCE_BYTES = 12  # GCM's own; random, and far fewer than 2^32 values are ever s
 class VaultCorrupt(StepFailed):
     """What is kept does not open: other bytes, another place or another key."""
 
+    reason = "DISK_DAMAGED"
+
 
 @dataclass(frozen=True, slots=True)
 class Vault:
@@ -53,6 +55,10 @@ class Vault:
     def subject(self, kind: str, subject: bytes) -> bytes:
         """Return 32 bytes that name a patient's pseudonym or reference, as `name`."""
         return keyed(self._key, OPT_OUT_SUBJECT, kind.encode(), subject)
+
+    def keyed_name(self, tag: bytes, *parts: bytes) -> bytes:
+        """Return 32 bytes that name `parts` under a domain of their own, as `name`."""
+        return keyed(self._key, tag, *parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,30 @@ from cipherward_chain.authorization import MemberSigner
 from cipherward_chain.genesis import Genesis
 from cipherward_chain.reads import ReadGate
 from cipherward_compute import arithmetic, metrics
-from cipherward_compute.ceremony import PROFILE, CeremonySteps
+from cipherward_compute.additions import AdditionSteps
+from cipherward_compute.arithmetic.keys import warm
+from cipherward_compute.ceremony.steps import PROFILE, CeremonySteps
 from cipherward_compute.choices import Choices, Epochs, Patients, VerifyPresentations
 from cipherward_compute.ciphertexts import Ciphertexts
+from cipherward_compute.cohorts import Cohorts
+from cipherward_compute.column_keys import ColumnKeys
+from cipherward_compute.columns import Manifests
+from cipherward_compute.columns_steps import ColumnSources, ColumnSteps
+from cipherward_compute.columns_store import ColumnStore
 from cipherward_compute.config import ComputeConfig
-from cipherward_compute.contributions import ContributionSteps
+from cipherward_compute.contributions import ContributionSteps, Inputs
 from cipherward_compute.datasets import DataSets
-from cipherward_compute.exchange import Exchange
+from cipherward_compute.enrolments import Enrolments
+from cipherward_compute.enrolments_shown import EnrolmentDesk
+from cipherward_compute.evaluation import EvaluationSteps, StoredColumns
+from cipherward_compute.exchange import Exchange, Shown
 from cipherward_compute.guardian import Guardian
+from cipherward_compute.iterates import Iterates
+from cipherward_compute.jobs.opening import open_public_arithmetic
+from cipherward_compute.jobs.public import PublicArithmetic
 from cipherward_compute.keyring import Keyring
 from cipherward_compute.member import Member
+from cipherward_compute.opening import Opening
 from cipherward_compute.opt_outs import OptOuts
 from cipherward_compute.orders import BlockHandler, Consequences
 from cipherward_compute.peers import Peers
@@ -36,6 +50,7 @@ from cipherward_compute.store import ChainStore
 from cipherward_compute.studies import News, Studies
 from cipherward_compute.tasks import Outbound, Steps, Tasks
 from cipherward_compute.vault import KEY_BYTES, CeremonyRoot, Vault
+from cipherward_compute.verdicts import Verdicts
 from cipherward_kit.database import Database
 from cipherward_kit.datafolder import DataFolder
 from cipherward_kit.drain import Drain
@@ -59,8 +74,8 @@ class Outside:
 
     registry: the alliance's members; it follows the blocks.
     source: of proven blocks, untrusted. submit: the ledger's SubmitBatch. verify: our identity's
-    VerifyPresentations. open_peer: opens a channel to a member's compute service. clock: Unix
-    seconds now.
+    VerifyPresentations. open_peer: opens a channel to a member's compute service, open_storage to
+    a member's storage, ours among them. clock: Unix seconds now.
     """
 
     registry: MemberRegistry
@@ -68,6 +83,7 @@ class Outside:
     submit: SubmitBatch
     verify: VerifyPresentations
     open_peer: OpenPeer
+    open_storage: OpenPeer
     clock: Callable[[], float] = time.time
 
 
@@ -97,10 +113,16 @@ class Stores:
     studies: Studies
     opt_outs: OptOuts
     data_sets: DataSets
+    cohorts: Cohorts
     specs: Specs
+    iterates: Iterates
     keyring: Keyring
     ciphertexts: Ciphertexts
+    verdicts: Verdicts
     shares: ShareLog
+    column_keys: ColumnKeys
+    enrolments: Enrolments
+    manifests: Manifests
 
     @classmethod
     def over(
@@ -114,10 +136,16 @@ class Stores:
             Studies(database, News()),
             opt_outs,
             data_sets,
+            Cohorts(database, vault, clock),
             Specs(database, data_sets, config.specs_waiting_max, clock),
+            Iterates(database, config.specs_waiting_max, clock),
             Keyring(database, vault),
-            Ciphertexts(database),
+            Ciphertexts(database, vault),
+            Verdicts(database),
             ShareLog(database, vault),
+            ColumnKeys(database),
+            Enrolments(database, vault, opt_outs),
+            Manifests(database),
         )
 
 
@@ -140,10 +168,13 @@ async def open_compute(
         pool = WorkerPool(config.workers, config.jobs_waiting_max, arithmetic.__name__)
         await stack.enter_async_context(pool)
         await _warm(pool, config.workers)
+        public = await stack.enter_async_context(open_public_arithmetic(config, genesis, pool))
         readiness.set("store", True)
         stores = Stores.over(database, Vault(keys.data), config, outside.clock)
+        await stores.data_sets.clear()
         member = Member(config.member, genesis.chain_id, outside.registry, pool)
         peers = Peers(await stack.enter_async_context(PeerChannels(outside.open_peer)))
+        storages = await stack.enter_async_context(PeerChannels(outside.open_storage))
         fresh_seconds = genesis.parameters.fresh_seconds
         progress = ChainProgress(fresh_seconds, nanoseconds(outside.clock))
         progress.show(metrics.PROVEN_TIME, metrics.HEIGHT)
@@ -152,7 +183,7 @@ async def open_compute(
         news = stores.studies.news
         tasks = Tasks(
             stores.chain,
-            _steps(member, stores, CeremonyRoot(keys.ceremony), peers),
+            _steps(member, stores, CeremonyRoot(keys.ceremony), (peers, storages), public),
             Outbound(reports, news),
             progress.require_fresh,
             config.studies_at_once_max,
@@ -165,6 +196,7 @@ async def open_compute(
         await asyncio.to_thread(place.check)
         gate = ReadGate(genesis.chain_id, outside.clock)
         epochs = Epochs(lambda: genesis.epoch_at(progress.block_seconds()), progress.require_fresh)
+        patients = Patients(gate, member, outside.verify, epochs)
         async with running(
             follow_source(outside.source, place, handler.handle, progress),
             tasks.run(),
@@ -174,17 +206,28 @@ async def open_compute(
             yield ComputeService(
                 Jobs(
                     stores.data_sets,
-                    Patients(gate, member, outside.verify, epochs),
+                    patients,
                     Choices(member, keys.signer, stores.opt_outs),
                     stores.specs,
+                    stores.iterates,
                     stores.studies,
                     StudyReads(gate, outside.registry, stores.studies),
                     Exchange(
                         member.id,
                         stores.studies,
-                        (stores.keyring, stores.ciphertexts, stores.shares),
+                        Shown(
+                            stores.keyring,
+                            stores.ciphertexts,
+                            stores.verdicts,
+                            stores.shares,
+                            stores.manifests,
+                        ),
                         progress.require_fresh,
                     ),
+                    EnrolmentDesk(
+                        gate, member.id, patients, stores.enrolments, progress.require_fresh
+                    ),
+                    stores.column_keys,
                     drain,
                 )
             )
@@ -198,14 +241,43 @@ def _overwrite_deleted(connection: sqlite3.Connection) -> None:
 async def _warm(pool: WorkerPool, workers: int) -> None:
     async with asyncio.TaskGroup() as group:
         for _ in range(max(1, workers)):
-            group.create_task(pool.run(arithmetic.warm, PROFILE))
+            group.create_task(pool.run(warm, PROFILE))
 
 
-def _steps(member: Member, stores: Stores, root: CeremonyRoot, peers: Peers) -> Steps:
-    keys = (stores.keyring, stores.ciphertexts)
+def _steps(
+    member: Member,
+    stores: Stores,
+    root: CeremonyRoot,
+    others: tuple[Peers, PeerChannels],
+    public: PublicArithmetic,
+) -> Steps:
+    """Return who takes which step. others: the members' compute and their storage services."""
+    peers, storages = others
     guardian = Guardian(member, root, stores.keyring, stores.shares)
+    inputs = Inputs(
+        stores.specs,
+        stores.iterates,
+        stores.data_sets,
+        stores.cohorts,
+        stores.keyring,
+        stores.ciphertexts,
+        stores.verdicts,
+    )
+    columns = ColumnSources(
+        stores.column_keys,
+        stores.enrolments,
+        stores.data_sets,
+        stores.keyring,
+        stores.manifests,
+        ColumnStore(member.id, storages),
+    )
+    keys = (stores.keyring, stores.ciphertexts)
+    opening = Opening(member, guardian, peers, stores.studies.news)
     return Steps(
         CeremonySteps(member, root, stores.keyring, peers),
-        ContributionSteps(member, stores.studies, stores.specs, stores.data_sets, keys, peers),
-        ReleaseSteps(member, stores.studies, guardian, keys, peers),
+        ContributionSteps(member, stores.studies, inputs, peers),
+        AdditionSteps(member, stores.studies, inputs, peers, public),
+        ReleaseSteps(member, stores.studies, guardian, keys, opening),
+        ColumnSteps(member, columns, peers, opening),
+        EvaluationSteps(member, stores.studies, inputs, StoredColumns(columns), opening, guardian),
     )

@@ -27,6 +27,7 @@ from cipherward_member.source_following import Place, follow_source
 from cipherward_storage import metrics
 from cipherward_storage.alliance_slots import AllianceSlots
 from cipherward_storage.cleanup import Cleanup
+from cipherward_storage.columns import Columns
 from cipherward_storage.config import StorageConfig
 from cipherward_storage.downloads import Downloads
 from cipherward_storage.erasures import Erasures, Statements
@@ -209,6 +210,7 @@ def _build(home: _Home) -> _Built:
         slots,
         Renewing(home.limits.slots.renewal_seconds, progress.local_seconds, erasures.wake),
     )
+    columns = Columns(stores.columns, bounds.stall_seconds)
     handler = BlockHandler(
         custodian.member,
         Known(stores.records, chain, stores.facts),
@@ -220,6 +222,7 @@ def _build(home: _Home) -> _Built:
             guardian.wake,
             erasures.wake,
             ceremonies.wake,
+            columns.wake,
         ),
     )
     checks = SlotChecks(custodian.member, slots, AllianceSlots(home.names[0], stores.facts))
@@ -233,6 +236,7 @@ def _build(home: _Home) -> _Built:
             standing,
             stores.records,
             home.canaries,
+            columns,
         )
     )
     work = (
@@ -241,6 +245,7 @@ def _build(home: _Home) -> _Built:
         guardian.run(),
         erasures.run(),
         renewal.run(),
+        columns.run(),
         Cleanup(stores.records, progress).run(),
     )
     return _Built(handler, work, service)

@@ -88,6 +88,7 @@ class BlockEffects:
     """Everything that one verified block does here; it is applied whole, once.
 
     checkpoint: where the follower goes on. time: block time, unix seconds.
+    retired_keys: data keys that are over, with their columns.
     settled: ids of the block's transactions; reports among them need not be sent again.
     rebuilt: ids of those that came too late or early; reports among them get a new transaction.
     """
@@ -101,6 +102,7 @@ class BlockEffects:
     ended_grants: tuple[bytes, ...] = ()
     erased: tuple[Erasure, ...] = ()
     record_keys: tuple[RecordKey, ...] = ()
+    retired_keys: tuple[bytes, ...] = ()
     ceremonies: CeremonyNews = field(default_factory=CeremonyNews)
     reports: tuple[Report, ...] = ()
     settled: tuple[bytes, ...] = ()

@@ -144,6 +144,48 @@ class PageTokenMalformed(ServiceError):
     reason = "PAGE_TOKEN_MALFORMED"
 
 
+class ColumnMalformed(ServiceError):
+    """A column's name or length is out of form, or its parts are."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "COLUMN_MALFORMED"
+
+
+class ColumnUnknown(ServiceError):
+    """No such column is here, or its data key is over."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "COLUMN_UNKNOWN"
+
+
+class ColumnCorrupt(ServiceError):
+    """The column on disk is not the one that was put there; no wrong byte was sent."""
+
+    code = grpc.StatusCode.DATA_LOSS
+    reason = "COLUMN_CORRUPT"
+
+
+class ColumnsBusy(ServiceError):
+    """As many columns as the bound allows are being moved."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "COLUMNS_BUSY"
+
+
+class ColumnStalled(ServiceError):
+    """The sender of a column was silent for too long; nothing of it is kept."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "COLUMN_STALLED"
+
+
+class DataKeyRetired(ServiceError):
+    """The chain has retired the data key: no column of it is kept any more."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "DATA_KEY_RETIRED"
+
+
 class StoreAway(DependencyAway):
     """The database does not answer, or took too long; whether the last write was done is open.
 

@@ -19,6 +19,7 @@ from cipherward_chain.orders import Order
 from cipherward_member.reports import OrderKey, Report
 from cipherward_storage import metrics
 from cipherward_storage.anchors import BlockNews, news_of
+from cipherward_storage.columns import retired_key
 from cipherward_storage.effects import BlockEffects, Erasure, RecordKey, Release, ShareOrder
 from cipherward_storage.erasures import GUARDIAN, Statements
 from cipherward_storage.parts import Parts
@@ -57,6 +58,7 @@ class Consequences:
     shares: Callable[[], None]
     erasures: Callable[[], None]
     ceremonies: Callable[[], None]
+    columns: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class _Made:
     ended: dict[bytes, None] = field(default_factory=dict[bytes, None])
     erased: dict[bytes, Erasure] = field(default_factory=dict[bytes, Erasure])
     record_keys: list[RecordKey] = field(default_factory=list[RecordKey])
+    retired: dict[bytes, None] = field(default_factory=dict[bytes, None])
     reports: list[Report] = field(default_factory=list[Report])
 
 
@@ -122,6 +125,7 @@ class BlockHandler:
             ended_grants=tuple(made.ended),
             erased=tuple(made.erased.values()),
             record_keys=tuple(made.record_keys),
+            retired_keys=tuple(made.retired),
             ceremonies=news.ceremonies,
             reports=tuple(made.reports),
             settled=news.settled,
@@ -143,6 +147,8 @@ class BlockHandler:
             self._then.reports()
         if effects.erased:
             self._then.erasures()
+        if effects.retired_keys:
+            self._then.columns()
         # By every block: the first one after a silence lets what waited go on.
         self._then.shares()
         self._then.ceremonies()
@@ -152,6 +158,8 @@ class BlockHandler:
         # Endings of a block hold for the whole of it: what it orders and ends is over.
         for order in block.orders:
             self._end(order, made)
+            if data_key := retired_key(order):
+                made.retired[data_key] = None
         for order in block.orders:
             if order.instruction == RELEASE_KEY:
                 await self._release(order, news, made, block.time_seconds)

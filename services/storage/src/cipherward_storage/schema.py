@@ -111,6 +111,17 @@ SCHEMA: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE INDEX erased_unfinished ON erased (finished, height);
 
+    CREATE TABLE columns (                             -- encrypted ones, and their proofs, in parts
+        data_key         BLOB NOT NULL,                -- the contract that they belong to
+        digest           BLOB NOT NULL,                -- of all parts together
+        number           INTEGER NOT NULL,
+        part             BLOB NOT NULL,
+        PRIMARY KEY (data_key, digest, number)
+    );
+    CREATE TABLE retired_keys (                        -- whose columns are refused for ever
+        data_key         BLOB PRIMARY KEY
+    ) WITHOUT ROWID;
+
     CREATE TABLE slot_keys (                           -- every slot key that was ever in use
         key_number       INTEGER PRIMARY KEY,
         fingerprint      BLOB NOT NULL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,10 @@ from grpc import aio
 from cipherward.storage.v1 import storage_service_pb2 as pb
 from cipherward.storage.v1 import storage_service_pb2_grpc as pb_grpc
 from cipherward_member.canaries import CanaryReports
+from cipherward_storage.columns import ColumnName, Columns
 from cipherward_storage.downloads import Downloads
 from cipherward_storage.errors import (
+    ColumnMalformed,
     PageTokenMalformed,
     RecordUnknown,
     ReleaseUnknown,
@@ -53,6 +56,7 @@ class Jobs:
     standing: Standing
     records: RecordStore
     canaries: CanaryReports
+    columns: Columns
 
 
 class StorageService(pb_grpc.StorageServiceServicer):
@@ -148,6 +152,27 @@ class StorageService(pb_grpc.StorageServiceServicer):
             next_page_token=page[-1].anchor.record_id.hex() if more else "",
         )
 
+    async def PutColumn(
+        self, request_iterator: AsyncIterator[pb.PutColumnRequest], context: Any
+    ) -> pb.PutColumnResponse:
+        """Take an encrypted column, or a proof."""
+        first = await anext(request_iterator, None)
+        if first is None or first.WhichOneof("step") != "header":
+            raise ColumnMalformed("the first message is not the header")
+        header = first.header
+        name = ColumnName(header.data_key, header.digest)
+        await self._jobs.columns.take(name, header.bytes, _column_parts(request_iterator))
+        return pb.PutColumnResponse()
+
+    async def GetColumn(
+        self, request: pb.GetColumnRequest, context: Any
+    ) -> AsyncIterator[pb.GetColumnResponse]:
+        """Send an encrypted column, or a proof."""
+        name = ColumnName(request.data_key, request.digest)
+        async with aclosing(self._jobs.columns.send(name)) as chunks:
+            async for chunk in chunks:
+                yield pb.GetColumnResponse(chunk=chunk)
+
     async def ReportCanaries(
         self, request: pb.ReportCanariesRequest, context: Any
     ) -> pb.ReportCanariesResponse:
@@ -174,6 +199,11 @@ async def _parts(messages: AsyncIterator[pb.PutRecordRequest]) -> AsyncIterator[
     async for message in messages:
         if message.WhichOneof("step") != "part":
             raise UploadMalformed("a message after the header is not a part")
+        yield message.part
+
+
+async def _column_parts(messages: AsyncIterator[pb.PutColumnRequest]) -> AsyncIterator[bytes]:
+    async for message in messages:
         yield message.part
 
 

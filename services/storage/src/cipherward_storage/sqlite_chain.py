@@ -16,6 +16,7 @@ from cipherward_member.chain_rows import (
 )
 from cipherward_member.reports import OrderKey
 from cipherward_storage.effects import BlockEffects, Release
+from cipherward_storage.sqlite_columns import add_retired_keys
 from cipherward_storage.sqlite_erasures import add_erasures
 from cipherward_storage.sqlite_facts import add_facts
 from cipherward_storage.sqlite_shares import add_shares
@@ -62,6 +63,7 @@ def _apply(connection: sqlite3.Connection, effects: BlockEffects) -> None:
     _add_releases(connection, effects.releases)
     add_shares(connection, effects)
     add_erasures(connection, effects.erased)
+    add_retired_keys(connection, effects.retired_keys)
     for table in ("releases", "shares"):
         _end_rights(connection, table, effects)
     connection.execute("UPDATE shares SET pending = 0 WHERE revoked = 1 AND pending = 1")

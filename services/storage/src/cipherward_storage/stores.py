@@ -21,6 +21,7 @@ from cipherward_kit.database import Database
 from cipherward_kit.readiness import Readiness
 from cipherward_member.ceremony_rows import SqliteCeremonies
 from cipherward_member.ceremony_store import CeremonyStore
+from cipherward_storage.columns import ColumnStore
 from cipherward_storage.erasures import ErasureStore
 from cipherward_storage.errors import StoreAway
 from cipherward_storage.guardian import ShareStore
@@ -30,6 +31,7 @@ from cipherward_storage.place import Room, StoreOwner
 from cipherward_storage.schema import SCHEMA
 from cipherward_storage.slot_renewal import SlotStore
 from cipherward_storage.sqlite_chain import SqliteChainStore
+from cipherward_storage.sqlite_columns import SqliteColumns
 from cipherward_storage.sqlite_erasures import SqliteErasures
 from cipherward_storage.sqlite_facts import SqliteChainFacts
 from cipherward_storage.sqlite_records import SqliteRecordStore
@@ -58,6 +60,7 @@ class Stores:
     erasures: ErasureStore
     slots: SlotStore
     ceremonies: CeremonyStore
+    columns: ColumnStore
 
 
 @asynccontextmanager
@@ -93,6 +96,7 @@ async def open_stores(
                 SqliteErasures(database, records.bodies),
                 SqliteSlots(database),
                 SqliteCeremonies(database),
+                SqliteColumns(database),
             )
         return
     # Imported here: the embedded store does without the driver's 15 MB.

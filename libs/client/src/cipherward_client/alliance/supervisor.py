@@ -21,6 +21,8 @@ from typing import Any, cast
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from cipherward_kit.worker import ONE_THREAD
+
 # 20 cold starts without compiled bytecode took 15 s on a free machine, and nodes must find others.
 READY_SECONDS = 120.0
 STOP_SECONDS = 10.0  # longer than a service's own drain and grace in development
@@ -64,6 +66,7 @@ Lost = Callable[[str, str], None]  # name and last words of a process that other
 def child_environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a child: ours without settings of other parts, and `settings`."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("CIPHERWARD_")}
+    inherited |= ONE_THREAD  # fourteen processes share the cores already
     inherited["GRPC_VERBOSITY"] = "NONE"  # its core writes addresses of peers to stderr
     inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # a second start is three times as fast with it
     return {**inherited, **settings, "CIPHERWARD_PARENT_PID": str(os.getpid())}

@@ -29,6 +29,7 @@ def _inputs(alliance: Alliance, member: str) -> Question:
     )
 
     async def call() -> object:
-        return await alliance.compute_of(member).GetContribution(request, timeout=ASK_SECONDS)
+        stream = alliance.compute_of(member).GetContribution(request, timeout=ASK_SECONDS)
+        return await anext(aiter(stream))
 
     return Question(Spot(Path.STUDY_INPUT, Case.OUTSIDE), refused_read(call, NOT_FOR_YOU))

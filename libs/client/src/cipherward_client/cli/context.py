@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import getpass
-import os
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,12 +18,13 @@ from cipherward_client.cli.faults import (
     MemberNotHere,
     PassphraseMissing,
     PassphrasesDiffer,
-    WalletInUse,
 )
 from cipherward_client.cli.octets import parse_octets
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.hospital import Hospital, open_hospital
-from cipherward_client.wallet.file import load_wallet, save_wallet
+from cipherward_client.wallet import opened as wallets
+from cipherward_client.wallet.file import load_wallet
+from cipherward_client.wallet.opened import OpenWallet
 from cipherward_client.wallet.wallet import Wallet
 
 R = TypeVar("R")
@@ -95,55 +94,15 @@ def read_passphrase(file: Path | None, *, again: bool = False) -> str:
     return typed
 
 
-@contextmanager
-def _held(path: Path) -> Generator[None]:
-    """Hold the wallet for this command: two that write it would lose what one has learnt."""
-    if not path.exists():
-        yield  # whoever reads it says so, and no lock file is left beside nothing
-        return
-    name = path.with_name(f".{path.name}.lock")
-    lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise WalletInUse(str(path)) from None
-        yield
-    finally:
-        os.close(lock)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenWallet:
-    """A wallet that this command holds; `save` writes what it has learnt."""
-
-    wallet: Wallet
-    path: Path
-    _passphrase: str = field(repr=False)
-
-    async def save(self) -> None:
-        """Write the wallet now: before something that must not be forgotten is sent."""
-        await asyncio.to_thread(save_wallet, self.path, self.wallet, self._passphrase)
-
-
-@asynccontextmanager
-async def opened_wallet(path: Path, passphrase_file: Path | None) -> AsyncGenerator[OpenWallet]:
+def opened_wallet(
+    path: Path, passphrase_file: Path | None
+) -> AbstractAsyncContextManager[OpenWallet]:
     """Open a wallet; what it learns inside is saved, also when the command fails.
 
     Raises:
-        WalletError: the file is missing, damaged, or the passphrase wrong.
-        WalletInUse: another command works with it.
+        WalletError: the file is missing, damaged or in use, or the passphrase wrong.
     """
-    passphrase = read_passphrase(passphrase_file)
-    with _held(path):
-        wallet = await asyncio.to_thread(load_wallet, path, passphrase)
-        opened = OpenWallet(wallet, path, passphrase)
-        before = wallet.to_bytes()
-        try:
-            yield opened
-        finally:
-            if wallet.to_bytes() != before:
-                await opened.save()
+    return wallets.opened_wallet(path, lambda: read_passphrase(passphrase_file))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +126,31 @@ async def holder(
 
     Raises:
         AllianceMissing: the folder has no alliance.
-        ClientError, WalletError, WalletInUse: its files or the wallet cannot be used.
+        ClientError, WalletError: its files or the wallet cannot be used.
     """
     folder = alliance_folder(root)
     async with connect(folder) as alliance, opened_wallet(wallet_file, passphrase_file) as opened:
         opened.wallet.require_chain(alliance.chain_id)
         yield Holder(alliance, opened)
+
+
+@asynccontextmanager
+async def onlooker(
+    root: Path, wallet_file: Path, passphrase_file: Path | None
+) -> AsyncGenerator[tuple[Alliance, Wallet]]:
+    """Open a holder's connection with a wallet that another command may be working with.
+
+    What the wallet learns inside is not kept: for commands that only look.
+
+    Raises:
+        AllianceMissing: the folder has no alliance.
+        ClientError, WalletError: its files or the wallet cannot be used.
+    """
+    folder, passphrase = alliance_folder(root), read_passphrase(passphrase_file)
+    wallet = await asyncio.to_thread(load_wallet, wallet_file, passphrase)
+    async with connect(folder) as alliance:
+        wallet.require_chain(alliance.chain_id)
+        yield alliance, wallet
 
 
 def by_holder(

@@ -93,14 +93,6 @@ class WalletExists(CliFault):
     fix = "Choose another name."
 
 
-class WalletInUse(CliFault):
-    """Another command works with the wallet."""
-
-    reason = "WALLET_IN_USE"
-    cause = "Another command works with this wallet just now."
-    fix = "Wait until it has ended."
-
-
 class RoleUnknown(CliFault):
     """The desk admits no holders of that role."""
 

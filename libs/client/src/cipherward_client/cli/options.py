@@ -31,5 +31,6 @@ PassphraseFile = Annotated[
     ),
 ]
 RecordId = Annotated[str, typer.Argument(metavar="RECORD", help="The record's id.")]
+StudyId = Annotated[str, typer.Argument(metavar="STUDY", help="The study's id.")]
 As = Annotated[str, typer.Option("--member", help="The member that acts; its keys lie here.")]
 No = Annotated[bool, typer.Option("--no", help="Vote against it.")]

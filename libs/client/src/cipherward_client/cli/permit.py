@@ -19,6 +19,7 @@ from cipherward_client.cli.options import (
 from cipherward_client.cli.output import Output
 from cipherward_client.sdk.permits import (
     DAY_SECONDS,
+    OUTPUTS,
     PURPOSES,
     RELEASES,
     PermitRequest,
@@ -40,13 +41,13 @@ MemberName = Annotated[str, typer.Option(help="The member that acts.")]
 def apply(
     wallet: WalletFile,
     data_set: Annotated[list[str], typer.Option(help="cohort-1 … cohort-99; may be repeated.")],
-    output: Annotated[list[str], typer.Option(help="A statistic, as count; may be repeated.")],
+    output: Annotated[list[str], typer.Option(help=f"Of {', '.join(OUTPUTS)}; may be repeated.")],
     purpose: Annotated[
         list[str], typer.Option(help=f"Of {', '.join(PURPOSES)}; may be repeated.")
     ] = ["research"],  # noqa: B006 - typer reads the default and gives each command its own list
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long from now.")] = 365,
     releases: Annotated[
-        int, typer.Option(min=2, max=10_000, help="Of a data set; a study takes two.")
+        int, typer.Option(min=2, max=10_000, help="Of a data set: counts take one, each round one.")
     ] = RELEASES,
     minimum: Annotated[int, typer.Option(min=10, help="Patients in a published cell.")] = MINIMUM,
     alliance: AllianceDir = DEFAULT_FOLDER,

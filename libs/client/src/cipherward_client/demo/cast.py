@@ -18,6 +18,7 @@ from cipherward_client.sdk.ledger import ProvenAct
 from cipherward_client.sdk.records import RecordReceipt
 from cipherward_client.sdk.study_requests import threshold_of
 from cipherward_client.wallet.wallet import Wallet
+from cipherward_studies.analysis import Result
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,6 +50,8 @@ class Case:
 class Cast:
     """The alliance, its hospitals and patients, and who tells and notes what happens.
 
+    `pictures` are results of studies by the name of the file that they are drawn into at the end.
+
     `alliance` is a holder's connection: no certificate, so nobody learns who asks. `acts` are all
     acts whose receipts are verified again at the end.
     """
@@ -59,6 +62,7 @@ class Cast:
     cases: list[Case]
     teller: Teller
     report: Report
+    pictures: dict[str, Result] = field(default_factory=dict[str, Result])
     acts: list[ProvenAct] = field(default_factory=list[ProvenAct])
 
     @property

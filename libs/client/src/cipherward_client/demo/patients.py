@@ -1,11 +1,11 @@
-"""The demonstration's real patients: the table in diabetes.csv, spread over hospitals."""
+"""The demonstration's real patients: the bundled table `diabetes`, spread over hospitals."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
+
+from cipherward_client.demo.tables import load_table, rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +18,10 @@ class Patient:
 
 def load_patients() -> list[Patient]:
     """Return all 442 patients of the source, in its order."""
-    table = resources.files("cipherward_client.demo").joinpath("diabetes.csv")
-    rows = csv.DictReader(table.read_text(encoding="ascii").splitlines())
+    table = load_table("diabetes")
     return [
-        Patient(number, {name: float(text) for name, text in row.items()})
-        for number, row in enumerate(rows)
+        Patient(number, dict(zip(table, row, strict=True)))
+        for number, row in enumerate(rows_of(table).tolist())
     ]
 
 

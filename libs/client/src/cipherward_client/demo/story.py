@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from cipherward_client.alliance.parts import COMETBFT, SOLO, Parts
@@ -21,8 +22,10 @@ from cipherward_client.demo.chapters.expiry import expiry, give_briefly
 from cipherward_client.demo.chapters.keys import make_keys
 from cipherward_client.demo.chapters.share import share
 from cipherward_client.demo.chapters.store import store
+from cipherward_client.demo.chapters.survival import survival
 from cipherward_client.demo.memory import MemoryWatch, watched_memory
 from cipherward_client.demo.patients import load_patients, spread
+from cipherward_client.demo.pictures import draw
 from cipherward_client.demo.report import TO_ITS_END, Report, size
 from cipherward_client.demo.teller import Teller, word
 from cipherward_client.sdk.connection import Alliance
@@ -34,11 +37,26 @@ _CHAIN = {
     SOLO: "the first one also runs the ledger and the contracts.",
     COMETBFT: "each also runs a ledger, its contracts, and a node that agrees with the others'.",
 }
-STORY_SECONDS = 600.0  # the story takes 30 s; on a machine that needs more, something stands still
+STORY_SECONDS = 600.0  # the story takes 45 s; on a machine that needs more, something stands still
 
 
-async def tell(teller: Teller, report: Report, folder: Path, parts: Parts, members: int) -> None:
-    """Tell the whole story in a fresh folder, and note what was found in the report.
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where and with whom the story plays.
+
+    Attributes:
+        folder: a fresh one for the alliance; `pictures`: one for pictures of results.
+        members: hospitals.
+    """
+
+    folder: Path
+    pictures: Path
+    parts: Parts
+    members: int
+
+
+async def tell(teller: Teller, report: Report, setting: Setting) -> None:
+    """Tell the whole story, and note what was found in the report.
 
     Raises:
         TimeoutError: it did not end in STORY_SECONDS.
@@ -46,7 +64,7 @@ async def tell(teller: Teller, report: Report, folder: Path, parts: Parts, membe
     """
     with report.timed("whole story"), watched_memory() as memory:
         async with asyncio.timeout(STORY_SECONDS):
-            async with _staged(teller, report, folder, parts, members) as cast:
+            async with _staged(teller, report, setting) as cast:
                 await enrol(cast)
                 await store(cast)
                 shared = await share(cast)
@@ -57,22 +75,22 @@ async def tell(teller: Teller, report: Report, folder: Path, parts: Parts, membe
                 ordered = await order_erasure(cast, erased_case, shared.stranger)
                 await alone(cast, alone_case, shared.reader)
                 await emergency(cast, broken_case, shared.stranger)
-                await compute(cast)
+                await survival(cast, await compute(cast))
                 await expiry(cast, brief)
                 await prove_erasure(cast, erased_case, ordered)
                 receipts = await account(cast, shared)
-            genesis_file = folder / "genesis.json"
+            genesis_file = setting.folder / "genesis.json"
             await prove_offline(teller, report, genesis_file, receipts)
+            await draw(teller, report, setting.pictures, cast.pictures)
     chapters = f"{teller.chapters} chapters in {report.timings['whole story']:.1f} s"
     report.check(TO_ITS_END, True, chapters)
     _conclude(teller, report, memory)
 
 
 @asynccontextmanager
-async def _staged(
-    teller: Teller, report: Report, folder: Path, parts: Parts, members: int
-) -> AsyncGenerator[Cast]:
+async def _staged(teller: Teller, report: Report, setting: Setting) -> AsyncGenerator[Cast]:
     """Start the alliance, and connect its hospitals; inside, the story can be played."""
+    parts, members = setting.parts, setting.members
     teller.chapter(f"{word(members).capitalize()} hospitals found an alliance")
     teller.explain(
         "Every hospital runs identity, storage and compute services of its own; "
@@ -81,7 +99,9 @@ async def _staged(
     started, ready = time.perf_counter(), list[str]()
     async with AsyncExitStack() as stack:
         plan = new_plan(parts, members)
-        starting = running_alliance(folder, plan=plan, parts=parts, keys=False, told=ready.append)
+        starting = running_alliance(
+            setting.folder, plan=plan, parts=parts, keys=False, told=ready.append
+        )
         running = await stack.enter_async_context(starting)
         report.timings["start"] = time.perf_counter() - started
         teller.say(

@@ -21,16 +21,38 @@ from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import ProvenAct, Submitter
 from cipherward_client.sdk.questions import Asker
-from cipherward_client.sdk.study_requests import MINIMUM, StudyRequest, threshold_of
+from cipherward_client.sdk.study_requests import MINIMUM, rounds_of, threshold_of
 from cipherward_client.wallet.errors import CredentialMissing
 from cipherward_client.wallet.scopes import STAFF
 from cipherward_client.wallet.wallet import Wallet
+from cipherward_studies.spec import Draft
 
 TEMPLATE, VERSION = "data-permit", 1
 DAY_SECONDS = 86_400
 YEAR_SECONDS = 365 * DAY_SECONDS
 VOTE_SECONDS = 14 * DAY_SECONDS  # how long the holders have: people decide
-RELEASES = 20  # ten studies of a data set
+RELEASES = 60  # thirty studies of one round, or two of all the rounds that Newton's method may take
+# What a study may publish: the closed list of the contract's terms.
+OUTPUTS = (
+    "anova",
+    "correlation",
+    "count",
+    "covariance",
+    "cox",
+    "histogram",
+    "linear_regression",
+    "logistic_regression",
+    "mean",
+    "product_sum",
+    "quantiles",
+    "risk_score",
+    "standard_error",
+    "sum",
+    "survival",
+    "t_test",
+    "table",
+    "variance",
+)
 PURPOSES = (
     "education",
     "innovation",
@@ -52,9 +74,10 @@ class PermitUnreadable(CheckFailed):
 class PermitRequest:
     """What a permit is to allow; `holders` empty means all of the alliance.
 
-    outputs: statistics of studies. minimum: patients in every published cell. releases_max: of each
-    data set, in all; a study takes two. seconds: how long from now. approvals: how many holders
-    must vote yes; 0 means as many as must take part to decrypt.
+    outputs: what studies may publish, of OUTPUTS. minimum: patients in every published cell.
+    releases_max: of each data set, in all; a study takes one for its counts and one a round.
+    seconds: how long from now. approvals: how many holders must vote yes; 0 means as many as must
+    take part to decrypt.
     """
 
     purposes: tuple[str, ...]
@@ -68,17 +91,17 @@ class PermitRequest:
     vote_seconds: int = VOTE_SECONDS
 
     @classmethod
-    def for_study(cls, request: StudyRequest) -> PermitRequest:
+    def for_study(cls, draft: Draft) -> PermitRequest:
         """Return the least permit for research under which one study can run once."""
         return cls(
             purposes=("research",),
-            data_sets=(request.data_set,),
-            outputs=request.statistics,
-            minimum=request.minimum,
-            releases_max=2,
+            data_sets=(draft.data_set,),
+            outputs=draft.outputs,
+            minimum=draft.minimum,
+            releases_max=1 + rounds_of(draft),
             seconds=DAY_SECONDS,
-            holders=request.members,
-            approvals=request.approvals,
+            holders=draft.members,
+            approvals=draft.approvals,
         )
 
     def terms(self, user_member: str, holders: tuple[str, ...], now: int) -> bytes:

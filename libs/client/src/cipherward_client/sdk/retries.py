@@ -20,7 +20,15 @@ PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.05, 1.0
 AWAY_SECONDS = 15.0
 # States of a moment: the alliance has just started, or a service has much to do.
 PASSING = frozenset(
-    ("CHAIN_STALE", "WORKERS_BUSY", "WORKER_LOST", "SERVER_BUSY", "DEPENDENCY_AWAY", "OUTBOX_FULL")
+    (
+        "CHAIN_STALE",
+        "WORKERS_BUSY",
+        "WORKER_LOST",
+        "SERVER_BUSY",
+        "DEPENDENCY_AWAY",
+        "OUTBOX_FULL",
+        "CONTRIBUTIONS_FULL",
+    )
 )
 
 

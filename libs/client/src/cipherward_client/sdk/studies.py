@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-import uuid
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
 
 from grpc import aio
 
@@ -15,7 +14,9 @@ from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as pb
 from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.canonical import encode
+from cipherward_client.sdk.column_studies import template_of
 from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.contributions import contribute_rows
 from cipherward_client.sdk.credentials import register_duty
 from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.hospital import Hospital
@@ -24,22 +25,20 @@ from cipherward_client.sdk.permits import show_permit, staff_member
 from cipherward_client.sdk.questions import Asker
 from cipherward_client.sdk.retries import PAUSE_SECONDS, Patience, is_passing, patiently
 from cipherward_client.sdk.study_requests import (
-    PROFILE,
-    StudyRequest,
-    StudyRequestInvalid,
-    StudyVariable,
+    kept_bytes,
+    kept_draft,
+    study_terms,
 )
 from cipherward_client.sdk.study_results import StudyResult, fetch_result, requester_key
 from cipherward_client.wallet.entries import KeptStudy
 from cipherward_client.wallet.wallet import Wallet
 from cipherward_kit.errors import reason_of
+from cipherward_studies.spec import Draft
 
 __all__ = [
     "ProposedStudy",
     "StudyProgress",
-    "StudyRequest",
     "StudyResult",
-    "StudyVariable",
     "contribute_rows",
     "fetch_result",
     "propose_study",
@@ -48,7 +47,7 @@ __all__ = [
     "withdraw_study",
 ]
 
-TEMPLATE, VERSION = "study", 1
+VERSION = 1  # of the templates
 SPEC_SECONDS = 30.0
 WATCH_SECONDS = 3600.0  # one stream; a study that takes longer is watched by the next
 AWAY_SECONDS = 30.0  # a member that does not answer for so long is watched no more
@@ -71,54 +70,31 @@ class ProposedStudy:
 
 @dataclass(frozen=True, slots=True)
 class StudyProgress:
-    """How far a study is at the member that is watched; `failure` says why it failed, or ""."""
+    """How far a study is at the member that is watched.
+
+    Attributes:
+        failure, reason: why it failed, in words and as a word of a closed list; or empty.
+        round: the newest of the values, from 1; 0 before.
+        members: those of the study; `reported` and `failed` are those of them whose report about
+            the newest step is on the chain, and whose step failed; `awaited` those whose report is
+            still waited for.
+    """
 
     stage: str
     steps_done: int
     steps_total: int
     ended: bool
     failure: str
-
-
-async def contribute_rows(
-    hospital: Hospital,
-    data_set: str,
-    variables: Sequence[str],
-    rows: Sequence[Sequence[float]],
-    *,
-    references: Sequence[bytes] = (),
-    request_id: str | None = None,
-) -> int:
-    """Store the hospital's rows of a data set at its own compute service; return how many.
-
-    Args:
-        rows: a number for each variable, NaN where it is missing. They replace what was stored.
-        references: of the rows' patients, 16 random bytes each: by them patients who opt out are
-            left out. Without them no study counts the rows once a patient of the hospital is out.
-        request_id: UUID; the same one again changes nothing.
-
-    Raises:
-        ClientError: the table is out of form or too large.
-    """
-    with explaining():
-        if any(len(row) != len(variables) for row in rows):
-            raise StudyRequestInvalid("a row has not one value for each variable")
-        request = pb.ContributeRequest(
-            request_id=request_id or str(uuid.uuid4()),
-            data_set=data_set,
-            variables=variables,
-            values=[value for row in rows for value in row],
-            references=b"".join(references),
-        )
-        compute = hospital.alliance.compute_of(hospital.member)
-        response = await patiently(
-            lambda left: compute.Contribute(request, timeout=left), SPEC_SECONDS
-        )
-        return response.rows
+    reason: str = ""
+    round: int = 0
+    members: tuple[str, ...] = ()
+    reported: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    awaited: tuple[str, ...] = ()
 
 
 async def propose_study(
-    alliance: Alliance, wallet: Wallet, request: StudyRequest, permit_id: bytes
+    alliance: Alliance, wallet: Wallet, draft: Draft, permit_id: bytes
 ) -> ProposedStudy:
     """Hand the study's text to every member and put the study on the chain.
 
@@ -129,33 +105,29 @@ async def propose_study(
     Raises:
         ActRefused: the terms are out of bounds or beyond the permit, or the wallet is no
             researcher's.
-        ClientError: the request is impossible, or a member does not take the text.
+        ClientError: the draft is impossible, or a member does not take the text.
     """
     with explaining():
         wallet.require_chain(alliance.chain_id)
-        members = request.members or tuple(sorted(alliance.present))
+        members = draft.members or tuple(sorted(alliance.present))
         study_id = secrets.token_bytes(ID_BYTES)
         public_key = await asyncio.to_thread(
-            lambda: requester_key(PROFILE, wallet.requester_seed(study_id)).public_key()
+            lambda: requester_key(draft.profile, wallet.requester_seed(study_id)).public_key()
         )
-        text = request.text(public_key)
+        spec = draft.spec(public_key)
         permit = await show_permit(alliance, wallet, permit_id)
         async with asyncio.TaskGroup() as group:
             for member in members:
-                group.create_task(_put_text(alliance, member, text))
+                group.create_task(_put_text(alliance, member, spec.octets))
         scope = await register_duty(alliance, wallet, staff_member(wallet))
-        terms = request.terms(
-            members,
-            (permit_id, permit.releases_max),
-            hashlib.sha256(text).digest(),
-            hashlib.sha256(public_key).digest(),
-        )
-        wallet.studies[study_id] = KeptStudy(study_id, scope, request.to_bytes())
+        terms = study_terms(draft, spec, members, (permit_id, permit.releases_max))
+        wallet.studies[study_id] = KeptStudy(study_id, scope, kept_bytes(draft))
         start = chain_pb.Instantiate(
-            template=TEMPLATE, version=VERSION, instance_id=study_id, terms=terms
+            template=template_of(draft), version=VERSION, instance_id=study_id, terms=terms
         )
         signer = wallet.signer(scope)
         act = await Submitter(alliance).submit([chain_pb.Act(instantiate=start)], signer)
+        wallet.studies[study_id] = replace(wallet.study(study_id), transaction=act.transaction_id)
         return ProposedStudy(study_id, act)
 
 
@@ -209,7 +181,7 @@ async def watch_study(
             asker, member = Asker.member(who), member or who.member
         else:
             asker = Asker(alliance, who.signer(who.study(study_id).scope))
-            members = StudyRequest.from_bytes(who.study(study_id).request).members
+            members = kept_draft(who.study(study_id).request).members
             member = member or sorted(members or alliance.present)[0]
         compute = alliance.compute_of(member)
         patience, seen = Patience(AWAY_SECONDS), None
@@ -234,5 +206,15 @@ async def watch_study(
 
 def _progress(study: pb.Study) -> StudyProgress:
     return StudyProgress(
-        study.stage, study.steps_done, study.steps_total, study.ended, study.failure
+        study.stage,
+        study.steps_done,
+        study.steps_total,
+        study.ended,
+        study.failure,
+        study.failure_reason,
+        study.round,
+        tuple(study.members),
+        tuple(study.reported),
+        tuple(study.failed),
+        tuple(study.awaited),
     )

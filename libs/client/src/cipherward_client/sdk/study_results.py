@@ -8,25 +8,30 @@ ciphertext, set and key it was made.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from grpc import aio
 
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as pb
-from cipherward_chain.canonical import NotCanonical
-from cipherward_chain.orders import Order
+from cipherward_chain.batches import BatchMalformed, unpacked
+from cipherward_chain.domains import batch_digest
+from cipherward_client.sdk.column_studies import bound_of, circuit_of, widths_of
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import CheckFailed, explaining
-from cipherward_client.sdk.proven_orders import OrderDiffers, orders_at
 from cipherward_client.sdk.questions import Asker, ask
-from cipherward_client.sdk.retries import Patience, is_passing
-from cipherward_client.sdk.study_requests import PROFILE, StudyRequest
-from cipherward_client.wallet.entries import KeptStudy
+from cipherward_client.sdk.retries import Patience
+from cipherward_client.sdk.study_orders import ResultOrder, release_order
+from cipherward_client.sdk.study_requests import kept_draft
+from cipherward_client.wallet.entries import KeptRound, KeptStudy
 from cipherward_client.wallet.wallet import Wallet
 from cipherward_kit.errors import reason_of
-from cipherward_threshold.study import StudyStatistics
+from cipherward_studies.answer import Answer
+from cipherward_studies.column_plan import ColumnPlan, plan_for
+from cipherward_studies.plan import Plan, Released
+from cipherward_studies.verdict import left_out, parse_verdict
 
 # Imported where they are used: they load SEAL, which takes half a second that no other command
 # should pay.
@@ -35,18 +40,6 @@ if TYPE_CHECKING:
 
 SERVICE = "/cipherward.compute.v1.ComputeService"
 PART_SECONDS = 30.0
-
-
-class StudyEnded(CheckFailed):
-    """The study ended without a result."""
-
-    reason = "STUDY_ENDED"
-
-
-class NotReleased(CheckFailed):
-    """The study has not been released yet."""
-
-    reason = "NOT_RELEASED"
 
 
 class ResultDiffers(CheckFailed):
@@ -61,24 +54,24 @@ class ResultIncomplete(CheckFailed):
     reason = "RESULT_INCOMPLETE"
 
 
-@dataclass(frozen=True, slots=True)
-class ResultOrder:
-    """A proven order to release: where it stands, who releases, and which ciphertext."""
+class RoundsMissing(CheckFailed):
+    """The wallet lacks rounds of the study that were released before the newest."""
 
-    order: tuple[int, int]
-    release_set: tuple[str, ...]
-    digest: bytes
-    requester_key_digest: bytes
+    reason = "ROUNDS_MISSING"
 
 
 @dataclass(frozen=True, slots=True)
 class ResultParts:
-    """What the members of the release set gave: the sum's ciphertext, and a share each."""
+    """What the members of the release set gave: the sums, and each member's share of each.
+
+    verdicts: of the guardians, by which every contributor left cells out.
+    """
 
     order: ResultOrder
     contributors: tuple[str, ...]
-    ciphertext: bytes = field(repr=False)
-    shares: Mapping[str, bytes] = field(repr=False)
+    verdicts: Mapping[str, bytes]
+    ciphertexts: tuple[bytes, ...] = field(repr=False)
+    shares: Mapping[str, tuple[bytes, ...]] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +79,7 @@ class StudyResult:
     """What the study says; `totals` are the released integers, `release_set` who released."""
 
     study_id: bytes
-    statistics: StudyStatistics
+    answer: Answer
     totals: tuple[int, ...]
     contributors: tuple[str, ...]
     release_set: tuple[str, ...]
@@ -105,7 +98,7 @@ async def fetch_result(alliance: Alliance, wallet: Wallet, study_id: bytes) -> S
 
 
 async def fetch_parts(alliance: Alliance, wallet: Wallet, study_id: bytes) -> ResultParts:
-    """Return the ciphertext and the share of every member of the release set.
+    """Return the newest sums, and the shares of every member of the release set.
 
     Raises:
         ClientError: there is no release (yet), or a part is missing or of another result.
@@ -113,7 +106,7 @@ async def fetch_parts(alliance: Alliance, wallet: Wallet, study_id: bytes) -> Re
     with explaining():
         study = wallet.study(study_id)
         asker = Asker(alliance, wallet.signer(study.scope))
-        ordered = await _release_order(alliance, asker, study)
+        ordered = await release_order(alliance, asker, study)
         async with asyncio.TaskGroup() as group:
             tasks = {
                 member: group.create_task(_part(asker, member, study_id, ordered.order))
@@ -122,15 +115,16 @@ async def fetch_parts(alliance: Alliance, wallet: Wallet, study_id: bytes) -> Re
         parts = {member: task.result() for member, task in tasks.items()}
         first = parts[ordered.release_set[0]]
         for member, part in parts.items():
-            if not part.share:
+            if len(part.shares) != len(part.sums):
                 raise ResultIncomplete(f"{member} gave no share")
-            if (part.ciphertext, part.contributors) != (first.ciphertext, first.contributors):
+            if replace(part, shares=()) != replace(first, shares=()):
                 raise ResultDiffers(f"{member} has another sum")
         return ResultParts(
             ordered,
-            tuple(first.contributors),
-            first.ciphertext,
-            {member: part.share for member, part in parts.items()},
+            first.contributors,
+            first.verdicts,
+            first.sums,
+            {member: part.shares for member, part in parts.items()},
         )
 
 
@@ -139,21 +133,73 @@ async def open_result(wallet: Wallet, study_id: bytes, parts: ResultParts) -> St
 
     Raises:
         ClientError: the ciphertext is not the ordered one, shares are too few (TOO_FEW_SHARES) or
-            wrong, or no regression follows.
+            wrong, or the wallet lacks the rounds before (ROUNDS_MISSING).
     """
     with explaining():
-        study = wallet.study(study_id)
-        plan = StudyRequest.from_bytes(study.request).plan()
-        seed = wallet.requester_seed(study_id)
-        totals = await asyncio.to_thread(_totals, parts, seed, plan.sum_slots)
+        opened = await read_round(wallet, study_id, parts)
+        kept = wallet.study(study_id).rounds[: parts.order.round - 1]
+        rounds = [Released(one.iterate, one.totals) for one in (*kept, opened.kept)]
+        answer = await asyncio.to_thread(opened.plan.finish, rounds, opened.kept.left_out)
         return StudyResult(
             study_id=study_id,
-            statistics=plan.finish(totals),
-            totals=tuple(totals),
+            answer=answer,
+            totals=opened.kept.totals,
             contributors=parts.contributors,
             release_set=parts.order.release_set,
             order=parts.order.order,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRound:
+    """A released round of a study as the wallet keeps it, and the plan that it belongs to."""
+
+    plan: Plan | ColumnPlan
+    kept: KeptRound
+
+
+async def read_round(wallet: Wallet, study_id: bytes, parts: ResultParts) -> OpenedRound:
+    """Combine the shares of a round and read its totals with the study's own key.
+
+    Raises:
+        ClientError: as `open_result`.
+    """
+    with explaining():
+        study, seed = wallet.study(study_id), wallet.requester_seed(study_id)
+        iterate = _iterate(study, parts.order.round)
+
+        def work() -> OpenedRound:
+            plan, key = plan_of(study, seed)
+            if key.fingerprint() != parts.order.requester_key_digest:
+                raise ResultDiffers("the result was ordered for another key")
+            totals = _totals(parts, key, plan)
+            cells = len(plan.cells)
+            verdicts = [parse_verdict(one, cells) for one in parts.verdicts.values()]
+            kept = KeptRound(parts.order.order, iterate, tuple(totals), left_out(verdicts))
+            return OpenedRound(plan, kept)
+
+        return await asyncio.to_thread(work)
+
+
+def plan_of(study: KeptStudy, seed: bytes) -> tuple[Plan | ColumnPlan, RequesterKey]:
+    """Return the plan of an own study, and the key that reads it. Half a second: use a thread.
+
+    Args:
+        seed: of the wallet, for this study.
+    """
+    draft = kept_draft(study.request)
+    key = requester_key(draft.profile, seed)
+    return plan_for(draft.spec(key.public_key())), key
+
+
+def _iterate(study: KeptStudy, number: int) -> bytes:
+    """Return the parameters of a round of an own study, as the wallet knows them."""
+    if number == 1:
+        return b""
+    known = [*(one.iterate for one in study.rounds), *([study.asked] * bool(study.asked))]
+    if number > len(known):
+        raise RoundsMissing(f"round {number} was released, and the wallet knows {len(known)}")
+    return known[number - 1]
 
 
 def requester_key(profile: str, seed: bytes) -> RequesterKey:
@@ -163,88 +209,56 @@ def requester_key(profile: str, seed: bytes) -> RequesterKey:
     return RequesterKey.generate(profile, seed)
 
 
-def _totals(parts: ResultParts, seed: bytes, slots: int) -> list[int]:
+def _totals(parts: ResultParts, key: RequesterKey, plan: Plan | ColumnPlan) -> list[int]:
     from cipherward_threshold.encryption import c1_digest
     from cipherward_threshold.switching import combine_switched
 
-    if c1_digest(PROFILE, parts.ciphertext) != parts.order.digest:
-        raise ResultDiffers("the ciphertext is not the one that was ordered")
-    key = requester_key(PROFILE, seed)
-    if key.fingerprint() != parts.order.requester_key_digest:
-        raise ResultDiffers("the result was ordered for another key")
-    switched = combine_switched(PROFILE, parts.ciphertext, list(parts.shares.values()))
-    return key.decrypt(switched, slots)
+    profile = plan.spec.profile
+    digests = [c1_digest(profile, one) for one in parts.ciphertexts]
+    widths, circuit, bound = widths_of(plan), circuit_of(plan), bound_of(plan)
+    if batch_digest(digests) != parts.order.digest or len(digests) != len(widths):
+        raise ResultDiffers("the ciphertexts are not the ones that were ordered")
+    totals: list[int] = []
+    for place, ciphertext in enumerate(parts.ciphertexts):
+        shares = [one[place] for one in parts.shares.values()]
+        switched = combine_switched(profile, ciphertext, shares, circuit=circuit)
+        totals += key.decrypt(switched, widths[place], bound=bound)
+    return totals
 
 
-async def _release_order(alliance: Alliance, asker: Asker, study: KeptStudy) -> ResultOrder:
-    """Find where the release was ordered, from any member, and prove it."""
-    members = StudyRequest.from_bytes(study.request).members or alliance.present
-    state = await _state(alliance, asker, sorted(members), study.study_id)
-    if not state.HasField("release_order"):
-        if state.ended:
-            raise StudyEnded(f"{state.stage}: {state.failure}".rstrip(": "))
-        raise NotReleased(f"the study is {state.stage}")
-    place = (state.release_order.height, state.release_order.index)
-    orders = await orders_at(alliance, place[0])
-    if place[1] >= len(orders):
-        raise OrderDiffers("the block has no such order")
-    return _result_order(orders[place[1]], study.study_id)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one member gives; no shares when it is not in the set."""
+
+    contributors: tuple[str, ...]
+    verdicts: dict[str, bytes]
+    sums: tuple[bytes, ...]
+    shares: tuple[bytes, ...]
 
 
-async def _state(alliance: Alliance, asker: Asker, members: list[str], study_id: bytes) -> pb.Study:
-    """Return the study as the first member that answers sees it; prefer one with a release."""
-    found: pb.Study | None = None
-    failure: aio.AioRpcError | None = None
-    for member in members:
-        compute = alliance.compute_of(member)
-        request = pb.GetStudyRequest(read=asker.read(f"{SERVICE}/GetStudy", study_id))
-        try:
-            found = (await compute.GetStudy(request, timeout=PART_SECONDS)).study
-        except aio.AioRpcError as error:
-            if not is_passing(error) and reason_of(error) != "STUDY_UNKNOWN":
-                raise
-            failure = error
-        else:
-            if found.HasField("release_order"):
-                return found
-    if found is None:
-        raise failure or NotReleased("no member knows the study")
-    return found
-
-
-def _result_order(order: Order, study_id: bytes) -> ResultOrder:
-    try:
-        fields = order.fields()
-        found = ResultOrder(
-            order=(order.height, order.index),
-            release_set=fields.texts("set"),
-            digest=fields.octets("digest", length=32),
-            requester_key_digest=fields.octets("requester_key_digest", length=32),
-        )
-        same = order.instruction == "release_result" and fields.octets("study") == study_id
-    except NotCanonical as error:
-        raise OrderDiffers(f"the order is out of form: {error}") from error
-    if not same or not found.release_set:
-        raise OrderDiffers("the order releases something else")
-    return found
-
-
-async def _part(
-    asker: Asker, member: str, study_id: bytes, order: tuple[int, int]
-) -> pb.GetResultResponse:
+async def _part(asker: Asker, member: str, study_id: bytes, order: tuple[int, int]) -> _Part:
     """Return a member's part; it may still be making it."""
     compute = asker.alliance.compute_of(member)
+
+    async def collected(read: chain_pb.AuthorizedRead, left: float) -> _Part:
+        stream = compute.GetResult(pb.GetResultRequest(read=read), timeout=left)
+        return _part_of(member, [message async for message in stream])
+
     patience = Patience(PART_SECONDS)
     while True:
         try:
-            return await ask(
-                asker,
-                f"{SERVICE}/GetResult",
-                study_id,
-                lambda read, left: compute.GetResult(pb.GetResultRequest(read=read), timeout=left),
-                order=order,
-            )
+            return await ask(asker, f"{SERVICE}/GetResult", study_id, collected, order=order)
         except aio.AioRpcError as error:
             if reason_of(error) not in ("NOT_RELEASED", "STUDY_UNKNOWN"):
                 raise
             await patience.pause(error)
+
+
+def _part_of(member: str, messages: Sequence[pb.GetResultResponse]) -> _Part:
+    try:
+        sums, shares = unpacked(b"".join(message.chunk for message in messages))
+    except BatchMalformed as error:
+        raise ResultDiffers(f"{member}: {error}") from None
+    head = messages[0]
+    verdicts = {one.member: one.verdict for one in head.verdicts}
+    return _Part(tuple(head.contributors), verdicts, sums, shares)

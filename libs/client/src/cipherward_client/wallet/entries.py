@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cipherward_chain.canonical import Value
+from cipherward_chain.canonical import NotCanonical, Value
 from cipherward_chain.fields import Fields
 
 
@@ -67,23 +67,82 @@ class GivenGrant:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptRound:
+    """A released round of an own study: its order on the chain, iterate, and decrypted totals.
+
+    order: (height, index) of the order that released it. iterate: empty in the first round.
+    left_out: places of the cells that the members left out.
+    """
+
+    order: tuple[int, int]
+    iterate: bytes
+    totals: tuple[int, ...] = field(repr=False)
+    left_out: tuple[int, ...] = ()
+
+    def to_value(self) -> Mapping[str, Value]:
+        """Return the entry as canonical CBOR takes it."""
+        return {
+            "order": list(self.order),
+            "iterate": self.iterate,
+            "totals": list(self.totals),
+            "left_out": list(self.left_out),
+        }
+
+    @classmethod
+    def from_value(cls, value: Value) -> KeptRound:
+        """Return the entry, or raise NotCanonical."""
+        fields = Fields(value)
+        order = _integers(fields, "order", 2)
+        found = cls(
+            (order[0], order[1]),
+            fields.octets("iterate"),
+            _integers(fields, "totals"),
+            _integers(fields, "left_out"),
+        )
+        fields.end()
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class KeptStudy:
-    """A study that this researcher proposed: the scope it was proposed in, and what was asked."""
+    """A study that this researcher proposed: the scope it was proposed in, and what was asked.
+
+    Attributes:
+        transaction: id of the transaction that proposed it; empty before its receipt was there.
+        rounds: what was released and read so far, in order. The parameters of the next round
+            follow from all of them, so they outlive the process that read them.
+        asked: parameters of the round that was asked for after them; empty: of none.
+    """
 
     study_id: bytes
     scope: str
     request: bytes
+    transaction: bytes = b""
+    rounds: tuple[KeptRound, ...] = ()
+    asked: bytes = b""
 
     def to_value(self) -> Mapping[str, Value]:
         """Return the entry as canonical CBOR takes it."""
-        return {"study": self.study_id, "scope": self.scope, "request": self.request}
+        return {
+            "study": self.study_id,
+            "scope": self.scope,
+            "request": self.request,
+            "transaction": self.transaction,
+            "rounds": [one.to_value() for one in self.rounds],
+            "asked": self.asked,
+        }
 
     @classmethod
     def from_value(cls, value: Value) -> KeptStudy:
         """Return the entry, or raise NotCanonical."""
         fields = Fields(value)
         found = cls(
-            fields.octets("study", length=16), fields.text("scope"), fields.octets("request")
+            fields.octets("study", length=16),
+            fields.text("scope"),
+            fields.octets("request"),
+            fields.octets("transaction"),
+            tuple(map(KeptRound.from_value, fields.items("rounds"))),
+            fields.octets("asked"),
         )
         fields.end()
         return found
@@ -139,3 +198,12 @@ class PendingCredential:
         )
         fields.end()
         return found
+
+
+def _integers(fields: Fields, name: str, length: int | None = None) -> tuple[int, ...]:
+    """Return a list of integers, of `length` items if that is given; else raise NotCanonical."""
+    items = fields.items(name)
+    found = tuple(one for one in items if isinstance(one, int) and type(one) is not bool)
+    if len(found) != (len(items) if length is None else length):
+        raise NotCanonical(f"field {name} is no such list of integers")
+    return found

@@ -57,3 +57,9 @@ class EntryUnknown(WalletError):
     """The wallet knows no record, grant or study of that id."""
 
     reason = "ENTRY_UNKNOWN"
+
+
+class WalletInUse(WalletError):
+    """Another program works with the wallet: two that write it would lose what one has learnt."""
+
+    reason = "WALLET_IN_USE"

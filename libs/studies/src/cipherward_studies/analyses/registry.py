@@ -8,6 +8,7 @@ from cipherward_studies.analyses.histogram import Histogram
 from cipherward_studies.analyses.linear_regression import LinearRegression
 from cipherward_studies.analyses.logistic_regression import LogisticRegression
 from cipherward_studies.analyses.moments import Moments
+from cipherward_studies.analyses.product_sum import ProductSum
 from cipherward_studies.analyses.survival import Survival
 from cipherward_studies.analyses.t_test import TTest
 from cipherward_studies.analyses.table import Table
@@ -25,5 +26,6 @@ ANALYSES: dict[str, type[Analysis]] = {
         LogisticRegression,
         Survival,
         Cox,
+        ProductSum,
     )
 }

@@ -12,10 +12,10 @@ everybody sees for each dealer whether
 Why that is enough, with at least a threshold of honest receivers: what they hold fixes a dealt
 polynomial, a dealt mask and their distance from such polynomials before rho is known. Values that
 are on no polynomial, or a dealt secret s' that is not s_i, pass for one value of rho in a place of
-the NTT; a place takes one value with a probability of about 2^-60 a try. For s': two challenges
-that both pass have (rho - rho')(s' - s_i) and its product with `a` below 2^76. There are
-2^(2 * 77 n) pairs of such polynomials, and Q^n >= 2^(180 n) values of a product with the public
-`a`, so no pair but zero exists, except with probability 2^(-26 n).
+the NTT; a place takes one value with a probability of about 2^-60 a try. For s': after two
+challenges that both pass, 2 (rho - rho')(s' - s_i) and its product with `a` are below 2^77 (a proof
+bounds twice a share). There are 2^(2 * 78 n) pairs of such polynomials, and Q^n >= 2^(180 n) values
+of a product with the public `a`, so no pair but zero exists, except with probability 2^(-24 n).
 
 Why it tells nothing: the mask polynomial's higher coefficients are uniform, V_i is a secret moved
 by far more than its size, and so is the error (`masks`). The mask serves one challenge: a second

@@ -19,6 +19,7 @@ from pymongo.errors import DuplicateKeyError
 from cipherward_member.reports import OrderKey, Outcome, PendingReport, Report
 from cipherward_storage.effects import BlockEffects, Release
 from cipherward_storage.mongo.ceremonies import add_ceremony_news
+from cipherward_storage.mongo.columns import add_retired_keys
 from cipherward_storage.mongo.database import Document, MongoDatabase, Session
 from cipherward_storage.mongo.erasures import add_erasures
 from cipherward_storage.mongo.facts import add_facts
@@ -137,6 +138,7 @@ async def _apply(database: MongoDatabase, effects: BlockEffects, session: Sessio
     await _add_orders(database, effects, session)
     await add_shares(database, effects, session)
     await add_erasures(database, effects, session)
+    await add_retired_keys(database, effects, session)
     await _end_rights(database, effects, session)
     await add_ceremony_news(database, effects.ceremonies, session)
     await _settle(database, effects, session)

@@ -9,6 +9,8 @@
 | orders | order that was carried out: what it released, what is to be reported | height, number |
 | shares | order that takes a guardian's share: what is to be made, or was | height, number |
 | erased | record id that is refused for ever; what is still to be done about it | record id |
+| columns | encrypted column of a data key, or a proof about some | data key, digest |
+| retired_keys | data key whose columns are refused for ever | contract |
 | slot_keys | slot key that was ever in use: its fingerprint | number |
 | record_keys | record key of the members, as slots are made under it | key epoch |
 | ceremonies | ceremony of a record key: its orders, its sealed seed | contract |
@@ -33,6 +35,7 @@ from cipherward_storage.place import StoreOwner
 UPLOADS, RECORDS, ANCHORS, ORDERS, HOME = "uploads", "records", "anchors", "orders", "home"
 SHARES, ERASED, RECORD_KEYS = "shares", "erased", "record_keys"
 SLOT_KEYS = "slot_keys"
+COLUMNS, RETIRED_KEYS = "columns", "retired_keys"
 CEREMONIES, CEREMONY_MESSAGES, SHARINGS = "ceremonies", "ceremony_messages", "sharings"
 CHUNKS, FILES, GARBAGE = "bodies.chunks", "bodies.files", "garbage"
 # Documents of `home`.
@@ -73,6 +76,7 @@ INDEXES: Mapping[str, tuple[IndexModel, ...]] = {
         _index("pending", "height", "number"),
     ),
     ERASED: (_index("unfinished", "height"),),
+    COLUMNS: (_index("data_key", "digest", unique=True),),
     CEREMONY_MESSAGES: (_index("ceremony", "height", "place", unique=True),),
     SHARINGS: (_index("key_epoch", "sharing", unique=True),),
     CHUNKS: (_index("files_id", "n", unique=True),),  # as GridFS has it

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from cipherward_storage.mongo.ceremonies import MongoCeremonies
 from cipherward_storage.mongo.chain import MongoChainStore
+from cipherward_storage.mongo.columns import MongoColumns
 from cipherward_storage.mongo.database import MongoDatabase
 from cipherward_storage.mongo.erasures import MongoErasures
 from cipherward_storage.mongo.facts import MongoChainFacts
@@ -53,4 +54,5 @@ async def open_mongo(
             MongoErasures(place),
             MongoSlots(place),
             MongoCeremonies(place),
+            MongoColumns(place),
         )

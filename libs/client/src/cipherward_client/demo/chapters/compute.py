@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
-from functools import partial
+from collections.abc import Mapping
 
 import numpy as np
 
 from cipherward_client.demo.cast import Cast
 from cipherward_client.demo.chapters.shares import try_too_few_shares
-from cipherward_client.demo.oracle import Comparison, compare
-from cipherward_client.demo.report import size
-from cipherward_client.demo.teller import word
-from cipherward_client.fhir import VARIABLES, values_of
-from cipherward_client.sdk.credentials import admit_holder, obtain_credential
-from cipherward_client.sdk.hospital import Hospital
-from cipherward_client.sdk.ledger import ProvenAct
-from cipherward_client.sdk.permits import PermitRequest, apply_for_permit, vote_permit
-from cipherward_client.sdk.studies import (
-    StudyRequest,
-    StudyVariable,
-    contribute_rows,
-    propose_study,
-    vote,
-    watch_study,
+from cipherward_client.demo.chapters.studying import Played, exact, permitted, play
+from cipherward_client.demo.oracle import (
+    found_in,
+    moments_error,
+    pooled,
+    regression_error,
 )
-from cipherward_client.sdk.study_results import ResultParts, StudyResult, fetch_parts, open_result
+from cipherward_client.demo.questions import ASKED, DIABETES, MINIMUM, OUTCOME, regression_study
+from cipherward_client.demo.report import size
+from cipherward_client.demo.tables import rows_of
+from cipherward_client.demo.teller import word
+from cipherward_client.fhir import values_of
+from cipherward_client.sdk.contributions import contribute_rows
+from cipherward_client.sdk.credentials import admit_holder, obtain_credential
 from cipherward_client.wallet.scopes import STAFF
 from cipherward_client.wallet.wallet import Wallet
+from cipherward_studies.analyses.linear_regression import LinearRegressionResult
+from cipherward_studies.analyses.moments import MomentsResult
+from cipherward_studies.variables import Columns
 
-DATA_SET = "cohort-1"  # the alliance's names for data sets name no disease
-OUTCOME = "progression"
-# Age, sex, body mass, blood pressure, HDL and triglycerides: 36 sums, one ciphertext a hospital.
-ASKED = ("age", "sex", "bmi", "bp", "s3", "s5", OUTCOME)
-STATISTICS = ("count", "sum", "mean", "variance", "linear_regression")
-MINIMUM = 10
-# Each hospital rounds its sums to 2^-24: four such roundings over 442 patients, relative to 1.
+# Each hospital rounds its sums to 2^-33 of a range once: four such roundings over 442 patients,
+# relative to 1 or the value; the widest range is 1000.
 MOMENTS_ERROR_MAX = 1e-9
 # The same, times the condition of the normal equations of these variables.
 REGRESSION_ERROR_MAX = 1e-7
@@ -46,17 +38,17 @@ STAGE_WORDS = {
     "keying_commit": "the hospitals make a key together: each commits to its part,",
     "keying_reveal": "shows it,",
     "keying_confirm": "and confirms that all parts fit; nobody ever has the whole key",
-    "counting": "each hospital encrypts how many patients it has",
-    "counts_ready": "the encrypted counts are added",
+    "counting": "each hospital encrypts how many patients it has, and proves that it did no more",
+    "counts_ready": "each checks the others' proofs; the encrypted counts are added",
     "checking": "enough hospitals decrypt the sum together: are there enough patients?",
     "valuing": "there are; each hospital encrypts its sums",
-    "values_ready": "the encrypted sums are added",
+    "values_ready": "the encrypted sums are checked and added",
     "releasing": "enough hospitals turn the result over to the researcher's own key",
 }
 
 
-async def compute(cast: Cast) -> None:
-    """Tell the chapter."""
+async def compute(cast: Cast) -> Wallet:
+    """Tell the chapter; return the researcher's wallet."""
     teller, report = cast.teller, cast.report
     teller.chapter("A study over all hospitals, on data that nobody reads")
     teller.explain(
@@ -64,10 +56,10 @@ async def compute(cast: Cast) -> None:
         f"one at each hospital; any {word(cast.threshold)} of the {word(len(cast.hospitals))} "
         f"decrypt, {word(cast.threshold - 1)} learn nothing."
     )
-    rows = {member: _rows(cast, member) for member in cast.hospitals}
+    tables = {member: _columns(cast, member) for member in cast.hospitals}
     kept = [
-        await contribute_rows(cast.hospitals[member], DATA_SET, ASKED, table.tolist())
-        for member, table in rows.items()
+        await contribute_rows(cast.hospitals[member], DIABETES, ASKED, rows_of(table))
+        for member, table in tables.items()
     ]
     teller.say(
         f"Each hospital gives its own compute service the rows of its own patients ("
@@ -75,35 +67,23 @@ async def compute(cast: Cast) -> None:
     )
     wallet = await _researcher(cast)
     with report.timed("study"):
-        parts, study_id = await _play(cast, wallet)
-        result = await open_result(wallet, study_id, parts)
+        played = await _play(cast, wallet)
+    report.timings["study, from the votes"] = played.seconds
+    sums = len(played.result.totals)
     teller.say(
-        f"The researcher decrypts the result: {len(result.totals)} sums in one ciphertext of "
-        f"{size(len(parts.ciphertext))}, {report.timings['study']:.1f} s from proposal to result."
+        f"The researcher decrypts the result: {sums} sums in "
+        f"{size(sum(map(len, played.parts.ciphertexts)))} of ciphertext, "
+        f"{report.timings['study']:.1f} s from permit to result."
     )
-    found = compare(_request().plan(), list(rows.values()), result)
-    _tell_result(cast, result, found)
-    await try_too_few_shares(cast, wallet, study_id, parts)
+    await _hold_against_pooled(cast, tables, played)
+    await try_too_few_shares(cast, wallet, played.study_id, played.parts)
+    return wallet
 
 
-def _rows(cast: Cast, member: str) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Return [patients, ASKED] of a hospital's own patients, read from its own FHIR bundles."""
-    tables = [values_of(case.content) for case in cast.cases_of(member)]
-    return np.array([[values[name] for name in ASKED] for values in tables], dtype=np.float64)
-
-
-def _request() -> StudyRequest:
-    known = {variable.name: variable for variable in VARIABLES}
-    return StudyRequest(
-        data_set=DATA_SET,
-        variables=tuple(
-            StudyVariable(v.name, str(v.low), str(v.high), v.unit)
-            for v in (known[name] for name in ASKED)
-        ),
-        statistics=STATISTICS,
-        outcome=OUTCOME,
-        minimum=MINIMUM,
-    )
+def _columns(cast: Cast, member: str) -> Columns:
+    """Return what is asked of a hospital's own patients, read from its own FHIR bundles."""
+    found = [values_of(case.content) for case in cast.cases_of(member)]
+    return {name: np.array([values[name] for values in found]) for name in ASKED}
 
 
 async def _researcher(cast: Cast) -> Wallet:
@@ -115,81 +95,34 @@ async def _researcher(cast: Cast) -> Wallet:
     return wallet
 
 
-async def _play(cast: Cast, wallet: Wallet) -> tuple[ResultParts, bytes]:
-    teller = cast.teller
-    permit = await _permit(cast, wallet)
-    proposed = await propose_study(cast.alliance, wallet, _request(), permit)
-    cast.acts.append(proposed.act)
+async def _play(cast: Cast, wallet: Wallet) -> Played:
+    draft, teller = regression_study(), cast.teller
+    permit, request, votes = await permitted(cast, wallet, draft)
     teller.say(
-        f"Then the study, under the permit: which sums over {len(ASKED)} variables, at least "
-        f"{MINIMUM} patients, and who alone may read the result."
-    )
-    votes = await _votes(cast, partial(vote, study_id=proposed.study_id))
-    began = time.perf_counter()
-    teller.say(f"{votes} of {len(cast.hospitals)} hospitals vote yes, which is enough.")
-    seen = await _watch(cast, wallet, proposed.study_id)
-    parts = await fetch_parts(cast.alliance, wallet, proposed.study_id)
-    cast.report.timings["study, from the votes"] = time.perf_counter() - began
-    cast.report.check(
-        "the study is approved, computed and released",
-        seen == "released"
-        and len(parts.shares) == cast.threshold
-        and len(parts.contributors) == len(cast.hospitals),
-        f"{len(parts.contributors)} contributors, {len(parts.shares)} of {len(cast.hospitals)} "
-        "shares, "
-        f"{time.perf_counter() - began:.1f} s",
-    )
-    return parts, proposed.study_id
-
-
-async def _permit(cast: Cast, wallet: Wallet) -> bytes:
-    """Let the hospitals grant the researcher's institution a permit; return its id."""
-    request = PermitRequest.for_study(_request())
-    applied = await apply_for_permit(cast.alliance, wallet, request)
-    cast.acts.append(applied.act)
-    votes = await _votes(cast, partial(vote_permit, permit_id=applied.permit_id))
-    cast.teller.say(
-        f"First the researcher's institution applies for a data permit: for research, {DATA_SET} "
+        f"First the researcher's institution applies for a data permit: for research, {DIABETES} "
         f"only, {request.releases_max} releases at most, until tomorrow. {votes} of "
         f"{len(cast.hospitals)} hospitals grant it; any of them can end it, and what runs under it."
     )
-    return applied.permit_id
-
-
-async def _votes(cast: Cast, say_yes: Callable[[Hospital], Awaitable[ProvenAct]]) -> int:
-    """Let as many hospitals vote yes as decide it; return how many."""
-    voters = list(cast.hospitals.values())[: cast.threshold]
-    acts = [await say_yes(hospital) for hospital in voters]
-    cast.acts.extend(acts)
-    return len(acts)
-
-
-async def _watch(cast: Cast, wallet: Wallet, study_id: bytes) -> str:
-    stage = ""
-    async with aclosing(watch_study(cast.alliance, wallet, study_id)) as steps:
-        async for step in steps:
-            if step.stage != stage and step.stage in STAGE_WORDS:
-                cast.teller.say(f"  {STAGE_WORDS[step.stage]}")
-            stage = step.stage
-            if step.failure:
-                cast.teller.say(f"  the study failed: {step.failure}")
-    return stage
-
-
-def _tell_result(cast: Cast, result: StudyResult, found: Comparison) -> None:
-    teller, report, statistics = cast.teller, cast.report, result.statistics
     teller.say(
-        f"{statistics.count} patients; mean progression {statistics.means[OUTCOME]:.2f}, mean body "
-        f"mass index {statistics.means['bmi']:.2f}."
+        f"Then the study, under the permit: which sums over {len(ASKED)} variables, at least "
+        f"{MINIMUM} patients behind every number, and who alone may read the result."
     )
-    if statistics.regression is not None:
-        strongest = statistics.regression.coefficients
-        teller.say(
-            f"Progression rises by {strongest['bmi']:.2f} a unit of body mass index and by "
-            f"{strongest['s5']:.1f} a unit of log triglycerides, all else equal (R squared "
-            f"{statistics.regression.r_squared:.3f})."
-        )
+
+    def told(stage: str) -> None:
+        if stage in STAGE_WORDS:
+            teller.say(f"  {STAGE_WORDS[stage]}")
+
+    return await play(cast, wallet, draft, permit, told)
+
+
+async def _hold_against_pooled(cast: Cast, tables: Mapping[str, Columns], played: Played) -> None:
+    teller, report, result = cast.teller, cast.report, played.result
+    _tell_result(cast, played)
     teller.say("The same was computed from all patients' data pooled in the clear, to compare:")
+    found = await exact(regression_study(), tables, played)
+    patients = pooled(tables)
+    moments = moments_error(patients, result)
+    regression = regression_error(patients, OUTCOME, result)
     report.check(
         "the decrypted sums are exact in fixed point",
         found.exact,
@@ -197,16 +130,35 @@ def _tell_result(cast: Cast, result: StudyResult, found: Comparison) -> None:
     )
     report.check(
         "the study's counts, means and variances are exact",
-        found.count_equal and found.moments_error < MOMENTS_ERROR_MAX,
-        f"{statistics.count} patients; largest difference {found.moments_error:.1e}",
+        moments < MOMENTS_ERROR_MAX,
+        f"{result.answer.patients} patients; largest difference {moments:.1e}",
     )
     report.check(
         "the regression is that of the pooled patients",
-        found.regression_error < REGRESSION_ERROR_MAX,
-        f"largest relative difference {found.regression_error:.1e}",
+        regression < REGRESSION_ERROR_MAX,
+        f"largest relative difference {regression:.1e}",
     )
     teller.say(
         f"  {found.sums_equal} of {found.sums} sums are equal to the last bit; means and variances "
-        f"differ by {found.moments_error:.0e} at most, the regression by "
-        f"{found.regression_error:.0e}."
+        f"differ by {moments:.0e} at most, the regression by {regression:.0e}."
+    )
+
+
+def _tell_result(cast: Cast, played: Played) -> None:
+    moments = found_in(played.result, MomentsResult)
+    model = found_in(played.result, LinearRegressionResult)
+    if moments is None or model is None or model.fit is None:
+        cast.teller.say("The study has no answer.")  # which the checks below call wrong
+        return
+    cast.pictures["regression.png"] = model
+    means = {one.variable: one.mean for one in moments.variables}
+    slopes = {one.variable: one.estimate for one in model.coefficients}
+    cast.teller.say(
+        f"{played.result.answer.patients} patients; mean progression {means[OUTCOME]:.2f}, mean "
+        f"body mass index {means['bmi']:.2f}."
+    )
+    cast.teller.say(
+        f"Progression rises by {slopes['bmi']:.2f} a unit of body mass index and by "
+        f"{slopes['s5']:.1f} a unit of log triglycerides, all else equal (R squared "
+        f"{model.fit.r_squared:.3f})."
     )

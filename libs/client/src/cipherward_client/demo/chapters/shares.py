@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cipherward_client.demo.cast import Cast
+from cipherward_client.demo.questions import regression_study
 from cipherward_client.demo.teller import word
 from cipherward_client.sdk.errors import ClientError
-from cipherward_client.sdk.study_requests import PROFILE
 from cipherward_client.sdk.study_results import ResultParts, open_result
 from cipherward_client.wallet.wallet import Wallet
 from cipherward_threshold.messages import SwitchShare
@@ -45,12 +45,15 @@ async def _attempt(wallet: Wallet, study_id: bytes, parts: ResultParts) -> str:
     return "opened"
 
 
-def _relabelled(shares: Mapping[str, bytes]) -> dict[str, bytes]:
+def _relabelled(shares: Mapping[str, Sequence[bytes]]) -> dict[str, tuple[bytes, ...]]:
     """Return the shares with their own members as the whole set: what two cheats would send."""
-    ring = profile_ring(PROFILE)
-    read = {member: SwitchShare.parse(ring.profile, raw) for member, raw in shares.items()}
-    online = tuple(sorted(share.point for share in read.values()))
+    profile = profile_ring(regression_study().profile).profile
+    read = {
+        member: [SwitchShare.parse(profile, one) for one in batch]
+        for member, batch in shares.items()
+    }
+    online = tuple(sorted(batch[0].point for batch in read.values()))
     return {
-        member: replace(share, online=online).to_bytes(ring.profile)
-        for member, share in read.items()
+        member: tuple(replace(one, online=online).to_bytes(profile) for one in batch)
+        for member, batch in read.items()
     }

@@ -1,0 +1,266 @@
+"""Data keys: under which the members of an alliance store columns of a data set encrypted.
+
+A member proposes one, the members vote and make it together; then patients enrol, until the time
+that the contract says. What is computed with the columns are contracts of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from grpc import aio
+
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
+from cipherward.compute.v1 import compute_service_pb2 as compute_pb
+from cipherward.contract.v1 import contract_service_pb2 as pb
+from cipherward_chain.acts import ID_BYTES
+from cipherward_chain.canonical import NotCanonical, decode_map, encode
+from cipherward_chain.fields import Fields
+from cipherward_client.sdk.column_studies import threshold_of
+from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.contract_reads import read_contract
+from cipherward_client.sdk.errors import CheckFailed, explaining
+from cipherward_client.sdk.hospital import Hospital
+from cipherward_client.sdk.ledger import ProvenAct, Submitter
+from cipherward_client.sdk.questions import Asker
+from cipherward_client.sdk.retries import patiently
+from cipherward_kit.errors import reason_of
+from cipherward_studies.columns import ColumnText
+from cipherward_studies.document import MINIMUM_LEAST
+
+TEMPLATE, VERSION = "data-key", 1
+DAY_SECONDS = 86_400
+ENROL_DAYS, LIFE_DAYS = 90, 365
+RELEASES = 1000  # decrypted sums: each study under the key takes two
+STEP_SECONDS = 600  # a step moves and verifies some ten MB of each member
+TEXT_SECONDS = 30.0  # until a member's service has seen the block of the proposal
+LOOK_SECONDS = 0.2
+
+
+class DataKeyUnreadable(CheckFailed):
+    """What a contract service answers for a data key is none."""
+
+    reason = "DATA_KEY_UNREADABLE"
+
+
+class ColumnsUnreadable(CheckFailed):
+    """A file describes no columns."""
+
+    reason = "COLUMNS_UNREADABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class DataKeyRequest:
+    """What a data key is to be for; `members` empty means all of the alliance.
+
+    enrol_seconds: from now until the columns are fixed. seconds: from now until the key ends.
+    approvals: how many members must vote yes; 0 means as many as must take part to decrypt.
+    """
+
+    text: ColumnText
+    year: int
+    enrol_seconds: int = ENROL_DAYS * DAY_SECONDS
+    seconds: int = LIFE_DAYS * DAY_SECONDS
+    minimum: int = MINIMUM_LEAST
+    releases_max: int = RELEASES
+    step_seconds: int = STEP_SECONDS
+    members: tuple[str, ...] = ()
+    approvals: int = 0
+
+    def terms(self, members: tuple[str, ...], now: int) -> bytes:
+        """Return the canonical terms; `now` is Unix time."""
+        threshold = threshold_of(len(members))
+        return encode(
+            {
+                "data_set": self.text.data_set,
+                "year": self.year,
+                "members": sorted(members),
+                "threshold": threshold,
+                "approvals": self.approvals or threshold,
+                "spec_digest": self.text.digest,
+                "minimum": self.minimum,
+                "releases_max": self.releases_max,
+                "enrol_until": now + self.enrol_seconds,
+                "expires": now + self.seconds,
+                "step_seconds": self.step_seconds,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedDataKey:
+    """A data key on the chain that waits for the members' votes."""
+
+    data_key: bytes
+    act: ProvenAct
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """A data key as a contract service says that it stands; times are Unix seconds.
+
+    key_digest: the name of its public key; empty before its ceremony is over.
+    """
+
+    data_key: bytes
+    state: str
+    data_set: str
+    year: int
+    members: tuple[str, ...]
+    minimum: int
+    releases_max: int
+    enrol_until: int
+    expires: int
+    key_digest: bytes = b""
+
+
+def read_columns(path: Path) -> ColumnText:
+    """Return the columns that a YAML or JSON file describes.
+
+    Raises:
+        OSError: the file cannot be read.
+        ColumnsUnreadable: it is no YAML or JSON.
+        DraftInvalid: it describes no columns; every fault is named.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        if path.suffix == ".json":
+            document: object = json.loads(text, parse_int=str, parse_float=str)
+        else:  # BaseLoader makes texts only: nothing is executed
+            document = yaml.load(text, Loader=yaml.BaseLoader)
+    except (ValueError, yaml.YAMLError) as error:
+        raise ColumnsUnreadable(" ".join(str(error).split())) from error
+    return ColumnText.from_document(document)
+
+
+async def propose_data_key(hospital: Hospital, request: DataKeyRequest) -> ProposedDataKey:
+    """Propose a data key as a member, and hand the text of its columns to all members.
+
+    Raises:
+        ActRefused: the terms are out of bounds.
+        ClientError: a member's service does not take the text; propose again, or hand it over.
+    """
+    with explaining():
+        alliance = hospital.alliance
+        members = request.members or tuple(sorted(alliance.present))
+        data_key = secrets.token_bytes(ID_BYTES)
+        start = chain_pb.Instantiate(
+            template=TEMPLATE,
+            version=VERSION,
+            instance_id=data_key,
+            terms=request.terms(members, int(alliance.now())),
+        )
+        act = await Submitter(alliance).submit([chain_pb.Act(instantiate=start)], hospital.signer)
+        await hand_over_columns(alliance, members, request.text)
+        return ProposedDataKey(data_key, act)
+
+
+async def hand_over_columns(alliance: Alliance, members: tuple[str, ...], text: ColumnText) -> None:
+    """Give the text of a proposed data key's columns to members; the same again changes nothing.
+
+    Raises:
+        ClientError: one of them does not know, in some seconds, of a data key with that text.
+    """
+    request = compute_pb.PutColumnTextRequest(text=text.octets)
+    with explaining():
+        for member in members:
+            compute = alliance.compute_of(member)
+            await _once_known(
+                lambda compute=compute: patiently(
+                    lambda left: compute.PutColumnText(request, timeout=left), TEXT_SECONDS
+                )
+            )
+
+
+async def _once_known(put: Callable[[], Awaitable[object]]) -> None:
+    """Put a text at a service that may be some blocks behind."""
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + TEXT_SECONDS
+    while True:
+        try:
+            await put()
+        except aio.AioRpcError as error:
+            if reason_of(error) != "COLUMN_TEXT_UNKNOWN" or loop.time() >= ends:
+                raise
+            await asyncio.sleep(LOOK_SECONDS)
+        else:
+            return
+
+
+async def vote_data_key(hospital: Hospital, data_key: bytes, approve: bool = True) -> ProvenAct:
+    """Say a member's yes or no to a proposed data key.
+
+    Raises:
+        ActRefused: it is decided already, or the member is none of the key's.
+    """
+    return await _vote(hospital, data_key, "approve", approve)
+
+
+async def vote_to_retire(hospital: Hospital, data_key: bytes, retire: bool = True) -> ProvenAct:
+    """Say a member's yes or no to ending a data key that is ready: its columns go with it.
+
+    Raises:
+        ActRefused: it is not ready, or the member is none of the key's.
+    """
+    return await _vote(hospital, data_key, "retire", retire)
+
+
+async def withdraw_data_key(hospital: Hospital, data_key: bytes) -> ProvenAct:
+    """End a data key as one of its members, before it is ready.
+
+    Raises:
+        ActRefused: it is ready or has ended, or the member is none of the key's.
+    """
+    with explaining():
+        end = chain_pb.Transition(instance_id=data_key, transition="withdraw", arguments=encode({}))
+        act = chain_pb.Act(transition=end)
+        return await Submitter(hospital.alliance).submit([act], hospital.signer)
+
+
+async def show_data_key(hospital: Hospital, data_key: bytes) -> DataKey:
+    """Return a data key to one of its members.
+
+    Raises:
+        ClientError: there is none, or it is not this one's to see.
+    """
+    with explaining():
+        return data_key_of(await read_contract(Asker.member(hospital), data_key))
+
+
+async def _vote(hospital: Hospital, data_key: bytes, about: str, yes: bool) -> ProvenAct:
+    with explaining():
+        said = chain_pb.Vote(instance_id=data_key, transition=about, approve=yes)
+        return await Submitter(hospital.alliance).submit([chain_pb.Act(vote=said)], hospital.signer)
+
+
+def data_key_of(contract: pb.Contract) -> DataKey:
+    """Return the data key that a contract is.
+
+    Raises:
+        DataKeyUnreadable: it is another contract, or out of form.
+    """
+    if contract.template != TEMPLATE:
+        raise DataKeyUnreadable(f"the contract is a {contract.template}, and no data key")
+    try:
+        fields = Fields(decode_map(contract.terms))
+        variables = Fields(decode_map(contract.variables))
+        return DataKey(
+            contract.instance_id,
+            contract.state,
+            data_set=fields.text("data_set"),
+            year=fields.integer("year"),
+            members=fields.texts("members"),
+            minimum=fields.integer("minimum"),
+            releases_max=fields.integer("releases_max"),
+            enrol_until=fields.integer("enrol_until"),
+            expires=fields.integer("expires"),
+            key_digest=variables.octets("key_digest") if variables.has("key_digest") else b"",
+        )
+    except NotCanonical as error:
+        raise DataKeyUnreadable(f"the data key is out of form: {error}") from error

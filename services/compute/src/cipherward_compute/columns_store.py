@@ -1,0 +1,75 @@
+"""Where columns are kept: each member's own storage, under the digest of their octets.
+
+A ciphertext goes to our own storage before anybody hears of its digest, and is fetched from its
+member's storage by that digest: what comes is compared with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+
+from cipherward.storage.v1 import storage_service_pb2 as pb
+from cipherward.storage.v1.storage_service_pb2_grpc import StorageServiceStub
+from cipherward_chain.batches import chunks_of
+from cipherward_compute.arithmetic.peer import PeerWrong
+from cipherward_compute.chunks import received
+from cipherward_compute.peers import until_there
+from cipherward_member.peers import PeerChannels
+
+CALL_SECONDS = 30.0  # some MB, on a slow line
+
+
+class ColumnStore:
+    """Puts our columns into our storage, and gets everybody's from theirs."""
+
+    def __init__(self, member: str, storages: PeerChannels) -> None:
+        """Describe the store.
+
+        Args:
+            member: this one.
+            storages: opens channels to the members' storage services, ours among them.
+        """
+        self._member = member
+        self._storages = storages
+
+    async def put(self, data_key: bytes, octets: bytes) -> bytes:
+        """Keep a column or a proof; return its digest. The same again changes nothing.
+
+        Raises:
+            StepFailed: our storage refuses it.
+        """
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(octets).digest())
+
+        async def parts() -> AsyncIterator[pb.PutColumnRequest]:
+            header = pb.PutColumnHeader(data_key=data_key, digest=digest, bytes=len(octets))
+            yield pb.PutColumnRequest(header=header)
+            for chunk in chunks_of(octets):
+                yield pb.PutColumnRequest(part=chunk)
+
+        async def put() -> bytes:
+            stub = StorageServiceStub(await self._storages.to(self._member))
+            await stub.PutColumn(parts(), timeout=CALL_SECONDS)
+            return digest
+
+        return await until_there(f"storage of {self._member}", put)
+
+    async def get(self, member: str, data_key: bytes, digest: bytes) -> bytes:
+        """Return a column or a proof of a member.
+
+        Raises:
+            PeerWrong: what comes has another digest.
+            StepFailed: the member's storage refuses it.
+        """
+        request = pb.GetColumnRequest(data_key=data_key, digest=digest)
+
+        async def get() -> bytes:
+            stub = StorageServiceStub(await self._storages.to(member))
+            _, octets = await received(member, stub.GetColumn(request, timeout=CALL_SECONDS))
+            return octets
+
+        octets = await until_there(f"storage of {member}", get)
+        if await asyncio.to_thread(lambda: hashlib.sha256(octets).digest()) != digest:
+            raise PeerWrong(member, "its storage has another column than it committed to")
+        return octets

@@ -1,0 +1,25 @@
+"""What operators see of the jobs, the owner's and the worker replicas'."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# outcome: done, crashed, lost, worker_lost, workers_away, workers_busy, poisoned, cancelled.
+JOBS = Counter(
+    "cipherward_compute_jobs", "Jobs that ended, by kind and outcome.", ["kind", "outcome"]
+)
+WAITING = Gauge("cipherward_compute_jobs_waiting", "Jobs in the queue that no worker has taken.")
+TAKEN = Gauge("cipherward_compute_jobs_taken", "Jobs that a worker has taken and not ended.")
+REDELIVERED = Counter("cipherward_compute_jobs_redelivered", "Jobs sent again: a worker was lost.")
+REFUSED = Counter(
+    "cipherward_compute_job_messages_refused",
+    "Messages in the queue that are not ours, damaged, repeated or late.",
+    ["why"],
+)
+ON_QUEUE = Gauge("cipherward_compute_on_queue", "1 while the brokers of the queue answer.")
+JOB_SECONDS = Histogram(
+    "cipherward_compute_job_seconds",
+    "Wall time of a job that was done: for its owner with the way and the wait.",
+    ["kind"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)

@@ -1,0 +1,181 @@
+"""Reading the chain's orders: strictly, since another form is another release's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import cast, get_args
+
+from cipherward_chain.acts import DIGEST_BYTES, ID_BYTES
+from cipherward_chain.canonical import NotCanonical
+from cipherward_chain.fields import Fields
+from cipherward_chain.orders import Order
+from cipherward_compute.instructions import (
+    CAUSES,
+    TEMPLATES,
+    Asked,
+    CeremonyStep,
+    FixColumns,
+    FixStep,
+    Instruction,
+    KeyCeremony,
+    ReleaseCounts,
+    ReleaseResult,
+    RetireKey,
+    Shared,
+    StartStep,
+    StartStudy,
+)
+from cipherward_compute.sums import Stage
+from cipherward_member.reports import OrderKey
+
+
+class OrderMalformed(ValueError):
+    """An order of a study is not in the form that this release knows."""
+
+
+def instruction_of(order: Order) -> Instruction | None:
+    """Return what an order asks of compute services; None if it asks nothing of them.
+
+    Raises:
+        OrderMalformed: it is one of ours, in another form.
+    """
+    read = _READERS.get(order.instruction)
+    if order.template not in TEMPLATES or read is None:
+        return None
+    try:
+        fields = order.fields()
+        shared = Shared(
+            OrderKey(order.height, order.index),
+            fields.octets("study", length=ID_BYTES),
+            fields.texts("members"),
+            order.template,
+        )
+        found = read(shared, fields)
+        fields.end()
+    except NotCanonical as error:
+        raise OrderMalformed(f"{order.instruction}: {error}") from None
+    if shared.study != order.instance or not _sorted_once(shared.members):
+        raise OrderMalformed(f"{order.instruction}: another study, or members not in order")
+    if isinstance(found, ReleaseCounts | ReleaseResult) and not (
+        _sorted_once(found.online) and set(found.online) <= set(shared.members)
+    ):
+        raise OrderMalformed(f"{order.instruction}: the set is not one of the members")
+    return found
+
+
+def _sorted_once(members: tuple[str, ...]) -> bool:
+    return bool(members) and list(members) == sorted(set(members))
+
+
+def _key_ceremony(shared: Shared, fields: Fields) -> KeyCeremony:
+    return KeyCeremony(
+        shared,
+        cast("CeremonyStep", _one_of(fields, "step", *get_args(CeremonyStep))),
+        fields.integer("threshold", minimum=1),
+        fields.text("profile"),
+        fields.octets("seed", length=DIGEST_BYTES),
+        _digests(fields, "commitments"),
+        _digests(fields, "reveals"),
+        fields.texts("set") if fields.has("set") else (),
+    )
+
+
+def _start_study(shared: Shared, fields: Fields) -> StartStudy:
+    found = StartStudy(
+        shared,
+        cast("Stage", _one_of(fields, "stage", *get_args(Stage))),
+        cast("StartStep", _one_of(fields, "step", *get_args(StartStep))),
+        Asked(
+            fields.integer("threshold", minimum=1),
+            fields.integer("minimum", minimum=1),
+            fields.octets("spec_digest", length=DIGEST_BYTES),
+            fields.text("data_set"),
+            fields.texts("outputs"),
+            fields.octets("requester_key_digest", length=DIGEST_BYTES),
+            fields.octets("key_digest", length=DIGEST_BYTES),
+            _octets_or_none(fields, "source", ID_BYTES),
+        ),
+        fields.integer("round"),
+        _octets_or_none(fields, "iterate", DIGEST_BYTES),
+        _digests(fields, "commitments"),
+        _digests(fields, "verdicts"),
+        _octets_or_none(fields, "digest", DIGEST_BYTES),
+    )
+    if (found.stage == "values") != (found.round > 0):
+        raise NotCanonical("field round does not fit the stage")
+    if (found.step in ("refresh", "add")) != bool(found.refreshed):
+        raise NotCanonical("field digest does not fit the step")
+    return found
+
+
+def _release_counts(shared: Shared, fields: Fields) -> ReleaseCounts:
+    fields.integer("threshold", minimum=1)
+    return ReleaseCounts(
+        shared,
+        fields.texts("set"),
+        fields.octets("digest", length=DIGEST_BYTES),
+        fields.integer("minimum", minimum=1),
+        fields.octets("key_digest", length=DIGEST_BYTES),
+        _octets_or_none(fields, "source", ID_BYTES),
+    )
+
+
+def _release_result(shared: Shared, fields: Fields) -> ReleaseResult:
+    fields.integer("threshold", minimum=1)
+    return ReleaseResult(
+        shared,
+        fields.texts("set"),
+        fields.octets("digest", length=DIGEST_BYTES),
+        fields.octets("requester_key_digest", length=DIGEST_BYTES),
+        fields.octets("key_digest", length=DIGEST_BYTES),
+        fields.integer("round", minimum=1),
+        _octets_or_none(fields, "source", ID_BYTES),
+    )
+
+
+def _fix_columns(shared: Shared, fields: Fields) -> FixColumns:
+    return FixColumns(
+        shared,
+        cast("FixStep", _one_of(fields, "step", *get_args(FixStep))),
+        fields.integer("threshold", minimum=1),
+        fields.octets("key_digest", length=DIGEST_BYTES),
+        _digests(fields, "commitments"),
+        _octets_or_none(fields, "seed", DIGEST_BYTES),
+    )
+
+
+def _retire_key(shared: Shared, fields: Fields) -> RetireKey:
+    return RetireKey(shared, _one_of(fields, "cause", *CAUSES))
+
+
+_READERS: Mapping[str, Callable[[Shared, Fields], Instruction]] = {
+    "run_key_ceremony": _key_ceremony,
+    "start_study": _start_study,
+    "release_counts": _release_counts,
+    "release_result": _release_result,
+    "fix_columns": _fix_columns,
+    "retire_key": _retire_key,
+}
+
+
+def _one_of(fields: Fields, name: str, *words: str) -> str:
+    word = fields.text(name)
+    if word not in words:
+        raise NotCanonical(f"field {name} is none of {', '.join(words)}")
+    return word
+
+
+def _octets_or_none(fields: Fields, name: str, length: int) -> bytes:
+    octets = fields.octets(name)
+    if len(octets) not in (0, length):
+        raise NotCanonical(f"field {name} has neither {length} bytes nor none")
+    return octets
+
+
+def _digests(fields: Fields, name: str) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for member, value in fields.mapping(name).items():
+        if not isinstance(value, bytes) or len(value) != DIGEST_BYTES:
+            raise NotCanonical(f"field {name} holds more than digests")
+        found[member] = value
+    return found

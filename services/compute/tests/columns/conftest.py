@@ -1,0 +1,371 @@
+"""A data key of four hospitals, their storages, and patients who go to several of them.
+
+The key is made by the library at once: its ceremony has tests of its own. Storage services are
+stood in for by ones that keep columns in memory, over real sockets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import grpc
+import numpy as np
+import pytest
+from grpc import aio
+
+from cipherward.chain.v1 import transaction_pb2 as chain_pb
+from cipherward.compute.v1 import compute_service_pb2 as pb
+from cipherward.storage.v1 import storage_service_pb2 as storage_pb
+from cipherward.storage.v1 import storage_service_pb2_grpc as storage_grpc
+from cipherward_anoncred.issuance import HolderSecret
+from cipherward_chain.acts import register_pseudonym
+from cipherward_chain.canonical import Value, decode_map, encode
+from cipherward_chain.domains import read_context
+from cipherward_chain.opt_outs import care_scope
+from cipherward_chain.reads import build_read
+from cipherward_chain.testing import seed_of
+from cipherward_chain.wire import NANOS
+from cipherward_compute.column_keys import PROFILE, study_scope
+from cipherward_compute.columns import Manifest
+from cipherward_compute.keyring import KEY_SHARE
+from cipherward_compute.service import ENROL
+from cipherward_compute.vault import Vault
+from cipherward_kit.errors import reason_of
+from cipherward_kit.testing import eventually, serve_in_process
+from cipherward_member.reports import OrderKey
+from cipherward_studies.columns import ColumnText
+from cipherward_threshold.decryption import combine, partial_decryption
+from cipherward_threshold.encryption import sum_contributions
+from cipherward_threshold.evaluation.relinearisation import (
+    combine_relin_key,
+    relin_first,
+    relin_second,
+)
+from cipherward_threshold.keys import combine_public_key, member_secret, public_key_digest
+from cipherward_threshold.shamir import aggregate_shares
+
+# From the folder above, which has a conftest of this name too.
+Hospital: TypeAlias = Any
+MakeWallet: TypeAlias = Any
+StudyRun: TypeAlias = Any
+Wallet: TypeAlias = Any
+World: TypeAlias = Any
+
+MEMBERS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
+POINTS = (1, 2, 3, 4)
+THRESHOLD = 3
+TEXT = ColumnText.from_document(
+    {
+        "data_set": "cohort-1",
+        "variables": [
+            {"name": "age", "low": 0, "high": 120},
+            {"name": "bmi", "low": 10, "high": 80, "fraction_bits": 8},
+        ],
+    }
+)
+
+
+@dataclass(frozen=True)
+class MadeKey:
+    """A data key, tested or not."""
+
+    public_key: bytes
+    relin_key: bytes
+    shares: Mapping[int, bytes]
+
+
+@pytest.fixture(scope="session")
+def made_key() -> MadeKey:
+    members = [member_secret(PROFILE, seed_of(m), b"a data key") for m in MEMBERS]
+    deals = [one.deal(POINTS, THRESHOLD) for one in members]
+    shares = {p: aggregate_shares(PROFILE, [deal[p] for deal in deals]) for p in POINTS}
+    public = combine_public_key(PROFILE, b"a data key", [s.public_key_share() for s in members])
+    firsts = [relin_first(one) for one in members]
+    seconds = [relin_second(one, public, firsts) for one in members]
+    return MadeKey(public, combine_relin_key(PROFILE, public, firsts, seconds), shares)
+
+
+class MemoryStorage(storage_grpc.StorageServiceServicer):
+    """The part of a member's storage service that keeps columns."""
+
+    def __init__(self) -> None:
+        self.kept: dict[bytes, bytes] = {}
+        self.puts = self.gets = 0
+        self.lies: dict[bytes, bytes] = {}  # what is sent instead
+
+    async def PutColumn(self, request_iterator: AsyncIterator[Any], context: Any) -> Any:
+        header = (await anext(request_iterator)).header
+        octets = b"".join([message.part async for message in request_iterator])
+        assert hashlib.sha256(octets).digest() == header.digest
+        assert len(octets) == header.bytes
+        self.puts += 1
+        self.kept[header.digest] = octets
+        return storage_pb.PutColumnResponse()
+
+    async def GetColumn(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        self.gets += 1
+        octets = self.lies.get(request.digest, self.kept.get(request.digest))
+        if octets is None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such column")
+            return
+        for at in range(0, max(1, len(octets)), 1 << 20):
+            yield storage_pb.GetColumnResponse(chunk=octets[at : at + (1 << 20)])
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A patient's wallets by scope, and rows by hospital."""
+
+    wallets: Mapping[str, Wallet]
+    seed: bytes
+    rows: Mapping[str, tuple[float, float]]
+
+    def reference(self, member: str) -> bytes:
+        return hashlib.sha256(self.seed + member.encode()).digest()[:16]
+
+
+@dataclass
+class DataKeyRun:
+    """A data key, driven as its contract would drive it."""
+
+    study: StudyRun
+    storages: dict[str, MemoryStorage]
+    made: MadeKey
+    make_wallet: MakeWallet
+    patients: list[Patient] = field(default_factory=list[Patient])
+    commitments: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    digest: bytes = b""
+
+    @property
+    def id(self) -> bytes:
+        return self.study.study
+
+    @property
+    def world(self) -> World:
+        return self.study.world
+
+    def propose(self, text: ColumnText = TEXT) -> None:
+        terms: dict[str, Value] = {
+            "members": list(MEMBERS),
+            "step_seconds": 600,
+            "data_set": text.data_set,
+            "minimum": 10,
+            "spec_digest": text.digest,
+        }
+        act = chain_pb.Instantiate(
+            template="data-key", version=1, instance_id=self.id, terms=encode(terms)
+        )
+        self.world.append(chain_pb.Act(instantiate=act))
+
+    async def put_text(self, text: ColumnText = TEXT) -> None:
+        """Hand the text to every hospital, once it knows of the proposal."""
+
+        async def taken(hospital: Hospital) -> bool:
+            try:
+                await hospital.holder().PutColumnText(pb.PutColumnTextRequest(text=text.octets))
+            except aio.AioRpcError as error:
+                if reason_of(error) != "COLUMN_TEXT_UNKNOWN":
+                    raise
+                return False
+            return True
+
+        for hospital in self.world.hospitals.values():
+            await eventually(lambda hospital=hospital: taken(hospital))
+
+    def give_key(self) -> None:
+        """Let every member have the key, as after its ceremony."""
+        for member, hospital in self.world.hospitals.items():
+            point = MEMBERS.index(member) + 1
+            vault = Vault(seed_of(f"{member}/data"))
+            sealed = vault.seal(self.made.shares[point], KEY_SHARE, self.id)
+            connection = sqlite3.connect(hospital.config.data_dir / "compute.db")
+            with connection:
+                connection.execute(
+                    "INSERT INTO ceremonies VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        self.id,
+                        PROFILE,
+                        b"",
+                        secrets.token_bytes(32),
+                        self.made.public_key,
+                        sealed,
+                        self.made.relin_key,
+                    ),
+                )
+            connection.close()
+
+    def a_patient(self, **rows: tuple[float, float]) -> Patient:
+        """Return a patient with rows at hospitals a to d: (age, bmi) of each."""
+        at = {f"hospital-{letter}": row for letter, row in rows.items()}
+        secret = HolderSecret.generate()
+        scopes = [study_scope(self.id), *(care_scope(member) for member in MEMBERS)]
+        base = self.make_wallet(secret=secret)
+        wallets = {scope: replace(base, scope=scope) for scope in scopes}
+        patient = Patient(wallets, secrets.token_bytes(32), at)
+        self.patients.append(patient)
+        return patient
+
+    def register(self, *patients: Patient) -> None:
+        chain_id, scope = self.world.chain.genesis.chain_id, study_scope(self.id)
+        for patient in patients:
+            act = register_pseudonym(chain_id, scope, patient.seed)
+            self.world.append(act, signer=patient.wallets[scope])
+
+    async def contribute(self) -> None:
+        """Give every hospital the rows of its patients, and of strangers."""
+        for place, (member, hospital) in enumerate(self.world.hospitals.items()):
+            strangers = np.random.default_rng(place).uniform(20, 70, (20, 2))
+            named = [secrets.token_bytes(16) for _ in strangers]
+            known = [one for one in self.patients if member in one.rows]
+            rows = (
+                np.concatenate([strangers, [one.rows[member] for one in known]])
+                if known
+                else (strangers)
+            )
+            references = [*named, *(one.reference(member) for one in known)]
+            await hospital.contribute(rows, ("age", "bmi"), references)
+
+    def request(self, patient: Patient, member: str, choice: bytes = b"in") -> pb.EnrolRequest:
+        """Return what a patient shows to a hospital: two presentations of one body."""
+        wallets = patient.wallets
+        care = build_read(
+            ENROL,
+            self.id + choice,
+            chain_id=self.world.chain.genesis.chain_id,
+            signer=wallets[care_scope(member)],
+            time_ns=int(self.world.clock.seconds * NANOS),
+        )
+        return pb.EnrolRequest(care=care, study=again(care, wallets[study_scope(self.id)]))
+
+    async def enrol(
+        self, patient: Patient, members: Sequence[str] = (), choice: bytes = b"in"
+    ) -> list[pb.EnrolResponse]:
+        """Link a patient's rows at the hospitals, and enrol there (by default at all of its)."""
+        answers: list[pb.EnrolResponse] = []
+        for member in members or patient.rows:
+            hospital = self.world.hospitals[member]
+            await hospital.stub().LinkReferences(
+                pb.LinkReferencesRequest(
+                    pseudonym=patient.wallets[care_scope(member)].pseudonym,
+                    references=[patient.reference(member)],
+                )
+            )
+            answers.append(await hospital.holder().Enrol(self.request(patient, member, choice)))
+        return answers
+
+    def fix_order(self, step: str, seed: bytes = b"") -> OrderKey:
+        return self.study.order(
+            "fix_columns",
+            step=step,
+            threshold=THRESHOLD,
+            key_digest=public_key_digest(self.made.public_key),
+            commitments=dict(self.commitments),
+            seed=seed,
+        )
+
+    async def fix(self) -> None:
+        """Let enrolment end and all encrypt."""
+        self.commitments = await self.study.done(self.fix_order("commit"))
+
+    async def verify(self, seed: bytes = b"\7" * 32) -> None:
+        """Let all verify, and agree on the checks."""
+        (self.digest,) = set((await self.study.done(self.fix_order("verify", seed))).values())
+
+    def open_order(self, online: Sequence[str] = MEMBERS[:3]) -> OrderKey:
+        return self.study.order(
+            "release_counts",
+            set=list(online),
+            digest=self.digest,
+            threshold=THRESHOLD,
+            minimum=10,
+            key_digest=public_key_digest(self.made.public_key),
+            source=b"",
+        )
+
+    def manifest(self, member: str, of: str = "") -> bytes:
+        """Return the list of a member's columns as it stands at another (or at itself)."""
+        database = self.world.hospitals[of or member].config.data_dir / "compute.db"
+        connection = sqlite3.connect(database)
+        row = connection.execute(
+            "SELECT manifest FROM column_manifests WHERE study = ? AND member = ?",
+            (self.id, member),
+        ).fetchone()
+        connection.close()
+        return b"" if row is None else row[0]
+
+    def listed(self, member: str) -> Manifest:
+        """Return the list of a member's own columns."""
+        row = decode_map(self.manifest(member))
+        assert isinstance(row["columns"], list)
+        digests = tuple(one for one in row["columns"] if isinstance(one, bytes))
+        return Manifest(self.id, member, b"", b"", digests, ())
+
+    def rewrite(self, member: str, manifest: Manifest) -> None:
+        """Let a member list, and commit to, other columns than it made."""
+        database = self.world.hospitals[member].config.data_dir / "compute.db"
+        connection = sqlite3.connect(database)
+        with connection:
+            connection.execute(
+                "UPDATE column_manifests SET manifest = ? WHERE member = ?",
+                (manifest.to_bytes(), member),
+            )
+        connection.close()
+        self.commitments[member] = manifest.commitment
+
+    def opened(self, ciphertext: bytes, slots: int) -> list[int]:
+        """Decrypt a column, as nobody outside a test can."""
+        doubled, online = sum_contributions(PROFILE, [ciphertext]), POINTS[:3]
+        shares = [
+            partial_decryption(
+                PROFILE,
+                self.made.shares[point],
+                doubled,
+                point=point,
+                online=online,
+                seed=b"s" * 32,
+                context=b"test",
+                circuit="column-sum",
+            )
+            for point in online
+        ]
+        return combine(PROFILE, doubled, shares, slots, circuit="column-sum")
+
+
+def again(read: chain_pb.AuthorizedRead, wallet: Wallet) -> chain_pb.AuthorizedRead:
+    """Return the same body, authorised by another wallet."""
+    return chain_pb.AuthorizedRead(
+        body=read.body, authorization=wallet.authorize(read_context(read.body))
+    )
+
+
+@pytest.fixture
+async def run(
+    study: StudyRun, made_key: MadeKey, a_wallet: MakeWallet
+) -> AsyncGenerator[DataKeyRun]:
+    """A data key that nobody has proposed yet."""
+    study, world = replace(study, template="data-key"), study.world
+    async with AsyncExitStack() as stack:
+        storages = {
+            member: MemoryStorage()  # pyright: ignore[reportAbstractUsage] - nobody asks for more
+            for member in MEMBERS
+        }
+        for member, storage in storages.items():
+            served = await stack.enter_async_context(
+                serve_in_process(
+                    lambda server, one=storage: storage_grpc.add_StorageServiceServicer_to_server(
+                        one, server
+                    ),
+                    domain="storage.cipherward",
+                    alliance=world.alliance,
+                    service="storage",
+                    member=member,
+                )
+            )
+            world.storage_ports[member] = served.ports.listen
+        yield DataKeyRun(study, storages, made_key, a_wallet)

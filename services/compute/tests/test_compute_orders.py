@@ -1,0 +1,154 @@
+"""Orders are read strictly, and a later one takes the place of what it makes meaningless."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cipherward_chain.orders import Order
+from cipherward_compute.instructions import (
+    KeyCeremony,
+    ReleaseResult,
+    RetireKey,
+    StartStudy,
+    awaited,
+    opens,
+    stage_of,
+    supersedes,
+)
+from cipherward_compute.order_reading import OrderMalformed, instruction_of
+
+STUDY, DIGEST = b"s" * 16, b"d" * 32
+MEMBERS = ["hospital-a", "hospital-b", "hospital-c"]
+START: dict[str, Any] = {
+    "study": STUDY,
+    "members": MEMBERS,
+    "stage": "counts",
+    "step": "commit",
+    "threshold": 3,
+    "minimum": 10,
+    "spec_digest": DIGEST,
+    "data_set": "cohort-1",
+    "outputs": ["count"],
+    "requester_key_digest": DIGEST,
+    "key_digest": DIGEST,
+    "commitments": {},
+    "round": 0,
+    "iterate": b"",
+    "verdicts": {},
+    "source": b"",
+    "digest": b"",
+}
+RELEASE: dict[str, Any] = {
+    "study": STUDY,
+    "members": MEMBERS,
+    "set": MEMBERS[:2],
+    "digest": DIGEST,
+    "threshold": 2,
+    "requester_key_digest": DIGEST,
+    "key_digest": DIGEST,
+    "round": 3,
+    "source": b"",
+}
+VALUES = {"stage": "values", "round": 2}
+
+
+def read(instruction: str, arguments: dict[str, Any], template: str = "study") -> object:
+    return instruction_of(Order(7, 1, STUDY, template, instruction, arguments))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"stage": "values"},  # in round 0
+        {"round": 1},  # of the counts
+        {"step": "refresh"},  # of no sum
+        {"digest": DIGEST},  # nothing is refreshed
+        {"step": "add", "digest": b"d" * 31},
+        {"stage": "medians"},
+        {"step": "repeat"},
+        {"iterate": b"i"},
+        {"commitments": {"hospital-a": b"short"}},
+        {"verdicts": {"hospital-a": 1}},
+        {"source": b"key"},
+        {"members": ["hospital-b", "hospital-a"]},
+        {"members": []},
+        {"study": b"t" * 16},
+        {"more": 1},
+    ],
+)
+def test_a_start_order_out_of_form_is_malformed(changed: dict[str, Any]) -> None:
+    with pytest.raises(OrderMalformed):
+        read("start_study", {**START, **changed})
+
+
+@pytest.mark.parametrize(
+    "changed", [{"set": []}, {"set": ["hospital-z"]}, {"round": 0}, {"digest": b""}]
+)
+def test_a_release_order_out_of_form_is_malformed(changed: dict[str, Any]) -> None:
+    with pytest.raises(OrderMalformed):
+        read("release_result", {**RELEASE, **changed})
+
+
+def test_orders_of_others_ask_nothing_of_compute_services() -> None:
+    assert read("release_key", {"study": STUDY}) is None
+    assert read("start_study", START, template="consent") is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "stage", "opened"),
+    [
+        ({}, "counting", ""),
+        ({"step": "verify"}, "counts_ready", "counts/0/"),
+        ({"step": "refresh", "digest": DIGEST}, "counts_refreshing", ""),
+        ({"step": "add", "digest": DIGEST}, "counts_adding", f"counts/0/{DIGEST.hex()}"),
+        (VALUES, "valuing", "verdicts"),
+        ({**VALUES, "step": "verify"}, "values_ready", "values/2/"),
+        ({**VALUES, "step": "refresh", "digest": DIGEST}, "values_refreshing", ""),
+        ({**VALUES, "step": "add", "digest": DIGEST}, "values_adding", f"values/2/{DIGEST.hex()}"),
+    ],
+)
+def test_each_step_has_its_stage_and_opens_what_all_have_committed_to(
+    changed: dict[str, Any], stage: str, opened: str
+) -> None:
+    found = read("start_study", {**START, **changed})
+    assert isinstance(found, StartStudy)
+    assert (stage_of(found), opens(found)) == (stage, opened)
+
+
+def test_a_release_waits_for_its_set_alone() -> None:
+    found = read("release_result", RELEASE)
+    assert isinstance(found, ReleaseResult)
+    assert awaited(found) == ("hospital-a", "hospital-b")
+
+
+def test_a_ceremony_names_its_parameters_and_may_name_a_set() -> None:
+    arguments: dict[str, Any] = {
+        "study": STUDY,
+        "members": MEMBERS,
+        "step": "test_open",
+        "threshold": 2,
+        "profile": "product-1",
+        "seed": DIGEST,
+        "commitments": {},
+        "reveals": {},
+    }
+    without = read("run_key_ceremony", arguments)
+    found = read("run_key_ceremony", {**arguments, "set": MEMBERS[:2]}, template="data-key")
+    assert isinstance(without, KeyCeremony)
+    assert isinstance(found, KeyCeremony)
+    assert (without.online, found.online) == ((), ("hospital-a", "hospital-b"))
+    assert (found.profile, opens(found)) == ("product-1", "keys/test_open")
+
+
+def test_a_refresh_takes_the_dead_release_away_and_the_end_takes_everything() -> None:
+    refresh = read("start_study", {**START, "step": "refresh", "digest": DIGEST})
+    assert isinstance(refresh, StartStudy)
+    assert supersedes(refresh) == ("ReleaseCounts", "ReleaseResult")
+    verify = read("start_study", {**START, "step": "verify"})
+    assert isinstance(verify, StartStudy)
+    assert supersedes(verify) == ()
+    end = read("retire_key", {"study": STUDY, "members": MEMBERS, "cause": "failed"})
+    assert isinstance(end, RetireKey)
+    assert {"KeyCeremony", "StartStudy", "ReleaseCounts", "ReleaseResult"} <= set(supersedes(end))
