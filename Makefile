@@ -17,7 +17,7 @@ PYPROJECTS := pyproject.toml uv.lock $(wildcard libs/*/pyproject.toml services/*
 PYTEST := $(RUN)/python -m pytest
 EMBEDDED := $(PYTEST) -q -m 'not soak and not servers'
 
-.PHONY: help setup gen fmt lint type test test-parts test-whole install-servers servers test-servers soak check demo bench clean
+.PHONY: help setup gen fmt lint type test test-parts test-whole install-servers servers test-servers soak check demo study-table bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -79,6 +79,9 @@ check: lint type ## what must be clean before a commit
 
 demo: .make/gen ## the whole story: four hospitals, real patients, on this machine
 	$(RUN)/cipherward demo $(ARGS)
+
+study-table: .make/gen ## every statistic on real patients, four hospitals; writes docs/studies.md
+	$(RUN)/python -m bench.study_table
 
 bench: .make/gen ## measure; ONLY=name runs one; writes bench/results.json
 	$(RUN)/python -m bench $(if $(ONLY),--only $(ONLY),)
