@@ -45,7 +45,9 @@ def _run() -> tuple[float, float]:
         report, told = Path(made) / "report.json", Path(made) / "told"
         started, peak = time.perf_counter(), 0
         with told.open("wb") as output:
-            process = subprocess.Popen([*COMMAND, str(report)], stdout=output, stderr=output)
+            pictures = ("--pictures", str(Path(made) / "pictures"))
+            command = (*COMMAND, str(report), *pictures)
+            process = subprocess.Popen(command, stdout=output, stderr=output)
             try:
                 while True:
                     try:

@@ -46,16 +46,17 @@ def markdown(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def with_table(page: str, table: str) -> str:
+def with_table(page: str, table: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
     """Return a page with `table` between its two marker lines.
 
     Raises:
         MarkersMissing: the page has not both, in order.
     """
-    before, begin, rest = page.partition(f"{BEGIN}\n")
-    _, end, after = rest.partition(END)
+    first, last = markers
+    before, begin, rest = page.partition(f"{first}\n")
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise MarkersMissing(f"the page has no {BEGIN} and {END}")
+        raise MarkersMissing(f"the page has no {first} and {last}")
     return f"{before}{begin}{table}\n{end}{after}"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cipherward_client.canaries.config import CanaryConfig
 from cipherward_compute.config import ComputeConfig
+from cipherward_compute.jobs.config import WorkerConfig
 from cipherward_contract.config import ContractConfig
 from cipherward_identity.config import IdentityConfig
 from cipherward_kit.config import ServerConfig, describe_config
@@ -18,6 +19,7 @@ CONFIGS: tuple[tuple[str, type[ServerConfig]], ...] = (
     ("ledger", LedgerConfig),
     ("contract", ContractConfig),
     ("compute", ComputeConfig),
+    ("compute worker", WorkerConfig),
     ("storage", StorageConfig),
     ("canary", CanaryConfig),
 )

@@ -22,7 +22,7 @@ from cipherward_chain.canonical import decode_map
 from cipherward_chain.fields import Fields
 from cipherward_client.alliance.running import running_alliance
 from cipherward_client.sdk.connection import Alliance
-from cipherward_client.sdk.contract_reads import read_contract
+from cipherward_client.sdk.contract_reads import failure_of, read_contract
 from cipherward_client.sdk.contributions import contribute_rows
 from cipherward_client.sdk.credentials import admit_holder, obtain_credential
 from cipherward_client.sdk.data_keys import (
@@ -187,4 +187,6 @@ async def test_two_hospitals_columns_are_multiplied_over_the_patients_of_both(to
         await vote(town.hospitals[member], again)
     async with asyncio.timeout(STUDY_SECONDS):
         last = [step async for step in watch_study(town.alliance, town.researcher, again)][-1]
-    assert (last.stage, last.reason) == ("failed", "DISAGREED")
+    assert last.stage == "failed"
+    asker = Asker(town.alliance, town.researcher.signer(town.researcher.study(again).scope))
+    assert failure_of(await read_contract(asker, again)) == "DIGEST_RELEASED"

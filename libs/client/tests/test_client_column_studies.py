@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from cipherward_chain.canonical import decode_map
+from cipherward.contract.v1 import contract_service_pb2 as pb
+from cipherward_chain.canonical import decode_map, encode
 from cipherward_client.sdk.column_studies import bound_of, circuit_of, template_of, widths_of
+from cipherward_client.sdk.contract_reads import failure_of
 from cipherward_client.sdk.study_explaining import explain_study
 from cipherward_client.sdk.study_requests import (
     NO_KEY,
@@ -93,3 +95,10 @@ def test_it_is_explained_with_its_two_releases() -> None:
     found = explain_study(a_draft(), MEMBERS)
     assert (found.quota.permit, found.quota.data_set, rounds_of(a_draft())) == (2, 2, 1)
     assert found.plan.values.bytes == 0  # the columns are stored already
+
+
+def test_a_contract_says_why_it_has_failed() -> None:
+    failed = pb.Contract(state="failed", variables=encode({"failure": "DIGEST_RELEASED"}))
+    assert failure_of(failed) == "DIGEST_RELEASED"
+    assert failure_of(pb.Contract(variables=encode({"round": 1}))) == ""
+    assert failure_of(pb.Contract(variables=b"no map")) == ""

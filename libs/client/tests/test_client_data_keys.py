@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -35,10 +36,14 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def contract(request: DataKeyRequest, **changed: bytes | str) -> pb.Contract:
-    fields = {"template": "data-key", "terms": request.terms(MEMBERS, 1000), **changed}
-    variables = encode({"key_digest": b"d" * 32})
-    return pb.Contract(**{"instance_id": b"k" * 16, "variables": variables, **fields})
+def contract(request: DataKeyRequest, **changed: Any) -> pb.Contract:
+    fields: dict[str, Any] = {
+        "instance_id": b"k" * 16,
+        "template": "data-key",
+        "terms": request.terms(MEMBERS, 1000),
+        "variables": encode({"key_digest": b"d" * 32}),
+    }
+    return pb.Contract(**{**fields, **changed})
 
 
 def test_a_file_of_columns_is_read_with_the_decimals_that_it_has(file: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from cipherward_kit.jobs import WorkerLost, WorkerPool, WorkersBusy
 from cipherward_kit.testing import eventually
+from cipherward_kit.worker import ONE_THREAD
 
 ARITHMETIC = """
 import os, sys, threading, time
@@ -87,6 +88,13 @@ async def test_a_worker_is_another_process_without_grpc(arithmetic: ModuleType) 
         "cipherward_kit.parent",
         "cipherward_kit.worker",
     ]
+
+
+@pytest.mark.slow
+async def test_linear_algebra_starts_no_threads_in_a_worker(arithmetic: ModuleType) -> None:
+    async with WorkerPool(1, 4, arithmetic.__name__) as pool:
+        found = [await pool.run(os.getenv, name) for name in ONE_THREAD]
+    assert found == ["1"] * len(ONE_THREAD)
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])

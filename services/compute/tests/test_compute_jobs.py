@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from cipherward_chain.canonical import encode
+from cipherward_compute.arithmetic.evaluations import Evaluation, ProductTerm, products_of
 from cipherward_compute.jobs import kinds
 from cipherward_compute.jobs.config import WorkerConfig
 from cipherward_compute.jobs.intake import Intake, Job
@@ -28,8 +29,6 @@ from cipherward_compute.jobs.messages import (
 )
 from cipherward_compute.jobs.public import CircuitRefused, JobCrashed, PublicArithmetic
 from cipherward_compute.jobs.queue_reader import QueueReader, Record
-from cipherward_threshold.encryption import sum_contributions
-from cipherward_threshold.evaluation.evaluator import Evaluator
 from cipherward_threshold.evaluation.relinearisation import (
     combine_relin_key,
     relin_first,
@@ -217,7 +216,10 @@ def test_jobs_of_two_partitions_do_not_mix(intake: Intake, sharing: Sharing) -> 
         ("add_batches", b"\xff"),
         ("add_batches", encode({"profile": "additive-1"})),
         ("add_batches", encode({"profile": "additive-1", "batches": ["text"]})),
-        ("evaluate", encode({"form": "steal", "profile": "product-1"})),
+        (
+            "multiply_columns",
+            encode({"profile": "product-1", "evaluation_key": b"", "columns": [7], "terms": []}),
+        ),
     ],
 )
 def test_what_is_no_job_is_malformed(kind: str, arguments: bytes) -> None:
@@ -250,7 +252,7 @@ async def test_an_answer_out_of_form_is_a_crash_and_no_result(answer: bytes) -> 
 
 
 @pytest.mark.slow
-async def test_a_circuit_is_evaluated_as_by_the_library() -> None:
+async def test_columns_are_multiplied_as_in_this_process() -> None:
     context, seeds = b"a ceremony", (b"1" * 32, b"2" * 32)
     members = [member_secret("product-1", seed, context) for seed in seeds]
     shares = [member.public_key_share() for member in members]
@@ -259,25 +261,13 @@ async def test_a_circuit_is_evaluated_as_by_the_library() -> None:
     seconds = [relin_second(member, public_key, firsts) for member in members]
     key = combine_relin_key("product-1", public_key, firsts, seconds)
     made = encrypt_contribution("product-1", public_key, [[1, 2], [3, 4]], context=b"c")
-    columns = [sum_contributions("product-1", [one]) for one in made.ciphertexts]
-    evaluator = Evaluator("product-1", key)
-    arithmetic = PublicArithmetic(Local())
-    of_key = ("product-1", key)
-    left, right = columns
-    assert await arithmetic.evaluate(
-        "product_sum", of_key, ([left], [right])
-    ) == evaluator.multiply(left, right)
-    assert await arithmetic.evaluate("linear", of_key, (columns, []), [3, -5]) == evaluator.linear(
-        columns, [3, -5]
-    )
-    assert await arithmetic.evaluate(
-        "masked_linear", of_key, (columns, [left]), [3, -5]
-    ) == evaluator.masked_linear(left, columns, [3, -5])
-    assert await arithmetic.evaluate(
-        "flag_check", of_key, (columns, []), [3, 5]
-    ) == evaluator.flag_check(columns, [3, 5])
-    with pytest.raises(CircuitRefused, match="weights"):
-        await arithmetic.evaluate("linear", of_key, (columns, []), [1 << 20, 1])
+    arithmetic, columns = PublicArithmetic(Local()), [[one] for one in made.ciphertexts]
+    evaluation = Evaluation("product-1", key, columns)
+    terms = [ProductTerm(0, 1, 1), ProductTerm(1, 1, 2)]
+    assert await arithmetic.products_of(evaluation, terms) == products_of(evaluation, terms)
+    other = Evaluation("product-1", key, [[b"no ciphertext"]])
+    with pytest.raises(CircuitRefused):
+        await arithmetic.products_of(other, [ProductTerm(0, 0, 1)])
 
 
 class Local:

@@ -241,8 +241,8 @@ async def test_a_crash_ends_its_job_only(open_runner: OpenRunner) -> None:
 
     async with open_runner(work) as runner:
         with pytest.raises(JobCrashed), capture_logs():
-            await runner.run(Kind.EVALUATE, b"bad")
-        assert await runner.run(Kind.EVALUATE, b"good") == b"good"
+            await runner.run(Kind.ADD_BATCHES, b"bad")
+        assert await runner.run(Kind.ADD_BATCHES, b"good") == b"good"
 
 
 async def test_over_the_bound_a_job_is_refused_and_room_comes_back(
@@ -250,21 +250,21 @@ async def test_over_the_bound_a_job_is_refused_and_room_comes_back(
 ) -> None:
     async with open_runner(gate.work) as runner, asyncio.TaskGroup() as group:
         given = [
-            group.create_task(runner.run(Kind.EVALUATE, b"%d." % number))
+            group.create_task(runner.run(Kind.ADD_BATCHES, b"%d." % number))
             for number in range(IN_FLIGHT_MAX)
         ]
         await eventually(lambda: gate.begun == 1)
         with pytest.raises(WorkersBusy):
-            await runner.run(Kind.EVALUATE, b"one too many")
+            await runner.run(Kind.ADD_BATCHES, b"one too many")
         gate.open.set()
         assert await asyncio.gather(*given) == [b".0", b".1", b".2"]
-        assert await runner.run(Kind.EVALUATE, b"again") == b"niaga"
+        assert await runner.run(Kind.ADD_BATCHES, b"again") == b"niaga"
 
 
 async def test_results_of_megabytes_come_whole(open_runner: OpenRunner) -> None:
     arguments = secrets.token_bytes(5_000_000)
     async with open_runner(lambda _, octets: octets[::-1]) as runner:
-        assert await runner.run(Kind.EVALUATE, arguments) == arguments[::-1]
+        assert await runner.run(Kind.ADD_BATCHES, arguments) == arguments[::-1]
 
 
 @servers
@@ -277,7 +277,7 @@ async def test_replicas_share_the_queue(queue: Queue) -> None:
         asyncio.TaskGroup() as group,
     ):
         for number in range(8):
-            group.create_task(runner.run(Kind.EVALUATE, b"%d" % number))
+            group.create_task(runner.run(Kind.ADD_BATCHES, b"%d" % number))
         await eventually(lambda: all(gate.begun == 1 for gate in gates), seconds=30)
         for gate in gates:
             gate.open.set()
@@ -290,7 +290,7 @@ async def test_a_job_of_a_worker_that_is_gone_is_done_by_another(queue: Queue) -
     gate, limits = Gate(), Limits(IN_FLIGHT_MAX, queue_seconds=30.0, job_seconds=1.0)
     async with queue.owner(limits) as runner, asyncio.TaskGroup() as group:
         async with queue.replica(gate.work, gone=gate.open.set):
-            job = group.create_task(runner.run(Kind.EVALUATE, b"abc"))
+            job = group.create_task(runner.run(Kind.ADD_BATCHES, b"abc"))
             await eventually(lambda: gate.begun == 1, seconds=30)
         async with queue.replica(lambda _, octets: octets.upper()):
             assert await job == b"ABC"
@@ -302,12 +302,12 @@ async def test_a_late_answer_counts_and_the_next_of_the_same_job_is_nobodys(queu
     before = redelivered()
     async with queue.owner(limits) as runner, queue.replica(gate.work):
         async with asyncio.TaskGroup() as group:
-            job = group.create_task(runner.run(Kind.EVALUATE, b"abc"))
+            job = group.create_task(runner.run(Kind.ADD_BATCHES, b"abc"))
             await eventually(lambda: redelivered() > before, seconds=30)
             gate.open.set()
         assert job.result() == b"cba"
         await eventually(lambda: gate.begun == 2, seconds=30)  # it was asked for twice
-        assert await runner.run(Kind.EVALUATE, b"next") == b"txen"
+        assert await runner.run(Kind.ADD_BATCHES, b"next") == b"txen"
 
 
 @servers
@@ -343,7 +343,7 @@ async def test_a_job_that_ends_every_worker_is_given_up(queue: Queue) -> None:
 
     async with queue.owner() as runner, queue.replica(work):
         with pytest.raises(JobCrashed, match="3 workers"):
-            await runner.run(Kind.EVALUATE, b"poison")
+            await runner.run(Kind.ADD_BATCHES, b"poison")
     assert begun == [b"poison"] * 3
 
 
@@ -351,19 +351,19 @@ async def test_a_job_that_ends_every_worker_is_given_up(queue: Queue) -> None:
 async def test_without_workers_a_job_is_unavailable_in_time(queue: Queue) -> None:
     async with queue.owner(Limits(IN_FLIGHT_MAX, queue_seconds=0.5)) as runner:
         with pytest.raises(WorkersAway, match="no worker"):
-            await runner.run(Kind.EVALUATE, b"abc")
+            await runner.run(Kind.ADD_BATCHES, b"abc")
 
 
 @servers
 async def test_who_can_write_to_the_topics_can_neither_ask_nor_answer(queue: Queue) -> None:
     gate, other = Gate(), Seal(b"x" * 32, queue.seal.chain_id, MEMBER)
     later = 1 << 50
-    forged = JobHead(b"f" * 16, 1, "evaluate", later, digests_of(b"forged"))
+    forged = JobHead(b"f" * 16, 1, "add_batches", later, digests_of(b"forged"))
     asked = [other.job(forged), *part_messages(forged.id, 1, b"forged"), b"", b"junk"]
     async with queue.owner() as runner, queue.replica(gate.work):
         await queue.write(queue.topics.jobs, *asked)
         async with asyncio.TaskGroup() as group:
-            job = group.create_task(runner.run(Kind.EVALUATE, b"abc"))
+            job = group.create_task(runner.run(Kind.ADD_BATCHES, b"abc"))
             await eventually(lambda: gate.begun == 1, seconds=30)
             own = await queue.job_that_is_taken()
             answer = ReplyHead(own, 1, "done", digests_of(b"a lie"))
@@ -384,10 +384,10 @@ async def test_brokers_that_were_away_are_used_again(tmp_path: Path) -> None:
     with running_kafka(tmp_path / "kafka") as server:
         own = Queue.new(server)
         async with own.owner() as runner, own.replica(lambda _, octets: octets):
-            assert await runner.run(Kind.EVALUATE, b"before") == b"before"
+            assert await runner.run(Kind.ADD_BATCHES, b"before") == b"before"
             await asyncio.to_thread(server.kill)
             with pytest.raises(WorkersAway):
-                await runner.run(Kind.EVALUATE, b"meanwhile")
+                await runner.run(Kind.ADD_BATCHES, b"meanwhile")
             await asyncio.to_thread(server.start)
             assert await until_done(runner, b"after") == b"after"
 
@@ -438,7 +438,7 @@ async def until_done(runner: JobRunner, arguments: bytes) -> bytes:
     async with asyncio.timeout(60):
         while True:
             try:
-                return await runner.run(Kind.EVALUATE, arguments)
+                return await runner.run(Kind.ADD_BATCHES, arguments)
             except WorkersAway:
                 await asyncio.sleep(0.1)
 

@@ -17,13 +17,15 @@ from cipherward_chain.batches import packed, unpacked
 from cipherward_chain.canonical import decode_map, encode
 from cipherward_compute import contributions, wiring
 from cipherward_compute.__main__ import main
+from cipherward_compute.additions import AdditionSteps
 from cipherward_compute.arithmetic.inputs import Encryption, proven_batch
 from cipherward_compute.commitments import Contributed
 from cipherward_compute.exchange import Exchange
 from cipherward_compute.guardian import Guardian
-from cipherward_compute.instructions import Release
+from cipherward_compute.instructions import Release, StartStudy
 from cipherward_compute.keyring import MessageKind
 from cipherward_compute.peers import Peers
+from cipherward_compute.steps import Done
 from cipherward_compute.sums import Sum
 from cipherward_member.peers import PeerChannels
 from cipherward_threshold.keys import combine_public_key, member_secret
@@ -149,6 +151,16 @@ def _rogue(mine: bytes, others: Sequence[bytes]) -> bytes:
     return encode(dict(decode_map(mine)) | {"public_key_share": own.to_bytes(row)})
 
 
+class LiarsAdditions(AdditionSteps):
+    """Its own additions, which what it has cut off itself would make it refuse."""
+
+    async def verify(self, order: StartStudy) -> Done:
+        """Say nothing about its own lie; the end of the study cancels this."""
+        if lie() == "truncated":
+            await asyncio.Event().wait()
+        return await super().verify(order)
+
+
 class LiarsGuardian(Guardian):
     """Its shares: for a key of its own, or none at all, if that is its lie."""
 
@@ -176,6 +188,7 @@ LIES = (
     (contributions, "proven_batch", crafted_batch),
     (wiring, "Peers", LiarsPeers),
     (wiring, "Exchange", LiarsExchange),
+    (wiring, "AdditionSteps", LiarsAdditions),
     (wiring, "Guardian", LiarsGuardian),
 )
 

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 
 from cipherward_kit.parent import die_with_parent
+
+# A pool has a process for each core it may use. Without this, linear algebra starts as many threads
+# again in each of them, which spin while they wait for one another: slower, and no core is left.
+ONE_THREAD = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+}
 
 
 def prepare_thread(module: str) -> None:
@@ -17,4 +26,5 @@ def prepare_process(module: str, parent_pid: int) -> None:
     """Import the arithmetic, and end when the service ends; its parent decides on SIGINT."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(parent_pid)
+    os.environ.update(ONE_THREAD)  # read when the libraries are loaded
     importlib.import_module(module)

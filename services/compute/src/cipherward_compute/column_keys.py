@@ -102,10 +102,19 @@ class DataKey:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """Whose slots the columns of a data key have: pseudonyms, ascending."""
+    """Whose slots the columns of a data key have: pseudonyms, ascending.
+
+    digest: what all members must agree on.
+    """
 
     data_key: bytes
     pseudonyms: tuple[bytes, ...] = field(repr=False)
+    digest: bytes
+
+    @classmethod
+    def of(cls, data_key: bytes, pseudonyms: tuple[bytes, ...]) -> Slots:
+        """Return the slots of these pseudonyms, ascending; 5 ms for all that there can be."""
+        return cls(data_key, pseudonyms, digest_of(COLUMN_SLOTS, data_key, b"".join(pseudonyms)))
 
     @property
     def blocks(self) -> int:
@@ -117,11 +126,6 @@ class Slots:
         """How many slots each block has."""
         whole, rest = divmod(len(self.pseudonyms), BLOCK_SLOTS)
         return (BLOCK_SLOTS,) * whole + ((rest,) if rest else ())
-
-    @property
-    def digest(self) -> bytes:
-        """What all members must agree on."""
-        return digest_of(COLUMN_SLOTS, self.data_key, b"".join(self.pseudonyms))
 
 
 class ColumnKeys:
@@ -185,7 +189,7 @@ class ColumnKeys:
             NobodyEnrolled, TooManyEnrolled: there are none, or more than columns have.
         """
 
-        def work(connection: sqlite3.Connection) -> tuple[bytes, ...] | None:
+        def work(connection: sqlite3.Connection) -> Slots | None:
             row = connection.execute("SELECT fixed_at FROM data_keys WHERE study = ?", (study,))
             found = row.fetchone()
             if found is None or not found[0]:
@@ -195,16 +199,16 @@ class ColumnKeys:
                 " ORDER BY pseudonym LIMIT ?",
                 (study, found[0], SLOTS_MAX + 1),
             )
-            return tuple(pseudonym for (pseudonym,) in rows)
+            return Slots.of(study, tuple(pseudonym for (pseudonym,) in rows))
 
         found = await self._database.read(work)
         if found is None:
             raise NotFixed("the columns of this data key are not fixed yet")
-        if not found:
+        if not found.pseudonyms:
             raise NobodyEnrolled("no patient has enrolled for this data key")
-        if len(found) > SLOTS_MAX:
+        if len(found.pseudonyms) > SLOTS_MAX:
             raise TooManyEnrolled(f"columns have at most {SLOTS_MAX} slots")
-        return Slots(study, found)
+        return found
 
 
 def data_key_of(scope: str) -> bytes:

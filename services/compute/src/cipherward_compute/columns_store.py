@@ -10,14 +10,18 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 
+from grpc import aio
+
 from cipherward.storage.v1 import storage_service_pb2 as pb
 from cipherward.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 from cipherward_chain.batches import chunks_of
 from cipherward_compute.arithmetic.peer import PeerWrong
 from cipherward_compute.chunks import received
 from cipherward_compute.peers import until_there
+from cipherward_kit.errors import reason_of
 from cipherward_member.peers import PeerChannels
 
+COLUMN_UNKNOWN = "COLUMN_UNKNOWN"  # what a storage says of a column that it has not
 CALL_SECONDS = 30.0  # some MB, on a slow line
 
 
@@ -59,14 +63,19 @@ class ColumnStore:
         """Return a column or a proof of a member.
 
         Raises:
-            PeerWrong: what comes has another digest.
+            PeerWrong: it has none of that digest, although it committed to it, or sends another.
             StepFailed: the member's storage refuses it.
         """
         request = pb.GetColumnRequest(data_key=data_key, digest=digest)
 
         async def get() -> bytes:
             stub = StorageServiceStub(await self._storages.to(member))
-            _, octets = await received(member, stub.GetColumn(request, timeout=CALL_SECONDS))
+            try:
+                _, octets = await received(member, stub.GetColumn(request, timeout=CALL_SECONDS))
+            except aio.AioRpcError as error:
+                if reason_of(error) == COLUMN_UNKNOWN:  # asking again would blame who asks
+                    raise PeerWrong(member, "its storage has not what it committed to") from None
+                raise
             return octets
 
         octets = await until_there(f"storage of {member}", get)

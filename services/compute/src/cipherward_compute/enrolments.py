@@ -7,6 +7,7 @@ to the chain.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -105,10 +106,7 @@ class Enrolments:
 
         Rows of patients who are out now are not there: an opt-out wins, whenever it came.
         """
-        subjects = {
-            self._name(slots.data_key, pseudonym): place
-            for place, pseudonym in enumerate(slots.pseudonyms)
-        }
+        subjects = await asyncio.to_thread(self._places_of, slots)  # 0.2 s for all there can be
 
         def work(connection: sqlite3.Connection) -> list[tuple[bytes, bytes]]:
             return connection.execute(
@@ -123,6 +121,12 @@ class Enrolments:
             reference[:NAME_BYTES]: subjects[subject]
             for subject, reference in linked
             if subject in subjects and reference not in out
+        }
+
+    def _places_of(self, slots: Slots) -> dict[bytes, int]:
+        return {
+            self._name(slots.data_key, pseudonym): place
+            for place, pseudonym in enumerate(slots.pseudonyms)
         }
 
     def _subject(self, enrolment: Enrolment) -> bytes:

@@ -12,6 +12,7 @@ released once in the life of a data key.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from cipherward_chain.batches import packed
 from cipherward_chain.domains import verdict_digest
@@ -19,7 +20,6 @@ from cipherward_compute.arithmetic.evaluations import (
     PRODUCT_CIRCUIT,
     Evaluation,
     ProductTerm,
-    products_of,
 )
 from cipherward_compute.ciphertexts import CountedText, added, texted
 from cipherward_compute.columns import Layout, ManifestMalformed, parse_manifest
@@ -37,6 +37,7 @@ from cipherward_compute.failures import (
 )
 from cipherward_compute.guardian import Guardian
 from cipherward_compute.instructions import ReleaseCounts, ReleaseResult, StartStudy
+from cipherward_compute.jobs.public import PublicArithmetic
 from cipherward_compute.member import Member
 from cipherward_compute.opening import Opened, Opening
 from cipherward_compute.steps import Done, all_of, nothing
@@ -53,10 +54,11 @@ COLUMN_STUDY = "column-study"  # the template
 
 
 class StoredColumns:
-    """Finds the columns of a data key that this member has verified."""
+    """Finds the columns of a data key that this member has verified, and multiplies them."""
 
-    def __init__(self, sources: ColumnSources) -> None:
+    def __init__(self, sources: ColumnSources, arithmetic: PublicArithmetic) -> None:
         self._from = sources
+        self._arithmetic = arithmetic
 
     async def layout(self, data_key: bytes) -> Layout:
         """Return which columns a data key has, or raise what `ColumnSources.layout` does."""
@@ -65,6 +67,12 @@ class StoredColumns:
     async def evaluation_key(self, data_key: bytes) -> bytes:
         """Return what multiplies under a data key, or raise `KeyMissing`."""
         return await self._from.keyring.evaluation_key(data_key)
+
+    async def products_of(
+        self, evaluation: Evaluation, terms: Sequence[ProductTerm]
+    ) -> tuple[bytes, bytes]:
+        """Return products and their name, as `PublicArithmetic.products_of`."""
+        return await self._arithmetic.products_of(evaluation, terms)
 
     async def blocks(self, layout: Layout, factor: Factor) -> list[bytes]:
         """Return a member's column, block by block: contributions whose proofs were verified here.
@@ -193,7 +201,7 @@ class EvaluationSteps:
             for term in terms
         ]
         try:
-            return await self._member.pool.run(products_of, evaluation, places)
+            return await self._columns.products_of(evaluation, places)
         except ThresholdError as error:
             raise SumDiffers(f"the columns cannot be multiplied: {error}") from None
 

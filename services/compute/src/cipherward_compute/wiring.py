@@ -279,5 +279,7 @@ def _steps(
         AdditionSteps(member, stores.studies, inputs, peers, public),
         ReleaseSteps(member, stores.studies, guardian, keys, opening),
         ColumnSteps(member, columns, peers, opening),
-        EvaluationSteps(member, stores.studies, inputs, StoredColumns(columns), opening, guardian),
+        EvaluationSteps(
+            member, stores.studies, inputs, StoredColumns(columns, public), opening, guardian
+        ),
     )

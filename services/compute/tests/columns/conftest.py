@@ -36,7 +36,7 @@ from cipherward_compute.columns import Manifest
 from cipherward_compute.keyring import KEY_SHARE
 from cipherward_compute.service import ENROL
 from cipherward_compute.vault import Vault
-from cipherward_kit.errors import reason_of
+from cipherward_kit.errors import ServiceError, reason_of
 from cipherward_kit.testing import eventually, serve_in_process
 from cipherward_member.reports import OrderKey
 from cipherward_studies.columns import ColumnText
@@ -91,6 +91,13 @@ def made_key() -> MadeKey:
     return MadeKey(public, combine_relin_key(PROFILE, public, firsts, seconds), shares)
 
 
+class NoColumn(ServiceError):
+    """As storage says it."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "COLUMN_UNKNOWN"
+
+
 class MemoryStorage(storage_grpc.StorageServiceServicer):
     """The part of a member's storage service that keeps columns."""
 
@@ -112,8 +119,7 @@ class MemoryStorage(storage_grpc.StorageServiceServicer):
         self.gets += 1
         octets = self.lies.get(request.digest, self.kept.get(request.digest))
         if octets is None:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no such column")
-            return
+            raise NoColumn("there is no such column here")
         for at in range(0, max(1, len(octets)), 1 << 20):
             yield storage_pb.GetColumnResponse(chunk=octets[at : at + (1 << 20)])
 

@@ -226,7 +226,7 @@ async def test_a_release_that_is_dead_goes_on_with_another_ciphertext(
     assert study.answer(totals).product_sum == (ages * bmi).sum()
 
 
-async def test_too_few_common_patients_and_other_columns_are_refused(
+async def test_too_few_common_patients_other_columns_and_a_storage_that_lies_are_refused(
     ready: DataKeyRun, researcher: RequesterKey
 ) -> None:
     study = await begun(a_study(ready, researcher, minimum=COMMON + 1))
@@ -244,3 +244,12 @@ async def test_too_few_common_patients_and_other_columns_are_refused(
     reports = await other.run.reports(order)
     assert {one.outcome for one in reports.values()} == {chain_pb.OUTCOME_FAILED}
     assert (await other.run.seen_at("hospital-d")).failure_reason == "COLUMNS_DIFFER"
+
+    lying = ready.storages["hospital-a"]
+    lying.lies = dict.fromkeys(lying.kept, b"another column")
+    third = await begun(a_study(ready, researcher))
+    order = third.run.start_order("counts", "verify", source=ready.id)
+    reports = await third.run.reports(order)
+    assert {one.outcome for one in reports.values()} == {chain_pb.OUTCOME_FAILED}
+    seen = await third.run.seen_at("hospital-d")
+    assert (seen.failure_reason, "hospital-a" in seen.failure) == ("PEER_WRONG", True)

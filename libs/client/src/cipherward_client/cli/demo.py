@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -68,7 +69,8 @@ def demo(
         report = Report()
         try:
             parts, _ = chosen_parts(AllianceFolder(folder), asked)
-            setting = Setting(folder, pictures or _pictures(data), parts, members)
+            shown = pictures or (data / "pictures" if data is not None else None)
+            setting = Setting(folder, shown or stack.enter_context(_kept()), parts, members)
             context.run(tell(Teller(console()), report, setting))
         except Exception as error:
             report.check(TO_ITS_END, False, refusal_of(error).reason)
@@ -81,8 +83,12 @@ def demo(
         raise StoryFailed(", ".join(failed))
 
 
-def _pictures(data: Path | None) -> Path:
-    """Return where pictures go that nobody named a place for."""
-    if data is not None:
-        return data / "pictures"
-    return Path(tempfile.mkdtemp(prefix="cipherward-pictures-"))
+@contextmanager
+def _kept() -> Generator[Path]:
+    """Give a new folder that stays, unless nothing is put into it."""
+    folder = Path(tempfile.mkdtemp(prefix="cipherward-pictures-"))
+    try:
+        yield folder
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward_client.cli import context
 from cipherward_client.cli.faults import FileExists
 from cipherward_client.cli.options import (
@@ -23,7 +24,7 @@ from cipherward_client.cli.output import Output
 from cipherward_client.cli.study_run import view_document
 from cipherward_client.cli.study_tables import document_of, lines_of
 from cipherward_client.research.plots import NotDrawn, can_draw, plot
-from cipherward_client.sdk.contract_reads import read_contract
+from cipherward_client.sdk.contract_reads import failure_of, read_contract
 from cipherward_client.sdk.errors import explaining
 from cipherward_client.sdk.questions import Asker
 from cipherward_client.sdk.study_ends import meaning
@@ -34,6 +35,9 @@ from cipherward_client.sdk.study_watch import StudyView, watch_members
 from cipherward_kit.datafolder import write_atomically
 from cipherward_studies.analysis import Result
 
+TIME_OUT = "TIME_OUT"  # what members say of an end for which they have no other word
+# Of these ends members say more than the contract: who was silent, who refused what, and why.
+MEMBERS_KNOW = ("COHORT_TOO_SMALL", "DEADLINE_PASSED", "MEMBER_FAILED", "RELEASE_DEAD")
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 
 
@@ -47,7 +51,7 @@ def show(
     """Show how a study of this wallet stands, what that means, and its result once it is there."""
     study_id = context.parse_id(study)
 
-    async def work() -> tuple[StudyView, str, StudyResult | None]:
+    async def work() -> tuple[StudyView, pb.Contract, StudyResult | None]:
         async with context.onlooker(alliance, wallet, passphrase_file) as (joined, mine):
             kept = mine.study(study_id)
             view = await watch_members(
@@ -61,18 +65,22 @@ def show(
             )
             with explaining():
                 asker = Asker(joined, mine.signer(kept.scope))
-                state = (await read_contract(asker, study_id)).state
+                contract = await read_contract(asker, study_id)
             found = None
-            if state == RELEASED:
+            if contract.state == RELEASED:
                 found = await fetch_result(joined, mine, study_id)
-            return view, state, found
+            return view, contract, found
 
-    view, state, result = context.run(work())
-    newest = view.newest
+    view, contract, result = context.run(work())
+    newest, state = view.newest, contract.state
     failure, reason = (newest.failure, newest.reason) if newest else ("", "")
+    word = failure_of(contract)
+    if word and (reason in ("", TIME_OUT) or word not in MEMBERS_KNOW):
+        failure, reason = "", word  # members saw an end, not what it was for
     means = meaning(state, reason)
     document: dict[str, Any] = view_document(study, view)
-    document |= {"stage": state, "meaning": list(means), "answer": None}
+    document |= {"stage": state, "failure": failure, "reason": reason}
+    document |= {"meaning": list(means), "answer": None}
     if state == ITERATING:
         document["awaited"] = []
     on_the_way = f" ({view.words()})" if newest is not None and not newest.ended else ""

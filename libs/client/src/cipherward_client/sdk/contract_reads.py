@@ -5,6 +5,7 @@ from __future__ import annotations
 from grpc import aio
 
 from cipherward.contract.v1 import contract_service_pb2 as pb
+from cipherward_chain.canonical import NotCanonical, decode_map
 from cipherward_client.sdk.ledger_calls import BEHIND_SECONDS
 from cipherward_client.sdk.questions import Asker, ask
 from cipherward_client.sdk.retries import Patience
@@ -36,3 +37,12 @@ async def read_contract(asker: Asker, instance_id: bytes) -> pb.Contract:
             await behind.pause(error)
         else:
             return answer.contract
+
+
+def failure_of(contract: pb.Contract) -> str:
+    """Return the word by which a contract says why it has failed, or ""."""
+    try:
+        found = decode_map(contract.variables).get("failure", "")
+    except NotCanonical:  # of a service that says nothing of use
+        return ""
+    return found if isinstance(found, str) else ""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
 from cipherward_chain.canonical import NotCanonical, Value, decode, encode
 from cipherward_chain.fields import Fields
+from cipherward_compute.arithmetic.evaluations import Evaluation, ProductTerm, products_of
 from cipherward_compute.arithmetic.inputs import (
     ContributionRefused,
     Encryption,
@@ -24,7 +24,6 @@ from cipherward_compute.arithmetic.inputs import (
     verify_batch,
 )
 from cipherward_threshold.errors import ThresholdError
-from cipherward_threshold.evaluation.evaluator import Evaluator
 
 
 class Kind(StrEnum):
@@ -33,7 +32,7 @@ class Kind(StrEnum):
     VERIFY_BATCH = "verify_batch"
     ADD_BATCHES = "add_batches"
     REFRESH_SUMS = "refresh_sums"
-    EVALUATE = "evaluate"
+    MULTIPLY_COLUMNS = "multiply_columns"
 
 
 class JobMalformed(ValueError):
@@ -89,36 +88,25 @@ def _refresh_sums(fields: Fields) -> Value:
     return refreshed(profile, total, zeros)
 
 
-def _evaluate(fields: Fields) -> Value:
-    form, profile = fields.text("form"), fields.text("profile")
-    key = fields.octets("evaluation_key")
-    first, second = _octets_of(fields.items("first")), _octets_of(fields.items("second"))
-    weights = _integers_of(fields.items("weights"))
+def _multiply_columns(fields: Fields) -> Value:
+    profile, key = fields.text("profile"), fields.octets("evaluation_key")
+    columns = [_octets_of(_array(column)) for column in fields.items("columns")]
+    terms = [_term(term) for term in fields.items("terms")]
     fields.end()
-    evaluator = _evaluator(profile, key)
-    match form:
-        case "product_sum" if len(first) == len(second) and not weights:
-            return evaluator.product_sum(list(zip(first, second, strict=True)))
-        case "linear" if not second:
-            return evaluator.linear(first, weights)
-        case "masked_linear" if len(second) == 1:
-            return evaluator.masked_linear(second[0], first, weights)
-        case "flag_check" if not second:
-            return evaluator.flag_check(first, weights)
-        case _:
-            raise NotCanonical("no such form of a circuit")
+    return products_of(Evaluation(profile, key, columns), terms)
 
 
-@lru_cache(maxsize=1)  # a study's circuits are evaluated one after another, under one key
-def _evaluator(profile: str, key: bytes) -> Evaluator:
-    return Evaluator(profile, key)
+def _term(item: Value) -> ProductTerm:
+    fields = Fields(item)
+    term = ProductTerm(fields.integer("first"), fields.integer("second"), fields.integer("times"))
+    fields.end()
+    return term
 
 
-def _integers_of(items: list[Value]) -> list[int]:
-    found = [item for item in items if isinstance(item, int)]
-    if len(found) != len(items):
-        raise NotCanonical("an array holds more than integers")
-    return found
+def _array(item: Value) -> list[Value]:
+    if not isinstance(item, list):
+        raise NotCanonical("not an array")
+    return item
 
 
 def _octets_of(items: list[Value]) -> list[bytes]:
@@ -133,6 +121,6 @@ _FUNCTIONS: Final[Mapping[Kind, Callable[[Fields], Value]]] = MappingProxyType(
         Kind.VERIFY_BATCH: _verify_batch,
         Kind.ADD_BATCHES: _add_batches,
         Kind.REFRESH_SUMS: _refresh_sums,
-        Kind.EVALUATE: _evaluate,
+        Kind.MULTIPLY_COLUMNS: _multiply_columns,
     }
 )

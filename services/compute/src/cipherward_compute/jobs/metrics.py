@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-# outcome: done, crashed, lost, worker_lost, workers_away, workers_busy, poisoned, cancelled.
+# outcome: done, crashed, poisoned, worker_lost, workers_away, workers_busy, cancelled.
 JOBS = Counter(
     "cipherward_compute_jobs", "Jobs that ended, by kind and outcome.", ["kind", "outcome"]
 )

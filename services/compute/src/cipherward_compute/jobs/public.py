@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Literal, Protocol, TypeAlias
+from dataclasses import asdict
+from typing import Protocol
 
 from cipherward_chain.canonical import NotCanonical, Value, decode, encode
 from cipherward_chain.fields import Fields
+from cipherward_compute.arithmetic.evaluations import Evaluation, ProductTerm
 from cipherward_compute.arithmetic.inputs import ContributionRefused, Expected
 from cipherward_compute.jobs.kinds import Kind
 from cipherward_threshold.errors import ThresholdError
-
-# How a circuit combines its inputs: the methods of `cipherward_threshold`'s Evaluator.
-CircuitForm: TypeAlias = Literal["product_sum", "linear", "masked_linear", "flag_check"]
 
 
 class JobRunner(Protocol):
@@ -85,38 +84,22 @@ class PublicArithmetic:
         arguments = {"profile": profile, "total": total, "zeros": list(zeros)}
         return _pair(await self._given(Kind.REFRESH_SUMS, arguments))
 
-    async def evaluate(
-        self,
-        form: CircuitForm,
-        key: tuple[str, bytes],
-        inputs: tuple[Sequence[bytes], Sequence[bytes]],
-        weights: Sequence[int] = (),
-    ) -> bytes:
-        """Return the ciphertext that a circuit makes of others; 0.05 s a product.
-
-        Args:
-            form: the method of `Evaluator`.
-            key: the profile's name and the relinearisation key.
-            inputs: for `product_sum` the left and the right factors; else the columns, and for
-                `masked_linear` the one mask.
-            weights: of the columns.
+    async def products_of(
+        self, evaluation: Evaluation, terms: Sequence[ProductTerm]
+    ) -> tuple[bytes, bytes]:
+        """Return packed products of columns and the digest that names them, as
+        `evaluations.products_of`; about 0.1 s a block each.
 
         Raises:
-            CircuitRefused: these are no inputs of that circuit.
+            CircuitRefused: a column is not of this key, or encrypts nothing.
         """
-        profile, relin_key = key
         arguments = {
-            "form": form,
-            "profile": profile,
-            "evaluation_key": relin_key,
-            "first": list(inputs[0]),
-            "second": list(inputs[1]),
-            "weights": list(weights),
+            "profile": evaluation.profile,
+            "evaluation_key": evaluation.relin_key,
+            "columns": [list(column) for column in evaluation.columns],
+            "terms": [asdict(term) for term in terms],
         }
-        given = await self._given(Kind.EVALUATE, arguments)
-        if not isinstance(given, bytes):
-            raise JobCrashed("a worker gave something else than a ciphertext")
-        return given
+        return _pair(await self._given(Kind.MULTIPLY_COLUMNS, arguments))
 
     async def _given(self, kind: Kind, arguments: Value) -> Value:
         # Some tens of megabytes are copied: not on the loop.
