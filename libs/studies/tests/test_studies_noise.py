@@ -69,7 +69,7 @@ def compiled_for(kind: str, plan: Compile, rho_micro: int = 0) -> Plan:
 
 
 def test_every_kind_of_analysis_is_tried_here() -> None:
-    assert set(NAMED) == set(ANALYSES)
+    assert set(NAMED) == set(ANALYSES) - {"product_sum"}  # of stored columns, which are exact
 
 
 @pytest.mark.parametrize("kind", sorted(NAMED))

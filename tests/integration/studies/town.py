@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from cipherward_chain.canonical import Value, decode_map, encode
@@ -19,9 +20,11 @@ from cipherward_chain.genesis import Parameters
 from cipherward_client.alliance.create import create_alliance
 from cipherward_client.alliance.layout import AllianceFolder
 from cipherward_client.alliance.running import new_plan, running_alliance
+from cipherward_client.cli.commands import run
 from cipherward_client.sdk.contributions import contribute_rows
 from cipherward_client.sdk.permits import PermitRequest, apply_for_permit, vote_permit
 from cipherward_client.sdk.studies import StudyProgress, propose_study, vote, watch_study
+from cipherward_client.wallet.file import save_wallet
 from cipherward_client.wallet.wallet import Wallet
 from cipherward_studies.spec import Draft
 from tests.integration.enforcement.town import MEMBERS, RunningTown, Town, connected
@@ -36,6 +39,7 @@ PARAMETERS = Parameters(template_delay_seconds=0, data_set_releases_max=4)
 STEP_SECONDS_MIN = 10  # of studies here, instead of 30: somebody waits for a silent hospital
 STUDY_SECONDS = 120.0  # it takes some seconds on a machine that is free
 PATIENTS = 30
+PASSPHRASE = "a passphrase"
 NAMES = ("age", "bmi")
 VARIABLES: tuple[Mapping[str, Any], ...] = (
     {"name": "age", "low": 0, "high": 120, "unit": "a"},
@@ -205,3 +209,29 @@ _numbers = count(1)
 def new_data_set() -> str:
     """Return the name of a data set that nobody has used."""
     return f"cohort-{next(_numbers)}"
+
+
+async def shown(
+    town: StudyTown, study: bytes, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> dict[str, Any]:
+    """Return what `cipherward study show` tells the researcher."""
+    wallet, passphrase = folder / "researcher.wallet", folder / "passphrase"
+    passphrase.write_text(f"{PASSPHRASE}\n")
+    await asyncio.to_thread(save_wallet, wallet, await town.researcher(), PASSPHRASE)
+    options = ["--wallet", str(wallet), "--passphrase-file", str(passphrase), "--json"]
+    place = ["--alliance", str(town.town.folder.root)]
+    capsys.readouterr()
+    status = await asyncio.to_thread(run, ["study", "show", study.hex(), *options, *place])
+    told = capsys.readouterr()
+    assert status == 0, told.out + told.err
+    return json.loads(told.out)
+
+
+def explained(document: Mapping[str, Any], reason: str, words: str = "") -> None:
+    """The end has a word, a sentence of its own, and what it means and what may be done."""
+    text = json.dumps(document)
+    assert document["stage"] == "failed", text
+    assert reason in text
+    assert words in text
+    assert len(document["meaning"]) == 3, text  # of the state, the cause, the remedy
+    assert document["answer"] is None
