@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from grpc import aio
 
 from cipherward.contract.v1 import contract_service_pb2 as pb
-from cipherward_chain.canonical import NotCanonical, decode_map
+from cipherward_chain.canonical import NotCanonical, Value, decode_map
 from cipherward_client.sdk.ledger_calls import BEHIND_SECONDS
 from cipherward_client.sdk.questions import Asker, ask
 from cipherward_client.sdk.retries import Patience
@@ -41,8 +43,18 @@ async def read_contract(asker: Asker, instance_id: bytes) -> pb.Contract:
 
 def failure_of(contract: pb.Contract) -> str:
     """Return the word by which a contract says why it has failed, or ""."""
-    try:
-        found = decode_map(contract.variables).get("failure", "")
-    except NotCanonical:  # of a service that says nothing of use
-        return ""
+    found = _variables(contract).get("failure", "")
     return found if isinstance(found, str) else ""
+
+
+def round_of(contract: pb.Contract) -> int:
+    """Return the round of values that a study's contract is in; 0 before there is one."""
+    found = _variables(contract).get("round", 0)
+    return found if isinstance(found, int) else 0
+
+
+def _variables(contract: pb.Contract) -> Mapping[str, Value]:
+    try:
+        return decode_map(contract.variables)
+    except NotCanonical:  # of a service that says nothing of use
+        return {}

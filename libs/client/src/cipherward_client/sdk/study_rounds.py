@@ -16,7 +16,7 @@ from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as pb
 from cipherward_chain.canonical import encode
 from cipherward_client.sdk.connection import Alliance
-from cipherward_client.sdk.contract_reads import read_contract
+from cipherward_client.sdk.contract_reads import read_contract, round_of
 from cipherward_client.sdk.errors import ActRefused, CheckFailed, explaining
 from cipherward_client.sdk.ledger import Submitter
 from cipherward_client.sdk.questions import Asker
@@ -93,9 +93,9 @@ class Researching:
 
     async def _answer(self, study_id: bytes, number: int) -> None:
         """Read the result of a round and, if the study waits for it, say how it goes on."""
-        state = await self._turn(study_id)
-        if state != ITERATING:
-            return  # the study has ended, or another process has answered
+        state, newest = await self._turn(study_id)
+        if state != ITERATING or newest != number:
+            return  # it has ended, another process has answered, or members are behind the contract
         await self._read(study_id, number)
         study = self.wallet.study(study_id)
         if len(study.rounds) > number:
@@ -137,14 +137,14 @@ class Researching:
         rounds = [Released(one.iterate, one.totals) for one in study.rounds]
         return plan.advance(rounds, study.rounds[-1].left_out) or b""
 
-    async def _turn(self, study_id: bytes) -> str:
-        """Return the contract's state once it has counted the reports of a release."""
+    async def _turn(self, study_id: bytes) -> tuple[str, int]:
+        """Return the contract's state and round once it has counted the reports of a release."""
         asker = Asker(self.alliance, self.wallet.signer(self.wallet.study(study_id).scope))
         patience = Patience(TURN_SECONDS)
         while True:
-            state = (await read_contract(asker, study_id)).state
-            if state != RELEASING:
-                return state
+            contract = await read_contract(asker, study_id)
+            if contract.state != RELEASING:
+                return contract.state, round_of(contract)
             await patience.pause(NotReleased("the contract has not counted all reports yet"))
 
     async def _hand_over(self, study: KeptStudy) -> None:
