@@ -58,10 +58,10 @@ test: .make/gen ## every embedded test (at most 10 minutes on 2 cores)
 	$(if $(ARGS),$(EMBEDDED) $(ARGS),$(MAKE) --no-print-directory -j2 --output-sync=target test-parts test-whole)
 
 test-parts: .make/gen
-	$(EMBEDDED) libs services tests/reference tests/byzantine tests/test_*.py
+	$(EMBEDDED) services $(filter-out libs/client,$(wildcard libs/*)) tests/reference tests/byzantine tests/test_*.py
 
 test-whole: .make/gen
-	$(EMBEDDED) tests/integration tests/e2e tests/servers
+	$(EMBEDDED) libs/client tests/integration tests/e2e tests/servers
 
 install-servers: .make/gen ## CometBFT, Kafka, MongoDB's protocol and Prometheus into .servers/
 	$(RUN)/python -m tests.servers install

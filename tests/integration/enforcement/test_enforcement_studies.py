@@ -50,7 +50,7 @@ STUDY = Draft.from_document(
     }
 )
 # From here on every member has handed its encrypted counts to the others.
-COUNTED = ("counting", "checking", "valuing")
+COUNTED = ("counts_ready", "checking", "valuing")
 PASSING = ("CHAIN_STALE", "UNAVAILABLE")
 
 Peers = Mapping[str, Alliance]
@@ -159,7 +159,8 @@ async def test_a_revoked_permit_leaves_nothing_of_its_study_to_be_read(
         async for progress in watch_study(alliance, researcher, study):
             if progress.stage in COUNTED:
                 break
-    running = inputs(peers, study)[f"message of {MEMBERS[0]}"]  # one: the study does not wait
+    counts = f"contribution {pb.CONTRIBUTION_STAGE_COUNTS} of {MEMBERS[0]}"
+    running = inputs(peers, study)[counts]  # one: the study does not wait
     assert (await answered(running)).given
     await revoke_permit(town.hospitals[MEMBERS[3]], permit)
     for member in MEMBERS:

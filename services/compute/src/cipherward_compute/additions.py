@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from cipherward_chain.batches import unpacked
 from cipherward_compute.arithmetic.inputs import (
-    BatchesDiffer,
     Encryption,
     Expected,
     proven_zeros,
@@ -79,7 +78,7 @@ class AdditionSteps:
         batches = await self._verified(adding)
         try:
             total, digest = await self._arithmetic.sums_of(ceremony.profile, batches)
-        except (BatchesDiffer, ThresholdError) as error:
+        except ThresholdError as error:
             raise SumDiffers(f"the contributions do not add up: {error}") from None
         return Done(digest, added(order.sum, total, digest))
 
@@ -115,7 +114,7 @@ class AdditionSteps:
         zeros = await self._verified(_Adding(order, study, ceremony, len(unpacked(total)[0])))
         try:
             again, digest = await self._arithmetic.refreshed(ceremony.profile, total, zeros)
-        except (BatchesDiffer, ThresholdError) as error:
+        except ThresholdError as error:
             raise SumDiffers(f"the zeros do not add up: {error}") from None
         return Done(digest, added(order.sum, again, digest))
 

@@ -117,6 +117,10 @@ CONTRACTS: Mapping[str, tuple[str, str]] = {
         "The permit's releases are used up.",
         "Apply for another permit.",
     ),
+    "KEY_REFUSED": (
+        "The data key is not what the study or score names, or does not serve it.",
+        "Look at it with: cipherward study key show KEY; name its digest and its members.",
+    ),
     "PERMIT_REFUSED": (
         "The study is not what its permit allows.",
         "Propose it with the permit's user, data sets, outputs and minimum.",

@@ -37,6 +37,7 @@ SERVICES: Mapping[str, tuple[str, str]] = {
     "DRAINING": ("The service is going away.", AGAIN),
     "DEPENDENCY_AWAY": ("A service behind the one that was asked does not answer.", AGAIN),
     "WORKERS_BUSY": ("All workers of the service are busy.", AGAIN),
+    "WORKERS_AWAY": ("No worker of the service takes jobs from its queue.", AGAIN),
     "WORKER_LOST": ("A worker of the service ended in the middle of the job.", AGAIN),
     "CHAIN_STALE": ("The service has seen no new block for too long.", WAIT_CHAIN),
     "CHAIN_NOT_INITIALISED": ("The chain has no state yet.", AGAIN),

@@ -16,6 +16,7 @@ from cipherward_chain.canonical import NotCanonical, Value, decode, encode
 from cipherward_chain.fields import Fields
 from cipherward_compute.arithmetic.evaluations import Evaluation, ProductTerm, products_of
 from cipherward_compute.arithmetic.inputs import (
+    BatchesDiffer,
     ContributionRefused,
     Encryption,
     Expected,
@@ -58,7 +59,7 @@ def run_job(kind: str, arguments: bytes) -> bytes:
         raise JobMalformed(f"{kind}: {error}") from None
     except ContributionRefused as refused:
         return encode({"member": refused.member, "why": refused.why})
-    except ThresholdError as refused:
+    except (BatchesDiffer, ThresholdError) as refused:
         return encode({"threshold": str(refused)})
 
 
