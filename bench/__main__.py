@@ -1,7 +1,7 @@
 """`python -m bench`: measure, print a table, write bench/results.json.
 
---only NAME runs one benchmark and puts its rows into the file; --readme writes the file's table
-into README.md.
+--only NAME runs one benchmark and puts its rows into the file; --readme writes the file's tables
+into README.md and docs/performance.md.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ from bench import (
     study_arithmetic,
 )
 from bench.results import Row, merged
-from bench.tables import markdown, terminal_table, with_table
+from bench.tables import headlines, markdown, terminal_table, with_table
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS, README = FOLDER / "results.json", FOLDER.parent / "README.md"
+PERFORMANCE = FOLDER.parent / "docs" / "performance.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,8 @@ def main() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core tells of each connection that ends
     arguments = _arguments()
     if arguments.readme:
-        page = with_table(README.read_text(encoding="utf-8"), markdown(read_results()))
-        README.write_text(page, encoding="utf-8")
+        for path, page in pages():
+            path.write_text(page, encoding="utf-8")
         return
     chosen = [b for b in BENCHMARKS if arguments.only in ("", b.name, *b.rows)]
     before, load_before = read_results(), machine.load()
@@ -114,6 +115,13 @@ def main() -> None:
     console.print(terminal_table([row.document() for row in rows]))
 
 
+def pages() -> list[tuple[Path, str]]:
+    """Return the pages that show the results, as they should be."""
+    results = read_results()
+    tables = ((README, headlines(results)), (PERFORMANCE, markdown(results)))
+    return [(path, with_table(path.read_text(encoding="utf-8"), table)) for path, table in tables]
+
+
 def read_results() -> Mapping[str, Any]:
     """Return the results that were written last; without a file there are none."""
     if not RESULTS.exists():
@@ -126,7 +134,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--only", default="", choices=names, metavar="NAME", help=", ".join(names))
-    what.add_argument("--readme", action="store_true", help="write the table into README.md")
+    what.add_argument(
+        "--readme",
+        action="store_true",
+        help="write the tables into README.md and docs/performance.md",
+    )
     return parser.parse_args()
 
 

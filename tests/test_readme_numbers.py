@@ -1,17 +1,27 @@
-"""The README's figures are those that were measured."""
+"""The pages' figures are those that were measured."""
 
 from __future__ import annotations
 
 import pytest
 
-from bench.__main__ import ORDER, README, read_results
+from bench.__main__ import ORDER, pages, read_results
 from bench.results import Row, Spread, Target, merged
-from bench.tables import MarkersMissing, markdown, with_table
+from bench.tables import HEADLINES, MarkersMissing, headlines, markdown, with_table
 
 
-def test_the_readme_shows_the_figures_that_were_measured() -> None:
-    page = README.read_text(encoding="utf-8")
-    assert with_table(page, markdown(read_results())) == page, "run `python -m bench --readme`"
+def test_the_pages_show_the_figures_that_were_measured() -> None:
+    for path, page in pages():
+        assert path.read_text(encoding="utf-8") == page, "run `python -m bench --readme`"
+
+
+def test_the_readme_hides_no_missed_target() -> None:
+    shown = headlines(read_results())
+    missed = [row["name"] for row in read_results()["results"] if not row["met"]]
+    assert [name for name in missed if f"| {name} |" not in shown] == []
+
+
+def test_every_headline_is_a_row() -> None:
+    assert set(ORDER) >= HEADLINES
 
 
 def test_every_row_of_the_table_was_measured() -> None:
