@@ -80,6 +80,29 @@ async def test_a_watcher_that_does_not_read_holds_nobody_up(served: Served, heal
     lazy.cancel()
 
 
+async def test_a_condition_is_asked_for_by_its_name(served: Served, health: Any) -> None:
+    chain = health_pb2.HealthCheckRequest(service="chain")
+    watch = health.Watch(chain)
+    assert (await watch.read()).status == NOT_SERVING
+    served.readiness.set("chain", True)
+    assert (await watch.read()).status == SERVING
+    assert (await health.Check(chain)).status == SERVING
+    assert (await health.Check(ASK)).status == NOT_SERVING  # the store is still away
+    served.readiness.stop()
+    assert (await watch.read()).status == NOT_SERVING
+    watch.cancel()
+
+
+async def test_a_process_is_live_while_it_is_not_ready_and_while_it_drains(
+    served: Served, health: Any
+) -> None:
+    live = health_pb2.HealthCheckRequest(service="live")
+    assert (await health.Check(ASK)).status == NOT_SERVING
+    assert (await health.Check(live)).status == SERVING
+    served.readiness.stop()
+    assert (await health.Check(live)).status == SERVING
+
+
 async def test_other_service_names_are_unknown(health: Any) -> None:
     request = health_pb2.HealthCheckRequest(service="other")
     with pytest.raises(aio.AioRpcError) as caught:

@@ -15,6 +15,10 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
+# What a liveness probe asks for: the loop answers. A dependency that is away is no reason to
+# restart a process, so no condition counts.
+LIVE = "live"
+
 READY = Gauge("cipherward_ready", "1 while the condition for serving is true.", ["condition"])
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -65,6 +69,10 @@ class Readiness:
         self._stopped = "draining"
         self._tell()
 
+    def holds(self, name: str) -> bool | None:
+        """Return whether a condition is true; None if this readiness was not made with it."""
+        return None if name not in self._why else not self._stopped and not self._why[name]
+
     async def wait(self) -> None:
         """Return when the process is ready."""
         while not self.ready:
@@ -85,6 +93,9 @@ class Readiness:
 class HealthService:
     """grpc.health.v1 over a `Readiness`, for the plaintext port of probes.
 
+    The empty service name is the process as a whole, a condition's name that condition alone, and
+    `LIVE` is SERVING as long as the process answers, also while it drains.
+
     grpc's own servicer is not used: it says SERVING until told otherwise, and a watcher that
     does not read its stream blocks every later change there.
     """
@@ -93,23 +104,32 @@ class HealthService:
         self._readiness = readiness
 
     async def check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:
-        """Answer for the process as a whole (the empty service name)."""
-        if request.service:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "ask for the empty service name")
-        return health_pb2.HealthCheckResponse(status=self._status(self._readiness.ready))
+        """Answer for the process as a whole, for one condition, or for `LIVE`."""
+        serving = self._serving(request.service)
+        if serving is None:
+            await context.abort(
+                grpc.StatusCode.NOT_FOUND, "ask for the empty service name, live, or a condition"
+            )
+        return health_pb2.HealthCheckResponse(status=self._status(bool(serving)))
 
     async def watch(
         self, request: health_pb2.HealthCheckRequest, _context: Any
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         """Stream every change of the status."""
-        if request.service:
+        if self._serving(request.service) is None:
             yield health_pb2.HealthCheckResponse(status=SERVICE_UNKNOWN)
             await asyncio.get_running_loop().create_future()  # as the protocol asks: never ends
         last: bool | None = None
-        async for ready in self._readiness.changes():
-            if ready is not last:
-                last = ready
-                yield health_pb2.HealthCheckResponse(status=self._status(ready))
+        async for _ in self._readiness.changes():
+            serving = bool(self._serving(request.service))
+            if serving is not last:
+                last = serving
+                yield health_pb2.HealthCheckResponse(status=self._status(serving))
+
+    def _serving(self, service: str) -> bool | None:
+        if service == LIVE:
+            return True
+        return self._readiness.holds(service) if service else self._readiness.ready
 
     def _status(self, ready: bool) -> Any:
         return SERVING if ready else NOT_SERVING
