@@ -85,6 +85,7 @@ async def test_a_worker_is_another_process_without_grpc(arithmetic: ModuleType) 
     assert not heavy & set(loaded)
     assert arithmetic.__name__ in loaded
     assert [name for name in loaded if name.startswith("cipherward_kit.")] == [
+        "cipherward_kit.memory",
         "cipherward_kit.parent",
         "cipherward_kit.worker",
     ]

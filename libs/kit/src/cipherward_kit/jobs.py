@@ -21,7 +21,7 @@ import structlog
 from prometheus_client import Gauge
 
 from cipherward_kit.errors import ServiceError
-from cipherward_kit.worker import prepare_process, prepare_thread
+from cipherward_kit.worker import prepare_process, prepare_thread, run_job
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -114,10 +114,10 @@ class WorkerPool:
             raise WorkersBusy(f"{self._in_flight} jobs in flight", jobs_max=self._jobs_max)
         executor, loop = self._executor, asyncio.get_running_loop()
         try:
-            future: Future[R] = executor.submit(function, *args, **kwargs)
+            future: Future[R] = executor.submit(run_job, function, *args, **kwargs)
         except BrokenExecutor:  # a worker was lost while none of our jobs ran
             executor = self._replace(executor)
-            future = executor.submit(function, *args, **kwargs)
+            future = executor.submit(run_job, function, *args, **kwargs)
         self._take()
         # Also when the caller is gone: the place is free when the job is over, not before.
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))

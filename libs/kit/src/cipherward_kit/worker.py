@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
+from cipherward_kit.memory import Leftovers
 from cipherward_kit.parent import die_with_parent
 
 # A pool has a process for each core it may use. Without this, linear algebra starts as many threads
@@ -15,6 +18,22 @@ ONE_THREAD = {
     "MKL_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
 }
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_leftovers = Leftovers()
+
+
+def run_job(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a job; what it has left in memory goes back to the machine.
+
+    Not when it fails: its error holds what it worked on until somebody has read it.
+    """
+    result = function(*args, **kwargs)
+    _leftovers.give_back()
+    return result
 
 
 def prepare_thread(module: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from cipherward_threshold import domains
 from cipherward_threshold.batching import encrypt_slots
@@ -68,8 +68,7 @@ def sum_contributions(profile: str, contributions: Sequence[bytes]) -> bytes:
     """
     ring = profile_ring(profile)
     _checked_count(ring.profile, len(contributions))
-    halves = [HalfCiphertext.parse(ring.profile, message) for message in contributions]
-    total = _sum(ring, halves)
+    total = _sum(ring, (HalfCiphertext.parse(ring.profile, one) for one in contributions))
     doubled = Ciphertext(total.key_id, ring.add(total.polynomials, total.polynomials))
     _refuse_transparent(doubled)
     return doubled.to_bytes(ring.profile)
@@ -88,7 +87,7 @@ def add_ciphertexts(profile: str, ciphertexts: Sequence[bytes]) -> bytes:
     """
     ring = profile_ring(profile)
     _checked_count(ring.profile, len(ciphertexts))
-    total = _sum(ring, [parsed_ciphertext(ring.profile, message) for message in ciphertexts])
+    total = _sum(ring, (parsed_ciphertext(ring.profile, message) for message in ciphertexts))
     _refuse_transparent(total)
     return total.to_bytes(ring.profile)
 
@@ -102,10 +101,18 @@ def _checked_count(parameters: Profile, count: int) -> None:
         )
 
 
-def _sum(ring: Ring, terms: Sequence[Ciphertext] | Sequence[HalfCiphertext]) -> Ciphertext:
-    if any(term.key_id != terms[0].key_id for term in terms):
-        raise WrongKey("the ciphertexts are under different keys")
-    return Ciphertext(terms[0].key_id, ring.sum([term.polynomials for term in terms]))
+def _sum(ring: Ring, terms: Iterator[Ciphertext] | Iterator[HalfCiphertext]) -> Ciphertext:
+    """Return the sum of at least one ciphertext; each is read when the ones before are added.
+
+    So the total and one term are in memory, however many there are, and stay in the cache.
+    """
+    first = next(terms)
+    total = first.polynomials
+    for term in terms:
+        if term.key_id != first.key_id:
+            raise WrongKey("the ciphertexts are under different keys")
+        total = ring.add(total, term.polynomials)
+    return Ciphertext(first.key_id, total)
 
 
 def c1_digest(profile: str, ciphertext: bytes) -> bytes:

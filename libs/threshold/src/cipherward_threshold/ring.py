@@ -27,7 +27,9 @@ from cipherward_threshold.seal_form import ParmsId, SealForm, saved, seal_versio
 from cipherward_threshold.sealapi import Ciphertext, Context, Parameters, Plaintext, seal
 from cipherward_threshold.transport import ByteTransport, Operation, Transport
 
-_BATCH_MAX = 15  # SEAL takes at most 16 polynomials in one ciphertext; one row is ours
+# Polynomials that go through SEAL together. It takes 15 beside the row that is ours, and keeps the
+# memory of every size that it has seen: four are as fast, and leave a service 25 MB smaller.
+_BATCH_MAX = 4
 _EXTRA_PRIME_BITS = 60  # of the arithmetic context's extra prime; any NTT prime would do
 
 
@@ -40,7 +42,7 @@ class Ring:
         profile: the parameters.
         parameters: SEAL's own form of them.
         context: SEAL's context, at 128 bits of security by SEAL's own check.
-        form: SEAL's serialised forms in the arithmetic context (polynomials).
+        form: SEAL's serialised forms for arithmetic at either level (polynomials).
         key_form: the same in `context` (keys: there the key level is one).
         transport: how polynomials reach SEAL; `selftest` chooses the faster one that is right.
     """
@@ -54,16 +56,19 @@ class Ring:
         # key level a data level there; the identifier of a level is a hash of its parameters, so
         # objects move freely between the two. It does arithmetic only and encrypts nothing.
         arithmetic = _context(_parameters(profile, (*primes, _extra_prime(profile))), secure=False)
-        key_level = self.context.key_parms_id()
+        key_level, data_level = self.context.key_parms_id(), self.context.first_parms_id()
         if arithmetic.first_parms_id() != key_level:
             raise SelfTestFailed("SEAL's level identifiers are not hashes of the parameters")
         self._levels: dict[int, ParmsId] = {
             len(primes): key_level,
-            len(profile.data_primes): self.context.first_parms_id(),
+            len(profile.data_primes): data_level,
         }
-        self._evaluator = seal.Evaluator(arithmetic)
+        self._evaluators = {
+            len(primes): seal.Evaluator(arithmetic),
+            len(profile.data_primes): seal.Evaluator(self.context),
+        }
         version = seal_version(saved(self.parameters))
-        self.form = SealForm(arithmetic, version)
+        self.form = SealForm(arithmetic, version, ((data_level, self.context),))
         self.key_form = SealForm(self.context, version)
         self.transport: Transport = ByteTransport(self.form)
         self.lock = threading.RLock()
@@ -77,11 +82,13 @@ class Ring:
 
     def ntt(self, coefficients: Residues) -> Residues:
         """Return the NTT form of polynomials [k, primes, n] in coefficient form."""
-        return self._apply(coefficients, self._evaluator.transform_to_ntt, ntt=False)
+        evaluator = self._evaluators[coefficients.shape[1]]
+        return self._apply(coefficients, evaluator.transform_to_ntt, ntt=False)
 
     def intt(self, polynomials: Residues) -> Residues:
         """Return the coefficient form of polynomials [k, primes, n] in NTT form."""
-        return self._apply(polynomials, self._evaluator.transform_from_ntt, ntt=True)
+        evaluator = self._evaluators[polynomials.shape[1]]
+        return self._apply(polynomials, evaluator.transform_from_ntt, ntt=True)
 
     def multiply(self, polynomials: Residues, factor: Residues) -> Residues:
         """Return [k, primes, n] times [primes, n], residue by residue.
@@ -90,12 +97,15 @@ class Ring:
         """
         if not factor.any():  # SEAL throws on a product that is zero
             return np.zeros_like(polynomials)
-        plain = self.form.plaintext(factor, self.parms_id(factor.shape[0]))
-        return self._apply(polynomials, self._times(plain), ntt=True)
+        primes = factor.shape[0]
+        plain = self.form.plaintext(factor, self.parms_id(primes))
+        return self._apply(polynomials, self._times(plain, primes), ntt=True)
 
-    def _times(self, plain: Plaintext) -> Operation:
+    def _times(self, plain: Plaintext, primes: int) -> Operation:
+        evaluator = self._evaluators[primes]
+
         def product(source: Ciphertext, destination: Ciphertext) -> None:
-            self._evaluator.multiply_plain(source, plain, destination)
+            evaluator.multiply_plain(source, plain, destination)
 
         return product
 
@@ -142,7 +152,7 @@ class Ring:
         first, *others = flooding_limbs(stream, bits, self.profile.degree)
         total = self.from_signed(first, len(primes))
         for limb in others:
-            shifted = self._apply(total, self._times(self._limb_shift), ntt=True)
+            shifted = self._apply(total, self._times(self._limb_shift, len(primes)), ntt=True)
             total = self.add(shifted, self.from_signed(limb, len(primes)))
         return total
 
@@ -176,7 +186,9 @@ def _parameters(profile: Profile, primes: Sequence[int]) -> Parameters:
 def _context(parameters: Parameters, *, secure: bool) -> Context:
     """Return SEAL's context, refusing what SEAL refuses (among others: less than 128 bits)."""
     level = seal.SEC_LEVEL_TYPE.TC128 if secure else seal.SEC_LEVEL_TYPE.NONE
-    context = seal.SEALContext(parameters, True, level)
+    # Nothing is switched to a smaller modulus, so a context ends at its first data level: the
+    # tables of those below are 50 MB for the large profile.
+    context = seal.SEALContext(parameters, False, level)
     if not context.parameters_set():
         raise SelfTestFailed(f"SEAL refuses the parameters: {context.parameters_error_message()}")
     return context

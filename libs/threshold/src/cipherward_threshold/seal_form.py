@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -89,23 +89,34 @@ def _loaded(empty: _Loaded, context: Context, content: bytes) -> _Loaded:
 
 
 class SealForm:
-    """Writes and reads SEAL objects of one context as numpy arrays.
+    """Writes and reads SEAL objects as numpy arrays.
 
     Args:
         context: validates whatever is loaded.
         version: SEAL's (major, minor), read from a live object: its loader compares them.
+        others: levels that another context validates.
     """
 
-    __slots__ = ("_context", "_version")
+    __slots__ = ("_context", "_others", "_version")
 
-    def __init__(self, context: Context, version: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        version: tuple[int, int],
+        others: Sequence[tuple[ParmsId, Context]] = (),
+    ) -> None:
         self._context = context
+        self._others = tuple(others)
         self._version = version
+
+    def _at(self, parms_id: ParmsId) -> Context:
+        """Return the context that a level is loaded in."""
+        return next((one for level, one in self._others if level == parms_id), self._context)
 
     def ciphertext(self, polynomials: Residues, parms_id: ParmsId, *, ntt: bool) -> Ciphertext:
         """Return [k, primes, n] as a SEAL Ciphertext."""
         content = self._ciphertext_bytes(polynomials, parms_id, ntt=ntt)
-        return _loaded(seal.Ciphertext(), self._context, content)
+        return _loaded(seal.Ciphertext(), self._at(parms_id), content)
 
     def public_key(self, polynomials: Residues, parms_id: ParmsId) -> PublicKey:
         """Return (b, a) as [2, primes, n], NTT form, as a SEAL PublicKey."""
@@ -115,7 +126,7 @@ class SealForm:
     def plaintext(self, polynomial: Residues, parms_id: ParmsId) -> Plaintext:
         """Return [primes, n], NTT form, as a SEAL Plaintext to multiply by."""
         content = self._plaintext_bytes(polynomial, parms_id)
-        return _loaded(seal.Plaintext(), self._context, content)
+        return _loaded(seal.Plaintext(), self._at(parms_id), content)
 
     def secret_key(self, polynomial: Residues, parms_id: ParmsId) -> SecretKey:
         """Return [primes, n], NTT form, as a SEAL SecretKey."""
