@@ -133,7 +133,10 @@ class Histories(RecordRules, MemberRules):
         elif name.startswith("review"):
             arguments = {"finding": "justified"}
         elif name == "iterate":
-            arguments = {"iterate": DIGESTS[0]}
+            arguments = {
+                "iterate": DIGESTS[0],
+                "round": self.history.next_round(instance) + (way == 2),
+            }
         elif name == "infer":
             arguments = {"request": DIGESTS[0], "requester_key_digest": DIGESTS[1]}
         times = 3 if way == 3 else 1  # all of them, or none: often one too many

@@ -220,6 +220,11 @@ class History:
         found = self.stage.reference.world.get(b"instance/" + instance)
         return (found["step"][0], found["step"][1]) if found and found["step"] else None
 
+    def next_round(self, instance: bytes) -> int:
+        """Return the round that a study's next iterate is for."""
+        found = self.stage.reference.world.get(b"instance/" + instance)
+        return (found["uses"] if found else 0) + 2
+
     def waited_for(self) -> list[tuple[int, int]]:
         """Return the places of the orders that somebody could report, the newest first."""
         kept = self.stage.reference.world.under(b"order/")

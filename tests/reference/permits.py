@@ -136,7 +136,9 @@ MAY: Mapping[tuple[str, str], Callable[[Asked], bool]] = {
     ("study", "instantiate"): _researches,
     ("study", "approve"): lambda asked: asked.is_member(*asked.terms["members"]),
     ("study", "withdraw"): _withdraws,
-    ("study", "iterate"): lambda asked: asked.made_it,
+    ("study", "iterate"): lambda asked: (
+        asked.made_it and asked.arguments["round"] == asked.instance["uses"] + 2
+    ),
     ("study", "conclude"): lambda asked: asked.made_it,
     ("column-study", "instantiate"): _researches,
     ("column-study", "approve"): lambda asked: asked.is_member(*asked.terms["members"]),

@@ -88,7 +88,8 @@ class StudyRules(Teller):
         template, _ = self.history.where(instance)
         digest = odd or hashlib.sha256(bytes([len(self.history.ordered) % 256])).digest()
         if template == "study":
-            act = words.Move(instance, "iterate", {"iterate": digest})
+            arguments = {"iterate": digest, "round": self.history.next_round(instance)}
+            act = words.Move(instance, "iterate", arguments)
             self.say((who, "researcher-b"), "with others", act)
         elif template == "risk-score":
             arguments = {"request": digest, "requester_key_digest": digest}

@@ -79,10 +79,13 @@ async def test_all_rounds_of_a_study_stay_within_its_own_rho(story: Story) -> No
     await granted(story)
     scene = await propose(story, rounds_max=50, rho=100_000, rho_max=250_000)
     await scene.advance_to("iterating")
-    act = transition(scene.study, "iterate", iterate=digest("next"))
-    scene.noted(await story.applied(scene.researcher, act))
+    second, third = (
+        transition(scene.study, "iterate", iterate=digest("next"), round=number)
+        for number in (2, 3)
+    )
+    scene.noted(await story.applied(scene.researcher, second))
     await scene.advance_to("iterating")
-    assert (await story.act(scene.researcher, act)).reason == "BUDGET_SPENT"
+    assert (await story.act(scene.researcher, third)).reason == "BUDGET_SPENT"
     assert await spent(story, "cohort-1/rho") == 200_000
     assert await scene.at() == "iterating"
 

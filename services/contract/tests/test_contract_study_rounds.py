@@ -21,8 +21,8 @@ from cipherward_contract.testing_studies import (
 ITERATE = digest("the next parameters")
 
 
-def iterate(of: bytes = ITERATE) -> pb.Act:
-    return transition(STUDY, "iterate", iterate=of)
+def iterate(of: bytes = ITERATE, number: int = 2) -> pb.Act:
+    return transition(STUDY, "iterate", iterate=of, round=number)
 
 
 def ordered(scene: StudyScene, *names: str) -> dict[str, Value]:
@@ -36,9 +36,9 @@ async def spent(story: Story, name: str) -> int:
     return 0 if raw is None else budget_spent(raw)
 
 
-async def go_on(scene: StudyScene, of: bytes = ITERATE) -> None:
-    """Let the researcher name the next iterate."""
-    scene.noted(await scene.story.applied(scene.researcher, iterate(of)))
+async def go_on(scene: StudyScene, of: bytes = ITERATE, number: int = 2) -> None:
+    """Let the researcher name the next iterate, which is that of round `number`."""
+    scene.noted(await scene.story.applied(scene.researcher, iterate(of, number)))
 
 
 async def test_a_study_of_one_round_is_released_without_its_researcher(story: Story) -> None:
@@ -54,7 +54,7 @@ async def test_every_round_has_an_iterate_a_number_and_a_release_of_its_own(stor
     await scene.advance_to("iterating")
     digests = [(await scene.instance()).variables["values_digest"]]
     for number in (2, 3):
-        await go_on(scene, of=digest("iterate", str(number)))
+        await go_on(scene, of=digest("iterate", str(number)), number=number)
         assert await scene.at() == "valuing"
         wanted: dict[str, Value] = {
             "stage": "values",
@@ -88,9 +88,26 @@ async def test_only_the_researcher_names_an_iterate_or_concludes(story: Story) -
         for act in (iterate(), transition(STUDY, "conclude")):
             assert (await story.act(signer, act)).reason == "POLICY_DENIED"
     assert await scene.at() == "iterating"
-    swapped = transition(STUDY, "iterate", iterate=ITERATE, requester_key_digest=digest("another"))
+    swapped = transition(
+        STUDY, "iterate", iterate=ITERATE, round=2, requester_key_digest=digest("another")
+    )
     assert (await story.act(scene.researcher, swapped)).reason == "ARGUMENTS_MALFORMED"
     assert (await story.act(scene.researcher, iterate(b"short"))).reason == "ARGUMENTS_MALFORMED"
+
+
+@pytest.mark.parametrize("late", [1, 2, 4])
+async def test_an_iterate_of_another_round_is_refused(story: Story, late: int) -> None:
+    scene = await propose(story, rounds_max=4)
+    await scene.advance_to("iterating")
+    await go_on(scene)
+    await scene.advance_to("iterating")
+    refused = await story.act(scene.researcher, iterate(number=late))
+    if late == 1:
+        assert refused.reason == "ARGUMENTS_MALFORMED"
+    else:
+        assert (refused.reason, list(refused.policies)) == ("POLICY_DENIED", ["another-round"])
+    assert await scene.at() == "iterating"
+    await go_on(scene, number=3)
 
 
 @pytest.mark.parametrize("state", ["valuing", "values_ready", "releasing", "checking"])
@@ -125,7 +142,7 @@ async def test_an_iterate_needs_a_release_that_is_left(story: Story) -> None:
     await scene.advance_to("iterating")
     await go_on(scene)
     await scene.advance_to("iterating")
-    refused = await story.act(scene.researcher, iterate())
+    refused = await story.act(scene.researcher, iterate(number=3))
     assert refused.reason == "BUDGET_SPENT"
     assert await scene.at() == "iterating"
     await story.applied(scene.researcher, transition(STUDY, "conclude"))

@@ -68,7 +68,7 @@ async def test_every_use_has_a_mask_a_key_and_a_number_of_its_own(scores: KeySce
         wanted = {"requester_key_digest": digest("key", use), "round": number, "source": KEY}
         assert ordered(scores, *wanted) == wanted
         await scores.advance_to("granted")
-    assert await releases(story) == 1 + 2 * 2
+    assert await releases(story) == 1 + 2 * 3
     result = await story.act(story.member(HOSPITAL), infer("third"))
     assert (result.reason, result.policies) == ("POLICY_DENIED", ("used-up",))
 
@@ -93,7 +93,7 @@ async def test_a_mask_of_others_patients_gives_no_scores_and_spends_the_use(
     instance = await scores.instance()
     assert instance.position.state == "granted"
     assert (instance.variables["failure"], instance.uses) == ("MASK_REFUSED", 1)
-    assert await releases(story) == 3
+    assert await releases(story) == 1 + 3
     await scores.act(story.member(HOSPITAL), infer("second"))
     assert (await scores.instance()).variables["failure"] == ""
 
@@ -116,8 +116,8 @@ async def test_a_use_that_is_late_is_over_and_another_may_follow(
     await scores.act(story.member(HOSPITAL), infer("second"))
 
 
-async def test_a_key_with_one_release_left_gives_no_score(story: Story) -> None:
-    scores = await granted_scores(await ready_key(story, releases_max=2))
+async def test_a_key_with_two_releases_left_gives_no_score(story: Story) -> None:
+    scores = await granted_scores(await ready_key(story, releases_max=3))
     result = await story.act(story.member(HOSPITAL), infer())
     assert result.reason == "BUDGET_SPENT"
     assert await scores.at() == "granted"

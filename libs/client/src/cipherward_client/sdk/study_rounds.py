@@ -42,6 +42,7 @@ TURN_SECONDS = 30.0  # from the last report in a block to the contract's answer:
 RELEASED, ITERATING = "released", "iterating"
 # Why the chain refuses an iterate that another process, or the contract's timer, was faster than.
 OVERTAKEN = "STATE_FORBIDS"
+ANOTHER_ROUND = "another-round"  # the contract's policy about an iterate that comes late
 SPENT = "BUDGET_SPENT"
 
 
@@ -109,12 +110,14 @@ class Researching:
         await self._hand_over(study)
         digest = hashlib.sha256(study.asked).digest()
         try:
-            await self._transition(study, "iterate", encode({"iterate": digest}))
+            # It names its round: an earlier process's act that comes late asks for nothing twice.
+            arguments = {"iterate": digest, "round": number + 1}
+            await self._transition(study, "iterate", encode(arguments))
         except ActRefused as refusal:
             if refusal.reason == SPENT:
                 await self._remember(replace(study, asked=b""))
                 await self._conclude(study)
-            elif refusal.reason != OVERTAKEN:
+            elif refusal.reason != OVERTAKEN and ANOTHER_ROUND not in refusal.policies:
                 raise
 
     async def _read(self, study_id: bytes, number: int) -> None:
