@@ -66,9 +66,11 @@ PROFILE, CONTEXT, MEMBER = "additive-1", b"bench", "hospital-b"
 RUNS = 7
 BATCH = 8
 JOBS = 24
-# Linear is 4, and reading messages is in it.
+# Linear is 4; what does not grow (writing the sum, its digest) makes it less. Above it is a copy of
+# all batches beside the batches, or sums that do not stay in the cache.
 CONTRIBUTORS_TARGET = Target(4.4, at_least=False)
-# Two cores: the parent encodes the arguments and hands them over.
+# Two cores: the parent, which encodes the arguments and hands them over (5 ms of a job of 55), has
+# none of its own, so that 1.8 is what there is; other work on the machine takes its part as well.
 WORKERS_TARGET = Target(1.6, at_least=True)
 # A batch of 4.6 MB written, read, and its answer: about as long as the job itself.
 WAY_TARGET = Target(100, at_least=False)
@@ -79,14 +81,21 @@ MEMORY_TARGET = Target(200, at_least=False)
 def measure() -> list[Row]:
     """Return the rows."""
     four, sixteen = apart(adding, 4), apart(adding, 16)
-    one, two = asyncio.run(_pool_rate(1)), asyncio.run(_pool_rate(2))
+    # In turn, so that what else the machine does meanwhile falls on both.
+    gains = [_gain() for _ in range(3)]
     alone, queued, memory = asyncio.run(_way())
     return [
         _row(CONTRIBUTORS, sixteen / four, "times", CONTRIBUTORS_TARGET),
-        _row(WORKERS, two / one, "times", WORKERS_TARGET),
+        _row(WORKERS, statistics.median(gains), "times", WORKERS_TARGET),
         _row(WAY, 1000 * (queued - alone), "ms", WAY_TARGET),
         _row(MEMORY, memory, "MB", MEMORY_TARGET),
     ]
+
+
+def _gain() -> float:
+    """Return how many times as fast two workers are as one."""
+    one = asyncio.run(_pool_rate(1))
+    return asyncio.run(_pool_rate(2)) / one
 
 
 def _row(name: str, value: float, unit: str, target: Target) -> Row:
@@ -163,14 +172,20 @@ def plan_of(variables: int, kind: str) -> Plan:
 
 
 async def _rate(runner: JobRunner, key: Encryption, batch: bytes) -> float:
-    """Return the verifications a second of JOBS that are given at once."""
+    """Return the verifications a second of JOBS that are given at once.
+
+    As many are given before: each process builds its ring with its first one, which takes as long
+    as several of them and comes once in its life.
+    """
     public, expected = PublicArithmetic(runner), Expected(MEMBER, key, BATCH, zeros=False)
-    await public.verify_batch(expected, batch)
-    began = time.perf_counter()
-    async with asyncio.TaskGroup() as group:
-        for _ in range(JOBS):
-            group.create_task(public.verify_batch(expected, batch))
-    return JOBS / (time.perf_counter() - began)
+    rate = 0.0
+    for _ in range(2):
+        began = time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(JOBS):
+                group.create_task(public.verify_batch(expected, batch))
+        rate = JOBS / (time.perf_counter() - began)
+    return rate
 
 
 async def _pool_rate(workers: int) -> float:

@@ -9,12 +9,12 @@ from cipherward_compute.config import ComputeConfig
 from cipherward_compute.jobs.config import WorkerConfig
 from cipherward_contract.config import ContractConfig
 from cipherward_identity.config import IdentityConfig
-from cipherward_kit.config import ServerConfig, describe_config
+from cipherward_kit.config import ProcessConfig, describe_config
 from cipherward_ledger.config import LedgerConfig
 from cipherward_storage.config import StorageConfig
 
 TARGET = Path(__file__).resolve().parents[1] / "docs/configuration.md"
-CONFIGS: tuple[tuple[str, type[ServerConfig]], ...] = (
+CONFIGS: tuple[tuple[str, type[ProcessConfig]], ...] = (
     ("identity", IdentityConfig),
     ("ledger", LedgerConfig),
     ("contract", ContractConfig),

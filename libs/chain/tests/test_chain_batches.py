@@ -8,6 +8,7 @@ from cipherward_chain.batches import (
     CHUNK_BYTES_MAX,
     BatchMalformed,
     chunks_of,
+    ciphertext_places,
     packed,
     unpacked,
 )
@@ -17,6 +18,11 @@ from cipherward_chain.domains import batch_digest
 def test_what_was_packed_comes_back() -> None:
     assert unpacked(packed([b"one", b""], [b"proof"])) == ((b"one", b""), (b"proof",))
     assert unpacked(packed([b"one"])) == ((b"one",), ())
+
+
+def test_the_ciphertexts_are_where_their_places_say() -> None:
+    octets = packed([b"one", b"", b"three"], [b"proof"])
+    assert [octets[place] for place in ciphertext_places(octets)] == [b"one", b"", b"three"]
 
 
 @pytest.mark.parametrize(
@@ -36,6 +42,8 @@ def test_what_was_packed_comes_back() -> None:
 def test_what_is_no_batch_is_refused(octets: bytes) -> None:
     with pytest.raises(BatchMalformed):
         unpacked(octets)
+    with pytest.raises(BatchMalformed):
+        ciphertext_places(octets)
 
 
 @pytest.mark.parametrize("count", [0, 9])

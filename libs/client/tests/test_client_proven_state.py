@@ -21,9 +21,11 @@ from cipherward_chain.orders import ORDERS_KEY, OrdersEntry
 from cipherward_chain.testing import BLOCK_NS, make_genesis
 from cipherward_chain.testing_quorum import QuorumChain, seeds_by_key
 from cipherward_chain.wire import NANOS
+from cipherward_client.sdk import ledger_calls
 from cipherward_client.sdk.certified import Certifier, StateUnproven
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.proven_state import StateTooOld, prove
+from cipherward_kit.errors import DETAILS_KEY, ServiceError
 
 
 @pytest.fixture
@@ -36,21 +38,31 @@ def chain() -> QuorumChain:
     return made
 
 
+class BlockUnknown(ServiceError):
+    """As a ledger says it."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "BLOCK_UNKNOWN"
+
+
 class Ledger:
     """A ledger that answers from a chain in memory, as far as light clients ask."""
 
     def __init__(self, chain: QuorumChain) -> None:
         self.chain = chain
         self.change: Callable[[Any], None] = lambda answer: None
+        self.refuse: Callable[[], None] = lambda: None  # it has been asked for a block to come
 
     async def GetLightBlock(
         self,
         request: pb.GetLightBlockRequest,
         timeout: float,  # noqa: ASYNC109 (grpc's own name)
     ) -> pb.GetLightBlockResponse:
-        if request.height > self.chain.height:
-            raise aio.AioRpcError(grpc.StatusCode.NOT_FOUND, Metadata(), Metadata())
-        found = self.chain.light_blocks[(request.height or self.chain.height) - 1]
+        if request.height > len(self.chain.light_blocks):
+            self.refuse()
+            trailers = Metadata((DETAILS_KEY, BlockUnknown("none").details("test.cipherward")))
+            raise aio.AioRpcError(grpc.StatusCode.NOT_FOUND, Metadata(), trailers)
+        found = self.chain.light_blocks[request.height - 1 if request.height else -1]
         answer = pb.GetLightBlockResponse(light_block=found)
         self.change(answer)
         return answer
@@ -109,6 +121,25 @@ async def test_an_entry_is_proven_by_the_header_after_its_state(
     chain.grow(2)
     later = await prove(connection, state, [ORDERS_KEY])  # two headers later, of another state
     assert later.height == 5
+
+
+async def test_a_header_that_is_yet_to_be_made_is_waited_for_longer_than_one_that_a_node_lacks(
+    chain: QuorumChain, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_calls, "BEHIND_SECONDS", 0.0)
+    chain.grow(1)
+    state, asked = state_of(chain, 4), 0
+    chain.light_blocks, later = chain.light_blocks[:4], chain.light_blocks
+
+    def made_at_the_third_question() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            chain.light_blocks = later
+
+    connection.answering.refuse = made_at_the_third_question
+    assert (await prove(connection, state, [ORDERS_KEY])).height == 5
+    assert asked == 3
 
 
 async def test_an_idle_chain_proves_its_state_by_its_newest_header(

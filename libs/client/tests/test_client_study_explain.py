@@ -138,6 +138,7 @@ def test_the_command_explains_offline(tmp_path: Path, capsys: pytest.CaptureFixt
     text = capsys.readouterr().out
     assert "at most 9 releases of the permit" in text
     assert "in each of up to 8 rounds" in text
+    assert "a patient of two hospitals has rows at both and is counted at both" in text
     assert "bmi: 10 to 60 kg/m2; a missing value leaves the patient out" in text
     assert run(["study", "explain", str(path), "--offline", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -187,3 +188,7 @@ def test_a_study_of_stored_columns_sends_nothing_and_is_under_its_own_contract()
     assert {rule.contract for rule in found.rules} == {"column-study/1"}
     sent = [line for line in lines_of(found) if "nothing is sent" in line]
     assert len(sent) == 2
+    assert found.estimate is not None
+    assert found.estimate.key == 0  # the members have made it with the columns
+    assert not any("for the key" in line for line in lines_of(found))
+    assert found.cautions == ()

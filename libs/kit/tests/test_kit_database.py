@@ -47,6 +47,25 @@ async def test_what_is_written_is_read(db: Database) -> None:
     assert await db.read(names) == ["a"]
 
 
+async def test_what_is_deleted_can_be_overwritten_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    secret = os.urandom(8).hex()
+
+    def kept() -> bool:
+        return secret.encode() in path.read_bytes()
+
+    async with Database(path, SCHEMA) as db:
+        await db.overwrite_deleted()
+        for name in (secret, "b"):
+            await db.write(insert(name))
+        await db.read(pragma("user_version"))
+    assert kept()
+    async with Database(path, SCHEMA) as db:
+        await db.overwrite_deleted()
+        await db.write(lambda connection: connection.execute("DELETE FROM act WHERE id = 1"))
+    assert not kept()
+
+
 async def test_the_settings_are_the_durable_ones(db: Database) -> None:
     assert await db.read(pragma("journal_mode")) == "wal"
     assert await db.read(pragma("synchronous")) == 2  # FULL

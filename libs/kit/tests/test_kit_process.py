@@ -202,7 +202,7 @@ async def test_wrong_settings_are_listed_one_a_line_without_their_values(
     status, out, err = await refused(settings)
     assert (status, out) == (2, "")
     named = [line.split()[2] for line in err.splitlines()]
-    assert named == ["CIPHERWARD_MEMBER:", "CIPHERWARD_DATA_DIR:", "CIPHERWARD_WORKERS:"]
+    assert named == ["CIPHERWARD_MEMBER:", "CIPHERWARD_WORKERS:", "CIPHERWARD_DATA_DIR:"]
     assert "Who" not in err
 
 

@@ -44,6 +44,7 @@ def test_the_bins_are_those_of_numpy_and_hold_the_quantiles(answer: Run, split: 
     assert [one.patients for one in found.bins] == expected.tolist()
     assert [one.low for one in found.bins] == pytest.approx(edges[:-1])
     assert found.hidden == 0
+    assert found.smallest_cell == found.to_document()["smallest_cell"] == int(expected.min())
     for quantile in found.quantiles:
         pooled = np.quantile(bmi, quantile.probability, method="inverted_cdf")
         assert quantile.low <= pooled <= quantile.high
@@ -60,6 +61,8 @@ def test_a_small_bin_takes_another_with_it_so_that_neither_follows(
     found = histogram_of(answer(asked, split({"bmi": bmi}, [200, 200, 133])))
     assert [one.patients for one in found.bins] == [None, None, 200, 300]
     assert found.hidden == 33
+    assert found.smallest_cell is None
+    assert found.to_document()["smallest_cell"] is None
     first, median = found.quantiles
     assert (first.value, first.low, first.high) == (None, 10.0, 30.0)
     assert (median.low, median.high) == (40.0, 50.0)
@@ -98,6 +101,7 @@ def test_noise_below_zero_breaks_no_quantile(plan: Compile) -> None:
     compiled = plan(document(bins=4, quantiles=PROBABILITIES))
     found = histogram_of(compiled.finish([Released(b"", (50, 0, -3, 30, 25, -1))], [0]))
     assert [one.patients for one in found.bins] == [-3, 30, 25, -1]
+    assert found.smallest_cell == -3
     assert [quantile.low for quantile in found.quantiles] == [20.0, 20.0, 20.0, 30.0, 30.0]
 
 

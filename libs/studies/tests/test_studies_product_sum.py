@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cipherward_studies import columns
 from cipherward_studies.analyses import product_sum
 from cipherward_studies.analyses.product_sum import ProductSumResult
 from cipherward_studies.column_explain import explain_columns
 from cipherward_studies.column_plan import ColumnPlan, Factor, Term, is_of_columns, plan_for
-from cipherward_studies.columns import ColumnText
+from cipherward_studies.columns import ColumnText, StoredVariable
 from cipherward_studies.errors import (
     AnalysisRefused,
     CohortTooSmall,
@@ -117,6 +120,40 @@ def test_the_terms_are_products_of_the_two_members_columns() -> None:
     plan = ColumnPlan.of(a_study())
     assert plan.terms("counts") == (Term(fx, fy),)
     assert plan.terms("values") == (Term(fx, fy, 2), Term(x, fy), Term(fx, y), Term(x, y))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "bits"), [((0, 1), 0), ((1, 2), 0), ((0, 0.0625), 4), ((10, 10.125), 3)]
+)
+def test_products_with_a_column_of_two_values_are_refused(
+    bounds: tuple[float, float], bits: int
+) -> None:
+    low, high = bounds
+    flag = {"name": "smoker", "low": low, "high": high}
+    operand = {"variable": "smoker", "at": "south", "fraction_bits": bits}
+    for other, sides in ((AGE, {"y": operand}), (BMI, {"x": {**operand, "at": "north"}})):
+        study = a_study(variables=[other, flag], analyses=[PRODUCT | sides])
+        with pytest.raises(AnalysisRefused, match="smoker has two values"):
+            plan_for(study)
+    three = {**flag, "high": low + 2 / (1 << bits)}
+    asked = a_study(variables=[AGE, three], analyses=[PRODUCT | {"y": operand}])
+    assert isinstance(plan_for(asked), ColumnPlan)
+
+
+@given(
+    values=st.lists(st.one_of(st.floats(), st.just(math.nan)), min_size=1, max_size=40),
+    low=st.integers(-100, 99),
+    width=st.integers(1, 100),
+    bits=st.integers(0, 8),
+)
+def test_no_patient_weighs_more_in_a_column_than_its_declared_range(
+    values: list[float], low: int, width: int, bits: int
+) -> None:
+    stored = StoredVariable("x", float(low), float(low + width), "", bits)
+    steps, there = stored.steps(np.array(values))
+    assert (steps[there] >= low << bits).all()
+    assert (steps[there] <= (low + width) << bits).all()
+    assert not steps[~there].any()
 
 
 def test_columns_that_are_as_the_study_says_are_taken() -> None:

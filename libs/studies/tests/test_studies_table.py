@@ -58,6 +58,7 @@ def test_two_by_two_is_that_of_scipy(correction: bool, answer: Run, split: Split
     found = table_of(answer(document(correction=correction), split(rows, [300, 300, 200])))
     pooled = np.histogram2d(rows["smoker"], rows["sex"], [[0, 0.5, 1], [1, 1.5, 2]])[0]
     assert [list(line) for line in found.counts] == pooled.tolist()
+    assert found.smallest_cell == found.to_document()["smallest_cell"] == int(pooled.min())
     expected = stats.chi2_contingency(pooled, correction=correction)
     assert found.chi_square is not None
     assert found.chi_square.statistic == pytest.approx(expected.statistic, rel=1e-12)
@@ -104,6 +105,25 @@ def test_a_table_with_a_small_cell_hides_two_and_has_no_test(answer: Run, split:
     assert found.odds_ratio is None
     flat = [count for line in found.counts for count in line]
     assert flat == [100, 90, None, None]
+
+
+@pytest.mark.parametrize("small", [0, 4])
+def test_a_smallest_cell_that_is_left_out_is_not_told(
+    small: int, answer: Run, split: Split
+) -> None:
+    sizes = [100, 90, 80, small]
+    rows = {
+        "sex": np.repeat([1.0, 2.0, 1.0, 2.0], sizes),
+        "smoker": np.repeat([0.0, 0.0, 1.0, 1.0], sizes),
+        "age": np.linspace(18, 100, sum(sizes)),
+    }
+    order = np.random.default_rng(5).permutation(sum(sizes))
+    rows = {name: column[order] for name, column in rows.items()}
+    found = table_of(answer(document(), split(rows, [100, 100, 70 + small])))
+    assert found.smallest_cell is None
+    assert found.to_document()["smallest_cell"] is None
+    flat = [count for line in found.counts for count in line if count is not None]
+    assert flat == [100, 90]  # neither of which is called the smallest
 
 
 def test_a_level_that_noise_has_emptied_has_no_test(plan: Compile) -> None:

@@ -2,12 +2,17 @@
 
 The orders of a study are those of its contract, one after another; what a contract would decide
 from the reports is written out in `StudyRun`.
+
+A test that is about a later part of a study begins there: `@pytest.mark.begins("counted")` gives it
+hospitals, a chain and a study as they stood at that moment of one study, which runs once in a
+session. From there on everything is the test's own.
 """
 
 from __future__ import annotations
 
 import math
 import secrets
+import shutil
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -103,6 +108,13 @@ DOCUMENT: Mapping[str, Any] = {
 }
 Rows = NDArray[np.float64]
 REQUESTER_SEED = seed_of("researcher")
+# Where a test may begin: the key is made; the counts are summed; they are opened and passed; the
+# values are summed; the result is released.
+MOMENTS = ("keyed", "counted", "passed", "valued", "released")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", f"begins(moment): at one of {', '.join(MOMENTS)}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -226,6 +238,7 @@ class ReportLedger:
     def __init__(self, chain: TestChain) -> None:
         self.chain = chain
         self.reports: dict[OrderKey, dict[str, chain_pb.Report]] = {}
+        self.transitions: list[chain_pb.Transition] = []  # that the chain has applied
         self.refusal = ""  # what the chain answers in the block
         self.verdict = ""  # what the ledger answers at once
         self.away = False
@@ -251,7 +264,10 @@ class ReportLedger:
             member = parsed.authorization.member.member_id
             for act in parsed.body.acts:
                 order = OrderKey(act.report.order.height, act.report.order.index)
-                if not self.refusal:
+                if act.WhichOneof("act") == "transition":
+                    if not self.refusal:
+                        self.transitions.append(act.transition)
+                elif not self.refusal:
                     self.reports.setdefault(order, {})[member] = act.report
             self.chain.append([raw], results=[TransactionResult(reason=self.refusal)])
         return ledger_pb.SubmitVerdict(transaction_id=parsed.id, reason=self.verdict)
@@ -465,10 +481,21 @@ class StudyRun:
     release: OrderKey | None = None
     started: OrderKey | None = None  # the newest start order
     template: str = "study"
+    at: str = ""  # the newest of MOMENTS that was reached when the test began
+    sums: dict[str, bytes] = field(default_factory=dict[str, bytes])  # digests, by stage
 
     @property
     def plan(self) -> Plan:
         return Plan.of(self.spec)
+
+    def copy(self, **changed: Any) -> StudyRun:
+        """Return the study as it stands, which goes on by itself from here on."""
+        own = {name: dict(getattr(self, name)) for name in ("commitments", "reveals", "verdicts")}
+        return replace(self, **own, sums=dict(self.sums), **changed)
+
+    def _began(self, moment: str) -> bool:
+        """Say whether the test began at this moment or later."""
+        return self.at in MOMENTS[MOMENTS.index(moment) :]
 
     async def put_spec(self) -> None:
         for hospital in self.world.hospitals.values():
@@ -589,9 +616,12 @@ class StudyRun:
 
     async def to_counts(self) -> bytes:
         """Run up to the counts' sum; return its digest."""
+        if self._began("counted"):
+            return self.sums["counts"]
         await self.put_spec()
-        self.instantiate()
-        await self.ceremony()
+        if not self._began("keyed"):
+            self.instantiate()
+            await self.ceremony()
         return await self.summed("counts")
 
     async def passed(self, counts: bytes, online: Sequence[str] = MEMBERS[:3]) -> None:
@@ -601,18 +631,21 @@ class StudyRun:
 
     async def to_passed(self, online: Sequence[str] = MEMBERS[:3]) -> None:
         """Run up to the verdicts about the counts."""
-        await self.passed(await self.to_counts(), online)
+        counts = await self.to_counts()
+        if not self._began("passed"):
+            await self.passed(counts, online)
 
     async def to_values(self, online: Sequence[str] = MEMBERS[:3]) -> bytes:
         """Run up to the values' sum; return its digest."""
         await self.to_passed(online)
-        return await self.summed("values")
+        return self.sums["values"] if self._began("valued") else await self.summed("values")
 
     async def to_result(self, online: Sequence[str] = MEMBERS[:3]) -> bytes:
         """Run up to the release; return the digest of the values' sum."""
         digest = await self.to_values(online)
-        self.release = self.release_order("release_result", digest, online)
-        await self.done(self.release, online)
+        if not self._began("released"):
+            self.release = self.release_order("release_result", digest, online)
+            await self.done(self.release, online)
         return digest
 
     async def result_of(self, member: str) -> Part:
@@ -731,12 +764,103 @@ async def a_world(folder: Path) -> AsyncGenerator[World]:
             await hospital.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Everything that was on the disks, on the chain and in the researcher's hands."""
+
+    folder: Path  # a hospital's data in a folder of its name
+    chain: TestChain
+    reports: Mapping[OrderKey, Mapping[str, chain_pb.Report]]
+    study: StudyRun
+
+    def restore(self, world: World) -> None:
+        """Give a world that does not run yet this past, and a block that is news to it."""
+        world.chain = world.ledger.chain = self.chain.copy()
+        world.chain.heartbeat()
+        world.ledger.reports = {order: dict(found) for order, found in self.reports.items()}
+        for member, hospital in world.hospitals.items():
+            shutil.copytree(self.folder / member, hospital.config.data_dir, dirs_exist_ok=True)
+
+
+class History:
+    """One study over everybody's patients, as it stood at each of MOMENTS."""
+
+    def __init__(
+        self, folder: Path, spec: StudySpec, requester: RequesterKey, rows: Mapping[str, Rows]
+    ) -> None:
+        self._folder = folder
+        self._spec = spec
+        self._requester = requester
+        self._rows = rows
+        self._moments: dict[str, Moment] = {}
+
+    async def at(self, name: str) -> Moment:
+        """Return a moment; the first question takes a whole study."""
+        if not self._moments:
+            await self._happen()
+        return self._moments[name]
+
+    async def _happen(self) -> None:
+        alliance = self._folder / "alliance"
+        alliance.mkdir()
+        async with a_world(alliance) as world:
+            for member, hospital in world.hospitals.items():
+                await hospital.start()
+                await hospital.contribute(self._rows[member])
+            study = StudyRun(world, self._spec, self._requester)
+            await study.put_spec()
+            study.instantiate()
+            await study.ceremony()
+            await self._keep(study, "keyed")
+            study.sums["counts"] = await study.summed("counts")
+            await self._keep(study, "counted")
+            await study.passed(study.sums["counts"])
+            await self._keep(study, "passed")
+            study.sums["values"] = await study.summed("values")
+            await self._keep(study, "valued")
+            await study.to_result()
+            await self._keep(study, "released")
+
+    async def _keep(self, study: StudyRun, moment: str) -> None:
+        world, folder = study.world, self._folder / moment
+        study.at = moment
+        for member, hospital in world.hospitals.items():
+            await hospital.stop()
+            shutil.copytree(hospital.config.data_dir, folder / member)
+        reports = {order: dict(found) for order, found in world.ledger.reports.items()}
+        self._moments[moment] = Moment(folder, world.chain.copy(), reports, study.copy())
+        for hospital in world.hospitals.values():
+            await hospital.start()
+
+
+@pytest.fixture(scope="session")
+def history(
+    tmp_path_factory: pytest.TempPathFactory,
+    spec: StudySpec,
+    requester: RequesterKey,
+    rows: Mapping[str, Rows],
+) -> History:
+    return History(tmp_path_factory.mktemp("history"), spec, requester, rows)
+
+
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncGenerator[World]:
-    """Four running hospitals without patients."""
+async def beginning(request: pytest.FixtureRequest, history: History) -> Moment | None:
+    """Where the test begins, if not at the beginning."""
+    marker = request.node.get_closest_marker("begins")
+    return None if marker is None else await history.at(marker.args[0])
+
+
+@pytest.fixture
+async def world(tmp_path: Path, beginning: Moment | None) -> AsyncGenerator[World]:
+    """Four running hospitals, without patients unless the test begins later."""
     async with a_world(tmp_path) as made:
+        if beginning is not None:
+            beginning.restore(made)
         for hospital in made.hospitals.values():
             await hospital.start()
+        if beginning is not None:  # nothing is older than what they were told last
+            for hospital in made.hospitals.values():
+                await eventually(lambda one=hospital: one.readiness.ready)
         yield made
 
 
@@ -750,9 +874,15 @@ async def lone(tmp_path: Path) -> AsyncGenerator[World]:
 
 @pytest.fixture
 async def study(
-    world: World, rows: Mapping[str, Rows], spec: StudySpec, requester: RequesterKey
+    world: World,
+    beginning: Moment | None,
+    rows: Mapping[str, Rows],
+    spec: StudySpec,
+    requester: RequesterKey,
 ) -> StudyRun:
-    """A study over the four hospitals' patients; nothing of it has happened yet."""
+    """A study over the four hospitals' patients; nothing of it has happened unless it is marked."""
+    if beginning is not None:
+        return beginning.study.copy(world=world)
     for member, hospital in world.hospitals.items():
         await hospital.contribute(rows[member])
     return StudyRun(world, spec, requester)
@@ -760,5 +890,5 @@ async def study(
 
 @pytest.fixture
 def another(study: StudyRun) -> StudyRun:
-    """Another study over the same patients."""
-    return replace(study, study=secrets.token_bytes(16), commitments={}, reveals={}, verdicts={})
+    """Another study over the same patients, of which nothing has happened."""
+    return StudyRun(study.world, study.spec, study.requester)

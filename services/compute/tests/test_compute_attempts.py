@@ -49,6 +49,7 @@ async def dead_counts(world: World, study: StudyRun) -> bytes:
     return counts
 
 
+@pytest.mark.begins("counted")
 async def test_counts_whose_release_is_dead_are_opened_by_the_next_set(
     world: World, study: StudyRun
 ) -> None:
@@ -68,6 +69,7 @@ async def test_counts_whose_release_is_dead_are_opened_by_the_next_set(
     assert seen.steps_done == seen.steps_total - 1  # the dead release is the step never taken
 
 
+@pytest.mark.begins("counted")
 async def test_a_dead_release_that_waits_for_a_share_makes_room_for_the_next(
     world: World, study: StudyRun
 ) -> None:
@@ -79,6 +81,7 @@ async def test_a_dead_release_that_waits_for_a_share_makes_room_for_the_next(
     assert in_database(hospital, waiting) == []
 
 
+@pytest.mark.begins("valued")
 async def test_values_whose_release_is_dead_are_switched_by_the_next_set(
     world: World, study: StudyRun
 ) -> None:
@@ -93,6 +96,7 @@ async def test_values_whose_release_is_dead_are_switched_by_the_next_set(
     assert study.finish(await study.totals(again, NEXT)).patients == 119
 
 
+@pytest.mark.begins("valued")
 async def test_a_third_attempt_refreshes_the_second(world: World, study: StudyRun) -> None:
     values = await study.to_values()
     once = await study.refreshed("values", values, study.members)
@@ -102,6 +106,7 @@ async def test_a_third_attempt_refreshes_the_second(world: World, study: StudyRu
     assert study.finish(await study.totals(twice)).patients == 119
 
 
+@pytest.mark.begins("counted")
 async def test_a_share_of_the_dead_sum_is_not_given_to_a_later_order(
     world: World, study: StudyRun
 ) -> None:
@@ -113,6 +118,7 @@ async def test_a_share_of_the_dead_sum_is_not_given_to_a_later_order(
     assert (await study.seen_at("hospital-a")).failure_reason == "SHARE_ALREADY_GIVEN"
 
 
+@pytest.mark.begins("counted")
 async def test_what_is_not_proven_to_be_zero_refreshes_nothing(
     world: World, study: StudyRun
 ) -> None:
@@ -141,6 +147,7 @@ async def test_what_is_not_proven_to_be_zero_refreshes_nothing(
     assert (await study.seen_at("hospital-a")).failure.startswith("hospital-b: ")
 
 
+@pytest.mark.begins("counted")
 async def test_a_member_that_has_no_such_sum_refreshes_nothing(study: StudyRun) -> None:
     await study.to_counts()
     order = study.start_order("counts", "refresh", digest=bytes(32))
@@ -160,9 +167,9 @@ async def test_who_was_silent_is_told_when_a_study_fails(world: World, study: St
     assert "hospital-d" in seen.failure
 
 
+@pytest.mark.begins("keyed")
 async def test_who_failed_is_told_where_nothing_failed(world: World, study: StudyRun) -> None:
     await study.put_spec()
-    await study.ceremony()
     hospital = world.hospitals["hospital-d"]
     in_database(hospital, "DELETE FROM specs")
     reports = await study.reports(study.start_order("counts", "commit"))

@@ -189,6 +189,7 @@ async def test_what_is_remembered_is_sealed_and_bound_to_its_place(
 
 
 @pytest.mark.slow
+@pytest.mark.begins("released")
 async def test_a_study_over_nearly_the_same_patients_fails_before_it_encrypts(
     study: StudyRun, another: StudyRun, rows: Mapping[str, Rows], a_spec: MakeSpec
 ) -> None:
@@ -209,6 +210,6 @@ async def test_a_study_over_nearly_the_same_patients_fails_before_it_encrypts(
     assert at["hospital-c"] == 1
     seen = await close.seen_at("hospital-c")
     assert seen.failure_reason == "COHORT_TOO_CLOSE"
-    same = replace(study, study=secrets.token_bytes(16), commitments={}, reveals={}, verdicts={})
+    same = replace(close, spec=study.spec, study=secrets.token_bytes(16))
     digest = await same.to_result()
     assert same.finish(await same.totals(digest)).patients == 119

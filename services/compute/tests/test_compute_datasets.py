@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+import sqlite3
 import struct
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
@@ -16,6 +17,11 @@ import pytest
 from grpc import aio
 
 from cipherward.compute.v1 import compute_service_pb2 as pb
+from cipherward.compute.v1.compute_service_pb2_grpc import (
+    ComputeServiceServicer,
+    ComputeServiceStub,
+    add_ComputeServiceServicer_to_server,
+)
 from cipherward_compute import contribution_stream, datasets_form
 from cipherward_compute.datasets import DataSets
 from cipherward_compute.datasets_form import Arriving, Column, Header, RowsEnd, RowsPart
@@ -27,7 +33,7 @@ from cipherward_compute.schema import SCHEMA
 from cipherward_compute.vault import Vault, VaultCorrupt
 from cipherward_kit.database import Database
 from cipherward_kit.errors import reason_of
-from cipherward_kit.testing import eventually
+from cipherward_kit.testing import TestAlliance, eventually, serve_in_process
 from cipherward_studies.variables import CHUNK_ROWS
 
 if TYPE_CHECKING:
@@ -386,6 +392,68 @@ async def test_rows_that_are_replaced_while_they_are_read_are_not_mixed(
     await contributed(store, parts)
     with pytest.raises(RowsChanged):
         await asyncio.to_thread(list, chunks)
+
+
+class Contributing(ComputeServiceServicer):
+    """The part of the service that takes contributions, over a store that a test bounds."""
+
+    def __init__(self, data_sets: DataSets) -> None:
+        self._data_sets = data_sets
+
+    async def Contribute(self, request_iterator: AsyncIterator[Any], context: Any) -> Any:
+        header, parts = await contribution_stream.read_contribution(request_iterator)
+        return pb.ContributeResponse(rows=await self._data_sets.contribute(header, parts))
+
+
+@pytest.mark.slow
+async def test_a_full_disk_ends_a_contribution_by_name_and_leaves_what_stood(
+    data_sets: tuple[DataSets, Database], tmp_path: Path
+) -> None:
+    store, database = data_sets
+    values, parts = rows_and_parts(20_000, named=False)
+    await contributed(store, parts)
+
+    async def allow(pages: int) -> None:
+        def bound(connection: sqlite3.Connection) -> None:
+            (used,) = connection.execute("PRAGMA page_count").fetchone()
+            connection.execute(f"PRAGMA max_page_count = {used + pages}").fetchone()
+
+        await database.read(bound)
+
+    def left(connection: sqlite3.Connection) -> tuple[int, int]:
+        count = "SELECT count(*), count(DISTINCT version) FROM data_set_chunks"
+        return connection.execute(count).fetchone()
+
+    before = await database.read(left)
+    more = rows_and_parts(200_000, named=False)[1]
+    await allow(600)  # of 4 KiB: some of the chunks of 1.5 MB fit
+    servicer = Contributing(store)  # pyright: ignore[reportAbstractUsage] - nobody asks for more
+    async with serve_in_process(
+        lambda server: add_ComputeServiceServicer_to_server(servicer, server),
+        domain="compute.cipherward",
+        alliance=TestAlliance(tmp_path / "certificates"),
+        service="compute",
+    ) as served:
+        stub = ComputeServiceStub(served.channel_as("hospital-a", "storage"))
+        variables = [pb.DataSetVariable(name=one.name, unit=one.unit) for one in COLUMNS]
+        asked = [
+            pb.ContributeRequest(
+                header=pb.ContributeHeader(
+                    request_id=str(uuid.uuid4()), data_set="cohort-1", variables=variables
+                )
+            ),
+            *[pb.ContributeRequest(part=pb.ContributePart(values=one.values)) for one in more],
+            end(200_000),
+        ]
+        assert await refused(stub.Contribute(iter(asked), timeout=30)) == "DISK_FULL"
+    assert await database.read(left) == before
+    standing = await store.taking_part("cohort-1", 1)
+    assert standing is not None
+    chunks = await asyncio.to_thread(list, standing.chunks(("age",)))
+    ages = np.concatenate([chunk.columns["age"] for chunk in chunks])
+    assert np.array_equal(ages, values[:, 0])
+    await allow(100_000)
+    await contributed(store, more)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from cipherward_chain.batches import packed
 from cipherward_chain.canonical import encode
+from cipherward_compute.arithmetic.columns import proven_columns
 from cipherward_compute.arithmetic.evaluations import Evaluation, ProductTerm, products_of
+from cipherward_compute.arithmetic.inputs import ContributionRefused, Encryption, Expected
 from cipherward_compute.jobs import kinds
 from cipherward_compute.jobs.config import WorkerConfig
 from cipherward_compute.jobs.intake import Intake, Job
@@ -46,11 +49,11 @@ DIGESTS = digests_of(PAYLOAD)
 HEAD = JobHead(JOB, 1, "add_batches", LATER_MS, DIGESTS)
 SETTINGS: dict[str, Any] = {
     "member": "hospital-a",
-    "data_dir": Path("data"),
     "genesis_file": Path("genesis.json"),
-    "tls_certificate": Path("tls.pem"),
-    "tls_private_key": Path("tls.key"),
+    "jobs_key_file": Path("k"),
+    "kafka_bootstrap": "b:9092",
 }
+PORTS = {"health_listen": "0.0.0.0:9001", "metrics_listen": "0.0.0.0:9002"}
 
 
 class Sharing(QueueReader):
@@ -270,6 +273,22 @@ async def test_columns_are_multiplied_as_in_this_process() -> None:
         await arithmetic.products_of(other, [ProductTerm(0, 0, 1)])
 
 
+@pytest.mark.slow
+async def test_columns_are_verified_like_any_batch() -> None:
+    context = b"a ceremony"
+    share = member_secret("product-1", b"1" * 32, context).public_key_share()
+    key = combine_public_key("product-1", context, [share])
+    encryption = Encryption("product-1", key, b"column 1 of hospital-b")
+    columns, proof = proven_columns(encryption, [[1, 2], [3, 4]])
+    batch, arithmetic = packed(columns, (proof,)), PublicArithmetic(Local())
+    await arithmetic.verify_batch(Expected("hospital-b", encryption, 2, zeros=False), batch)
+    other = Encryption("product-1", key, b"column 1 of hospital-c")
+    refused = [(encryption, packed(columns[:1], (proof,))), (other, batch)]
+    for under, octets in refused:
+        with pytest.raises(ContributionRefused, match="hospital-b"):
+            await arithmetic.verify_batch(Expected("hospital-b", under, 2, zeros=False), octets)
+
+
 class Local:
     """Runs jobs where they are asked for."""
 
@@ -280,17 +299,11 @@ class Local:
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
-        ({"jobs": "kafka"}, "jobs: kafka needs jobs_key_file"),
-        ({"jobs": "kafka", "jobs_key_file": Path("k")}, "kafka_bootstrap"),
-        ({"jobs": "local"}, "a worker without a queue"),
-        (
-            {
-                "jobs_key_file": Path("k"),
-                "kafka_bootstrap": "b:9092",
-                "kafka_security": "sasl_ssl",
-            },
-            "sasl_ssl needs kafka_username and kafka_password_file",
-        ),
+        ({"jobs_key_file": None}, "jobs_key_file"),
+        ({"kafka_bootstrap": None}, "kafka needs kafka_bootstrap"),
+        ({"kafka_security": "sasl_ssl"}, "sasl_ssl needs kafka_username and kafka_password_file"),
+        ({"profile": "production", **PORTS}, "kafka_security: plaintext shows jobs"),
+        ({"profile": "production", "kafka_security": "ssl"}, "health_listen: port 0"),
     ],
 )
 def test_half_of_a_queue_is_refused_by_name(given: dict[str, Any], fault: str) -> None:
@@ -298,9 +311,9 @@ def test_half_of_a_queue_is_refused_by_name(given: dict[str, Any], fault: str) -
         WorkerConfig.model_validate({**SETTINGS, **given})
 
 
-def test_a_worker_needs_no_feed_and_no_secret_but_the_queues() -> None:
-    whole = {**SETTINGS, "jobs_key_file": Path("k"), "kafka_bootstrap": "b:9092"}
-    assert WorkerConfig.model_validate(whole).jobs == "kafka"
-    assert not {"member_key_file", "ceremony_key_file", "data_key_file"} & set(
-        WorkerConfig.model_fields
-    )
+def test_a_worker_needs_no_feed_no_folder_and_no_secret_but_the_queues() -> None:
+    whole = {**SETTINGS, **PORTS, "profile": "production", "kafka_security": "ssl"}
+    assert WorkerConfig.model_validate(whole).workers == 0
+    callers = {"listen", "holder_listen", "tls_certificate", "tls_private_key", "rpcs_max"}
+    own = {"data_dir", "feed", "member_key_file", "ceremony_key_file", "data_key_file"}
+    assert not (callers | own) & set(WorkerConfig.model_fields)

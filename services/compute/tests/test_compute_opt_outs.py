@@ -83,6 +83,7 @@ def expected(study: StudyRun, rows: Mapping[str, Rows]) -> Rows:
     return pooled[~np.isnan(pooled).any(axis=1)]
 
 
+@pytest.mark.begins("keyed")
 async def test_a_row_that_is_out_is_in_neither_the_counts_nor_the_values(
     named: StudyRun, rows: Mapping[str, Rows]
 ) -> None:
@@ -100,6 +101,7 @@ async def test_a_row_that_is_out_is_in_neither_the_counts_nor_the_values(
     assert [one.sum for one in moments.variables] == pytest.approx(pooled.sum(axis=0), rel=1e-7)
 
 
+@pytest.mark.begins("keyed")
 async def test_a_reference_that_is_out_is_out_in_every_data_set(
     study: StudyRun, rows: Mapping[str, Rows], a_spec: MakeSpec
 ) -> None:
@@ -114,6 +116,7 @@ async def test_a_reference_that_is_out_is_out_in_every_data_set(
     assert second.finish(await second.totals(digest)).patients == 118
 
 
+@pytest.mark.begins("keyed")
 async def test_an_opt_out_after_the_start_order_counts_for_the_next_study(
     named: StudyRun, another: StudyRun, rows: Mapping[str, Rows]
 ) -> None:
@@ -130,6 +133,7 @@ async def test_an_opt_out_after_the_start_order_counts_for_the_next_study(
     assert another.finish(await another.totals(digest)).patients == 119 - MINIMUM
 
 
+@pytest.mark.begins("keyed")
 async def test_who_takes_part_again_does_so_from_the_next_study_on(
     named: StudyRun, another: StudyRun, rows: Mapping[str, Rows]
 ) -> None:
@@ -148,24 +152,24 @@ async def test_who_takes_part_again_does_so_from_the_next_study_on(
     assert another.finish(await another.totals(digest)).patients == 119
 
 
+@pytest.mark.begins("keyed")
 async def test_rows_without_references_are_not_counted_once_a_patient_is_out(
     study: StudyRun, rows: Mapping[str, Rows]
 ) -> None:
     await put(study.world.hospitals["hospital-a"], references(rows["hospital-a"])[0])
     await study.put_spec()
-    await study.ceremony()
     reports = await study.reports(study.start_order("counts", "commit"))
     failed = {member for member, report in reports.items() if report.outcome != 1}
     assert failed == {"hospital-a"}
     assert "no references" in (await study.seen_at("hospital-a")).failure
 
 
+@pytest.mark.begins("keyed")
 async def test_a_contribution_that_names_another_block_is_refused_by_who_adds(
     named: StudyRun,
 ) -> None:
     """hospital-b leaves opt-outs of the last blocks out of account, and says so."""
     await named.put_spec()
-    await named.ceremony()
     commitments = await named.done(named.start_order("counts", "commit"))
     assert named.started is not None
     path = named.world.hospitals["hospital-b"].config.data_dir / "compute.db"
@@ -185,9 +189,9 @@ async def test_a_contribution_that_names_another_block_is_refused_by_who_adds(
     assert failure == "hospital-b: its contribution has opt-outs up to another block"
 
 
+@pytest.mark.begins("keyed")
 async def test_a_commitment_is_to_the_block_of_the_start_order(named: StudyRun) -> None:
     await named.put_spec()
-    await named.ceremony()
     commitments = await named.done(named.start_order("counts", "commit"))
     started = named.started
     assert started is not None
@@ -202,6 +206,7 @@ async def test_a_commitment_is_to_the_block_of_the_start_order(named: StudyRun) 
     assert digest == commitments["hospital-a"]
 
 
+@pytest.mark.begins("keyed")
 async def test_a_wallets_choice_reaches_the_rows_that_the_hospital_has_linked(
     named: StudyRun, rows: Mapping[str, Rows], a_wallet: MakeWallet
 ) -> None:

@@ -83,6 +83,61 @@ def test_a_start_order_out_of_form_is_malformed(changed: dict[str, Any]) -> None
         read("start_study", {**START, **changed})
 
 
+MASK: dict[str, Any] = {
+    **START,
+    "members": ["hospital-b"],
+    "outputs": ["risk_score"],
+    "round": 1,
+    "iterate": DIGEST,
+    "source": b"k" * 16,
+}
+MASKED: dict[str, Any] = {
+    **MASK,
+    "step": "verify",
+    "members": MEMBERS,
+    "commitments": {"hospital-b": DIGEST},
+}
+
+
+def test_a_use_of_a_risk_score_is_numbered_from_its_mask_on() -> None:
+    orders = [MASK, MASKED, {**MASKED, "stage": "values"}]
+    read_ones = [read("start_study", one, "risk-score") for one in orders]
+    assert all(isinstance(one, StartStudy) and one.round == 1 for one in read_ones)
+    stages = [stage_of(one) for one in read_ones if isinstance(one, StartStudy)]
+    assert stages == ["masking", "mask_ready", "scoring"]
+    for one in orders:  # the numbered counts, and the lone member, are of no study
+        with pytest.raises(OrderMalformed):
+            read("start_study", {**one, "stage": "counts"})
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {**MASK, "round": 0},
+        {**MASK, "iterate": b""},
+        {**MASK, "source": b""},
+        {**MASK, "outputs": ["count"]},
+        {**MASK, "members": MEMBERS},  # a mask of several
+        {**MASK, "stage": "values"},  # a second mask
+        {**MASK, "commitments": {"hospital-b": DIGEST}},
+        {**MASKED, "commitments": {}},
+        {**MASKED, "commitments": dict.fromkeys(MEMBERS, DIGEST)},
+        {**MASKED, "verdicts": {"hospital-b": DIGEST}},
+        {**MASKED, "step": "refresh", "digest": DIGEST},
+        {**MASKED, "step": "add", "digest": DIGEST},
+    ],
+)
+def test_an_order_of_a_risk_score_out_of_form_is_malformed(order: dict[str, Any]) -> None:
+    with pytest.raises(OrderMalformed):
+        read("start_study", order, "risk-score")
+
+
+def test_the_next_use_of_a_risk_score_takes_the_place_of_all_that_waits_of_the_one_before() -> None:
+    mask = read("start_study", MASK, "risk-score")
+    assert isinstance(mask, StartStudy)
+    assert {"StartStudy", "ReleaseCounts", "ReleaseResult"} <= set(supersedes(mask))
+
+
 @pytest.mark.parametrize(
     "changed", [{"set": []}, {"set": ["hospital-z"]}, {"round": 0}, {"digest": b""}]
 )

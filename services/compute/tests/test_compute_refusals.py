@@ -66,6 +66,7 @@ async def reason_at(study: StudyRun, member: str) -> str:
     return (await study.seen_at(member)).failure_reason
 
 
+@pytest.mark.begins("keyed")
 async def test_a_cohort_below_the_minimum_without_the_own_part_fails(
     a_spec: MakeSpec, study: StudyRun
 ) -> None:
@@ -83,6 +84,7 @@ async def test_a_cohort_below_the_minimum_without_the_own_part_fails(
     assert "fewer patients than the minimum" in await failure_at(big, "hospital-a")
 
 
+@pytest.mark.begins("keyed")
 async def test_patients_of_two_members_only_are_not_released(
     world: World, study: StudyRun, rows: Mapping[str, Rows]
 ) -> None:
@@ -96,10 +98,10 @@ async def test_patients_of_two_members_only_are_not_released(
     assert await reason_at(study, "hospital-c") == "CONTRIBUTORS_TOO_FEW"
 
 
+@pytest.mark.begins("keyed")
 async def test_a_member_without_the_data_set_says_so(a_spec: MakeSpec, study: StudyRun) -> None:
     other = replace(study, spec=a_spec(data_set="cohort-2"))
     await other.put_spec()
-    await other.ceremony()
     order = other.start_order("counts", "commit")
     assert set((await outcomes(other, order)).values()) == {FAILED}
     assert await failure_at(other, "hospital-a") == "this member has no data set cohort-2"
@@ -112,6 +114,7 @@ async def test_a_member_that_never_got_the_text_says_so(study: StudyRun) -> None
     assert "not handed" in await failure_at(study, "hospital-d")
 
 
+@pytest.mark.begins("keyed")
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
@@ -126,7 +129,6 @@ async def test_a_text_that_the_chain_describes_otherwise_is_refused(
     study: StudyRun, changed: dict[str, bytes | int], why: str
 ) -> None:
     await study.put_spec()
-    await study.ceremony()
     order = study.start_order("counts", "commit", None, **changed)
     assert set((await outcomes(study, order)).values()) == {FAILED}
     assert why in await failure_at(study, "hospital-a")
@@ -140,6 +142,7 @@ async def test_a_study_of_two_members_is_refused(study: StudyRun) -> None:
     assert set((await outcomes(pair, order)).values()) == {FAILED}
 
 
+@pytest.mark.begins("passed")
 async def test_rows_that_changed_since_they_were_counted_are_not_encrypted(
     world: World, study: StudyRun, rows: Mapping[str, Rows]
 ) -> None:
@@ -149,11 +152,11 @@ async def test_rows_that_changed_since_they_were_counted_are_not_encrypted(
     assert found == {m: FAILED if m == "hospital-b" else DONE for m in study.members}
 
 
+@pytest.mark.begins("keyed")
 async def test_a_ciphertext_that_was_not_committed_to_names_its_sender(
     world: World, study: StudyRun
 ) -> None:
     await study.put_spec()
-    await study.ceremony()
     commitments = await study.done(study.start_order("counts", "commit"))
 
     def flip(connection: sqlite3.Connection) -> None:
@@ -166,9 +169,9 @@ async def test_a_ciphertext_that_was_not_committed_to_names_its_sender(
     assert "hospital-b: its contribution" in await failure_at(study, "hospital-d")
 
 
+@pytest.mark.begins("keyed")
 async def test_a_copied_ciphertext_is_not_counted_twice(study: StudyRun) -> None:
     await study.put_spec()
-    await study.ceremony()
     commitments = await study.done(study.start_order("counts", "commit"))
     commitments["hospital-d"] = commitments["hospital-c"]
     found = await outcomes(study, study.start_order("counts", "verify", commitments))
@@ -180,11 +183,11 @@ def replaced(world: World, member: str, octets: bytes) -> None:
     tampered(world, member, lambda c: c.execute("UPDATE sums SET own = ?", (octets,)))
 
 
+@pytest.mark.begins("keyed")
 async def test_bytes_that_are_no_contribution_name_their_sender(
     world: World, study: StudyRun
 ) -> None:
     await study.put_spec()
-    await study.ceremony()
     commitments = await study.done(study.start_order("counts", "commit"))
     replaced(world, "hospital-b", b"\0")
     height = study.started.height if study.started else 0
@@ -214,6 +217,7 @@ def proven(study: StudyRun, member: str, changes: Mapping[str, Any]) -> bytes:
     return packed(made.ciphertexts, () if changes.get("bare") else (made.proof,))
 
 
+@pytest.mark.begins("keyed")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -230,7 +234,6 @@ async def test_a_contribution_for_something_else_is_refused_by_everybody(
 ) -> None:
     """Replayed, foreign, of another number, or without a proof: nobody adds it."""
     await study.put_spec()
-    await study.ceremony()
     commitments = await study.done(study.start_order("counts", "commit"))
     foreign = proven(study, "hospital-b", changes)
     height = study.started.height if study.started else 0
@@ -245,6 +248,7 @@ async def test_a_contribution_for_something_else_is_refused_by_everybody(
         assert (await failure_at(study, member)).startswith("hospital-b: ")
 
 
+@pytest.mark.begins("counted")
 async def test_an_order_that_names_another_sum_gets_no_share(world: World, study: StudyRun) -> None:
     await study.to_counts()
     order = study.release_order("release_counts", bytes(32), study.members[:3])
@@ -252,6 +256,7 @@ async def test_an_order_that_names_another_sum_gets_no_share(world: World, study
     assert "another sum" in await failure_at(study, "hospital-a")
 
 
+@pytest.mark.begins("released")
 async def test_a_second_share_of_the_same_sum_is_refused_whoever_orders_it(
     world: World, study: StudyRun
 ) -> None:
@@ -265,6 +270,7 @@ async def test_a_second_share_of_the_same_sum_is_refused_whoever_orders_it(
     assert "was given for another order" in await failure_at(study, "hospital-a")
 
 
+@pytest.mark.begins("counted")
 async def test_the_same_set_again_by_another_order_is_a_second_share_too(study: StudyRun) -> None:
     digest = await study.to_counts()
     online = study.members[:3]
@@ -274,6 +280,7 @@ async def test_the_same_set_again_by_another_order_is_a_second_share_too(study: 
     assert {found[m].outcome for m in online} == {FAILED}
 
 
+@pytest.mark.begins("valued")
 async def test_a_set_below_the_threshold_gets_nothing(study: StudyRun) -> None:
     digest = await study.to_values()
     pair = study.members[:2]
@@ -281,6 +288,7 @@ async def test_a_set_below_the_threshold_gets_nothing(study: StudyRun) -> None:
     assert {r.outcome for r in reports.values()} == {FAILED}
 
 
+@pytest.mark.begins("released")
 async def test_two_of_three_shares_open_nothing(study: StudyRun) -> None:
     await study.to_result()
     parts = [await study.result_of(member) for member in study.members[:2]]
@@ -290,6 +298,7 @@ async def test_two_of_three_shares_open_nothing(study: StudyRun) -> None:
         )
 
 
+@pytest.mark.begins("counted")
 async def test_a_share_that_is_none_names_its_sender(world: World, study: StudyRun) -> None:
     """hospital-d is in no set, so it takes the three shares from its peers."""
     digest = await study.to_counts()
@@ -311,6 +320,7 @@ async def test_a_share_that_is_none_names_its_sender(world: World, study: StudyR
     assert (await failure_at(study, "hospital-d")).startswith("hospital-b: ")
 
 
+@pytest.mark.begins("counted")
 async def test_a_sum_that_was_changed_on_the_disk_gets_no_share(
     world: World, study: StudyRun
 ) -> None:
@@ -328,6 +338,7 @@ async def test_a_sum_that_was_changed_on_the_disk_gets_no_share(
     assert "the stored sum is damaged" in await failure_at(study, "hospital-b")
 
 
+@pytest.mark.begins("keyed")
 async def test_rows_that_were_changed_on_the_disk_are_not_counted(
     world: World, study: StudyRun
 ) -> None:
@@ -336,7 +347,6 @@ async def test_rows_that_were_changed_on_the_disk_are_not_counted(
         connection.execute("UPDATE data_set_chunks SET sealed = ?", (flipped(sealed),))
 
     await study.put_spec()
-    await study.ceremony()
     tampered(world, "hospital-c", flip)
     found = await outcomes(study, study.start_order("counts", "commit"))
     assert found == {m: FAILED if m == "hospital-c" else DONE for m in study.members}
@@ -356,6 +366,7 @@ async def test_an_order_out_of_form_fails_and_nothing_stops(study: StudyRun) -> 
     await study.done(study.ceremony_order("commit"))
 
 
+@pytest.mark.begins("counted")
 async def test_an_order_after_the_end_finds_no_key(study: StudyRun) -> None:
     await study.to_counts()
     await study.done(study.retire())

@@ -61,6 +61,7 @@ async def test_a_member_that_was_away_catches_up_and_the_study_goes_on(
     assert len(await study.done(order)) == 4
 
 
+@pytest.mark.begins("counted")
 async def test_a_share_is_the_same_bytes_after_a_crash_before_the_report(
     world: World, study: StudyRun
 ) -> None:
@@ -76,6 +77,7 @@ async def test_a_share_is_the_same_bytes_after_a_crash_before_the_report(
     assert await share_of(study, "hospital-a", order) == before
 
 
+@pytest.mark.begins("counted")
 async def test_a_restored_backup_repeats_the_same_share_and_no_other(
     world: World, study: StudyRun, tmp_path: Path
 ) -> None:
@@ -113,6 +115,7 @@ async def test_a_backup_from_before_the_ceremony_makes_no_second_key(
     assert "hospital-a" in (await study.seen_at("hospital-b")).failure
 
 
+@pytest.mark.begins("passed")
 async def test_a_backup_from_before_a_contribution_makes_no_second_one(
     world: World, study: StudyRun, tmp_path: Path
 ) -> None:
@@ -170,6 +173,7 @@ async def summed_through(
     return digest
 
 
+@pytest.mark.begins("counted")
 async def test_a_silent_chain_stops_sensitive_acts_until_it_speaks_again(
     world: World, study: StudyRun
 ) -> None:
@@ -186,6 +190,7 @@ async def test_a_silent_chain_stops_sensitive_acts_until_it_speaks_again(
     await study.done(order)
 
 
+@pytest.mark.begins("counted")
 async def test_a_study_that_ended_meanwhile_gets_no_share(world: World, study: StudyRun) -> None:
     counts = await study.to_counts()
     hospital = world.hospitals["hospital-a"]
@@ -212,16 +217,17 @@ async def test_the_end_of_a_study_cancels_what_waits_for_a_peer(
     assert (await study.seen_at("hospital-a")).ended
 
 
+@pytest.mark.begins("keyed")
 async def test_own_secret_and_deals_are_gone_once_the_key_share_is_made(
     world: World, study: StudyRun
 ) -> None:
-    await study.ceremony()
     for hospital in world.hospitals.values():
         deals = "SELECT count(*) FROM ceremony_messages WHERE kind = 'deal'"
         assert rows_of(hospital, deals) == [(0,)]
         assert rows_of(hospital, "SELECT length(secret_salt) FROM ceremonies") == [(0,)]
 
 
+@pytest.mark.begins("released")
 async def test_a_retired_study_leaves_no_key_and_no_input(world: World, study: StudyRun) -> None:
     await study.to_result()
     await study.done(study.retire())

@@ -48,6 +48,7 @@ def by_age(study: StudyRun, a_spec: MakeSpec) -> StudyRun:
     return replace(study, spec=spec)
 
 
+@pytest.mark.begins("keyed")
 async def test_cells_with_too_few_patients_are_left_out_by_everybody(
     by_age: StudyRun, rows: Mapping[str, Rows]
 ) -> None:
@@ -63,6 +64,7 @@ async def test_cells_with_too_few_patients_are_left_out_by_everybody(
     assert len(labels) >= 3  # the excluded, and the two empty bins at the end
 
 
+@pytest.mark.begins("keyed")
 async def test_a_verdict_that_is_not_the_one_on_the_chain_names_its_guardian(
     world: World, by_age: StudyRun
 ) -> None:
@@ -81,6 +83,7 @@ async def test_a_verdict_that_is_not_the_one_on_the_chain_names_its_guardian(
     )
 
 
+@pytest.mark.begins("keyed")
 async def test_a_verdict_that_names_no_cells_names_its_guardian(
     world: World, by_age: StudyRun
 ) -> None:
@@ -100,6 +103,7 @@ async def test_a_verdict_that_names_no_cells_names_its_guardian(
     assert "names no cells" in (await by_age.seen_at("hospital-a")).failure
 
 
+@pytest.mark.begins("keyed")
 async def test_a_study_of_several_ciphertexts_is_one_release(
     study: StudyRun, a_spec: MakeSpec, rows: Mapping[str, Rows]
 ) -> None:
@@ -122,6 +126,7 @@ def noisy(study: StudyRun, a_spec: MakeSpec) -> StudyRun:
     return replace(study, spec=a_spec(rho_micro=10_000_000))
 
 
+@pytest.mark.begins("keyed")
 async def test_a_private_study_has_noise_of_the_promised_size(
     noisy: StudyRun, rows: Mapping[str, Rows]
 ) -> None:
@@ -137,6 +142,7 @@ async def test_a_private_study_has_noise_of_the_promised_size(
             assert part.std() > block.sigma / 3
 
 
+@pytest.mark.begins("keyed")
 async def test_noise_is_not_drawn_again_after_a_crash(world: World, noisy: StudyRun) -> None:
     await noisy.to_passed()
     world.ledger.away = True
@@ -192,6 +198,7 @@ async def put_iterate(world: World, iterate: bytes) -> bytes:
     return hashlib.sha256(iterate).digest()
 
 
+@pytest.mark.begins("keyed")
 async def test_an_iterative_study_goes_from_result_to_result(
     world: World, logistic: StudyRun, rows: Mapping[str, Rows]
 ) -> None:
@@ -237,6 +244,7 @@ def newton(pooled: Rows) -> list[float]:
     return beta.tolist()
 
 
+@pytest.mark.begins("valued")
 @pytest.mark.parametrize(
     ("handed_over", "reason"), [(False, "ITERATE_MISSING"), (True, "ITERATE_REFUSED")]
 )

@@ -192,6 +192,7 @@ async def _ended(study: StudyRun) -> bool:
     return (await study.seen_at("hospital-a")).ended
 
 
+@pytest.mark.begins("released")
 async def test_a_result_is_for_the_requester_and_the_order_that_released_it(
     world: World, study: StudyRun
 ) -> None:
@@ -210,6 +211,7 @@ async def test_a_result_is_for_the_requester_and_the_order_that_released_it(
     assert await refused(get(order=study.release)) == "CHAIN_STALE"
 
 
+@pytest.mark.begins("valued")
 async def test_a_result_of_a_study_that_failed_is_not_released(study: StudyRun) -> None:
     digest = await study.to_values()
     await study.world.hospitals["hospital-c"].stop()
@@ -259,11 +261,11 @@ async def test_peers_outside_the_study_and_other_services_get_nothing(
     assert await refused(hospital.holder().GetCeremonyMessage(share)) == "CALLER_REFUSED"
 
 
+@pytest.mark.begins("keyed")
 async def test_a_contribution_is_shown_only_when_all_have_committed(
     world: World, study: StudyRun
 ) -> None:
     await study.put_spec()
-    await study.ceremony()
     commitments = await study.done(study.start_order("counts", "commit"))
     peer = world.hospitals["hospital-a"].stub("hospital-b", "compute")
 
@@ -280,6 +282,7 @@ async def test_a_contribution_is_shown_only_when_all_have_committed(
     assert await refused(get(pb.CONTRIBUTION_STAGE_COUNTS)) == "CHAIN_STALE"
 
 
+@pytest.mark.begins("keyed")
 async def test_contributed_rows_replace_the_earlier_ones(
     study: StudyRun, rows: Mapping[str, Rows]
 ) -> None:

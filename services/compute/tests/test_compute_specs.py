@@ -29,6 +29,7 @@ def in_units(study: StudyRun, a_spec: MakeSpec, **units: str) -> StudyRun:
     return replace(study, spec=a_spec(variables=variables))
 
 
+@pytest.mark.begins("keyed")
 async def test_a_study_in_another_unit_than_the_data_set_is_refused_by_name(
     study: StudyRun, rows: Mapping[str, Rows], a_spec: MakeSpec
 ) -> None:
@@ -44,11 +45,11 @@ async def test_a_study_in_another_unit_than_the_data_set_is_refused_by_name(
     await in_units(study, a_spec, **UNITS, bp="mmHg").put_spec()
 
 
+@pytest.mark.begins("keyed")
 async def test_a_unit_that_was_declared_after_the_text_came_fails_the_step(
     study: StudyRun, rows: Mapping[str, Rows]
 ) -> None:
     await study.put_spec()
-    await study.ceremony()
     await study.world.hospitals["hospital-c"].contribute(rows["hospital-c"], units=UNITS)
     reports = await study.reports(study.start_order("counts", "commit"))
     for member, report in reports.items():

@@ -7,6 +7,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from grpc import aio
 from cipherward.storage.v1 import storage_service_pb2 as pb
 from cipherward.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 from cipherward_chain.orders import Order
+from cipherward_kit.database import Database
 from cipherward_kit.errors import reason_of
 from cipherward_kit.testing import eventually
 from cipherward_storage.columns import (
@@ -24,7 +26,11 @@ from cipherward_storage.columns import (
     ColumnName,
 )
 from cipherward_storage.effects import BlockEffects
-from cipherward_storage.errors import DataKeyRetired
+from cipherward_storage.errors import DataKeyRetired, DiskFull
+from cipherward_storage.place import Room
+from cipherward_storage.schema import SCHEMA
+from cipherward_storage.sqlite_columns import SqliteColumns
+from cipherward_storage.sqlite_records import SqliteRecordStore
 
 if TYPE_CHECKING:
     from conftest import OpenHome, OpenWorld
@@ -104,6 +110,50 @@ async def test_columns_of_a_retired_key_are_refused_at_once_and_swept_in_pieces(
             await home.columns.put(named(b"new"), b"new")
         assert [await home.columns.sweep(3) for _ in range(3)] == [3, 2, 0]
         assert await home.columns.find(named(b"stays", OTHER)) == b"stays"
+
+
+async def test_columns_count_against_the_quota_until_they_are_swept(open_home: OpenHome) -> None:
+    async with open_home() as home:  # its quota is 8 MiB
+        most = os.urandom(7 * PART_BYTES_MAX)
+        for _ in range(2):  # the same again takes no more room
+            await home.columns.put(named(most), most)
+        rest, more = os.urandom(PART_BYTES_MAX), b"x"
+        await home.columns.put(named(rest), rest)
+        with pytest.raises(DiskFull):
+            await home.columns.put(named(more, OTHER), more)
+        assert await home.columns.find(named(more, OTHER)) is None
+    async with open_home() as home:
+        with pytest.raises(DiskFull):
+            await home.columns.put(named(more, OTHER), more)
+        effects = BlockEffects(5, 1_800_000_000, b"at 5", retired_keys=(KEY,))
+        await home.chain.apply(effects)
+        while await home.columns.sweep(16):
+            pass
+        await home.columns.put(named(most, OTHER), most)
+        assert await home.columns.find(named(most, OTHER)) == most
+
+
+async def test_a_column_leaves_the_reserve_of_the_disk_free(open_embedded_world: OpenWorld) -> None:
+    async with open_embedded_world(reserve_bytes=1 << 60) as world:
+        assert await refused(put(world, b"x")) == "DISK_FULL"
+        assert await refused(get(world, b"x")) == "COLUMN_UNKNOWN"
+
+
+async def test_a_disk_that_is_full_keeps_nothing_of_a_column(tmp_path: Path) -> None:
+    pages = 300  # of 4 KiB: a column of 2 MiB finds no room in the middle of its parts
+    octets = os.urandom(2 * PART_BYTES_MAX)
+    async with (
+        Database(tmp_path / "storage.sqlite", SCHEMA) as database,
+        SqliteRecordStore(database, tmp_path / "bodies", Room(1 << 40, 0), lambda: 0) as records,
+    ):
+        columns = SqliteColumns(database, records, 1 << 40)
+        await database.read(lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+        with pytest.raises(DiskFull):
+            await columns.put(named(octets), octets)
+        assert await columns.find(named(octets)) is None
+        use = "SELECT promised_bytes, (SELECT count(*) FROM columns) FROM use"
+        assert await database.read(lambda db: db.execute(use).fetchone()) == (0, 0)
+        await columns.put(named(b"small"), b"small")
 
 
 async def test_a_members_compute_gets_a_column_until_the_chain_retires_its_key(

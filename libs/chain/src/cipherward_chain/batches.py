@@ -43,20 +43,42 @@ def unpacked(octets: bytes) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     Raises:
         BatchMalformed: it is none.
     """
+    count, places = _places(octets)
+    items = [octets[place] for place in places]
+    return tuple(items[:count]), tuple(items[count:])
+
+
+def ciphertext_places(octets: bytes) -> tuple[slice[int, int, None], ...]:
+    """Return where the ciphertexts of a batch are: `octets[place]` is one.
+
+    Whoever adds the batches of many members, a ciphertext at a time, holds no second copy of all.
+
+    Raises:
+        BatchMalformed: it is none.
+    """
+    count, places = _places(octets)
+    return tuple(places[:count])
+
+
+def _places(octets: bytes) -> tuple[int, list[slice[int, int, None]]]:
+    """Return how many items are ciphertexts, and where each item is.
+
+    Raises:
+        BatchMalformed: the octets are no batch.
+    """
     if not octets or not 1 <= octets[0] <= CIPHERTEXTS_MAX or len(octets) > BATCH_BYTES_MAX:
         raise BatchMalformed("not a batch of ciphertexts")
     count, at = octets[0], 1
-    items: list[bytes] = []
+    places: list[slice[int, int, None]] = []
     while at < len(octets):
-        length = int.from_bytes(octets[at : at + 4], "big")
-        item = octets[at + 4 : at + 4 + length]
-        if len(item) != length or len(octets) < at + 4 or len(items) >= 2 * CIPHERTEXTS_MAX:
+        end = at + 4 + int.from_bytes(octets[at : at + 4], "big")
+        if len(octets) < max(end, at + 4) or len(places) >= 2 * CIPHERTEXTS_MAX:
             raise BatchMalformed("a batch is cut off, or has too many items")
-        items.append(item)
-        at += 4 + length
-    if len(items) < count:
+        places.append(slice(at + 4, end))
+        at = end
+    if len(places) < count:
         raise BatchMalformed("a batch has fewer items than it says")
-    return tuple(items[:count]), tuple(items[count:])
+    return count, places
 
 
 def chunks_of(octets: bytes) -> Iterator[bytes]:

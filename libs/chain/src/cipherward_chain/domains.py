@@ -105,6 +105,14 @@ COLUMN_SLOTS: Final = b"cipherward/column-slots/v1\0"
 COLUMN_MANIFEST: Final = b"cipherward/column-manifest/v1\0"
 # Weights by which the flags of a member's columns are checked.
 COLUMN_WEIGHTS: Final = b"cipherward/column-weights/v1\0"
+# What a hospital names on the chain when it asks for scores: the use, and nothing about whom.
+INFERENCE_REQUEST: Final = b"cipherward/inference-request/v1\0"
+# Commitment to the encrypted mask of a use, and to the key that its scores are for.
+MASK_COMMITMENT: Final = b"cipherward/mask-commitment/v1\0"
+# Context of a proof of correct encryption of a mask.
+MASK_PROOF: Final = b"cipherward/mask-proof/v1\0"
+# Weights by which a mask is checked.
+MASK_WEIGHTS: Final = b"cipherward/mask-weights/v1\0"
 # Heads of jobs for a member's own workers, and of their replies, on a queue that is not trusted.
 COMPUTE_JOB: Final = b"cipherward/compute-job/v1\0"
 COMPUTE_REPLY: Final = b"cipherward/compute-reply/v1\0"
@@ -155,6 +163,10 @@ TAGS: Final = (
     COLUMN_SLOTS,
     COLUMN_MANIFEST,
     COLUMN_WEIGHTS,
+    INFERENCE_REQUEST,
+    MASK_COMMITMENT,
+    MASK_PROOF,
+    MASK_WEIGHTS,
     COMPUTE_JOB,
     COMPUTE_REPLY,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -226,6 +227,14 @@ class TestChain:
         after = Executed(self.state.root(), results_hash(results))
         self._newest = _Pending(block, transactions, results, orders, proof, after)
         self._grown.set()
+
+    def copy(self) -> TestChain:
+        """Return a chain with the same history, which grows by itself from here on."""
+        other = copy.copy(self)
+        other.state = copy.deepcopy(self.state)
+        other.blocks = list(self.blocks)
+        other._grown = asyncio.Event()
+        return other
 
     def receipt(self, height: int, index: int) -> bytes:
         """Return the receipt of a transaction of a proven block."""

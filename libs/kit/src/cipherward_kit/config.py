@@ -1,4 +1,4 @@
-"""Settings every server shares, read once from CIPHERWARD_* environment variables."""
+"""Settings that processes share, read once from CIPHERWARD_* environment variables."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ Address = Annotated[
 MemberId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
 
 
-class ServerConfig(BaseSettings):
-    """What every server needs; a service inherits and adds its own fields and `faults`."""
+class ProcessConfig(BaseSettings):
+    """What every process needs: whose it is, and where it is watched."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=ENV_PREFIX)
 
@@ -41,18 +41,7 @@ class ServerConfig(BaseSettings):
         description="`production` refuses, all at once, whatever fits development only.",
     )
     member: MemberId = Field(description="Id of the member that this server belongs to.")
-    data_dir: Path = Field(description="Folder of the service's own state; made with mode 0700.")
     genesis_file: Path = Field(description="The alliance's genesis.json, got out of band.")
-    tls_certificate: Path = Field(description="Certificate chain of this service, PEM, leaf first.")
-    tls_private_key: Path = Field(description="Private key of that certificate, PEM.")
-    listen: Address = Field(
-        default="127.0.0.1:0",
-        description="Address for services (mutual TLS), host:port; port 0 takes a free one.",
-    )
-    holder_listen: Address | None = Field(
-        default=None,
-        description="Address for holders (TLS without client certificates); none: not served.",
-    )
     health_listen: Address = Field(
         default="127.0.0.1:0", description="Address of the plaintext gRPC health service."
     )
@@ -61,22 +50,6 @@ class ServerConfig(BaseSettings):
     )
     drain_seconds: float = Field(
         default=3.0, ge=0, le=300, description="From NOT_SERVING to the stop of the ports."
-    )
-    grace_seconds: float = Field(
-        default=20.0, ge=0, le=300, description="For the calls in flight at the stop."
-    )
-    message_bytes_max: int = Field(
-        default=4 * 1024 * 1024,  # gRPC's own default: larger things are streamed in chunks
-        ge=64 * 1024,
-        le=16 * 1024 * 1024,
-        description="Largest message received or sent.",
-    )
-    rpcs_max: int = Field(
-        # A call holds at most a message of 4 MiB and ends within 30 s; 256 of them fit 1 GiB.
-        default=256,
-        ge=1,
-        le=10_000,
-        description="Calls in flight at once on each port; streams are counted apart.",
     )
     workers: int = Field(
         default=0,
@@ -97,23 +70,19 @@ class ServerConfig(BaseSettings):
 
         A service overrides it and adds its own faults to these.
         """
-        found = [
-            f"{name}: port 0 takes a free port, which nobody can be told; give one"
-            for name in ("listen", "holder_listen", "health_listen", "metrics_listen")
-            if str(getattr(self, name)).endswith(":0")
-        ]
+        found = self._free_ports("health_listen", "metrics_listen")
         if self.parent_pid is not None:
             found.append("parent_pid: is for development")
         if self.ready_file is not None:
             found.append("ready_file: is for development")
-        try:
-            if is_development_certificate(self.tls_certificate.read_bytes()):
-                found.append("tls_certificate: was issued by a development authority")
-        except OSError as error:
-            found.append(f"tls_certificate: cannot be read: {error.strerror}")
-        except ValueError:
-            found.append("tls_certificate: is not a PEM certificate")
         return found
+
+    def _free_ports(self, *names: str) -> list[str]:
+        return [
+            f"{name}: port 0 takes a free port, which nobody can be told; give one"
+            for name in names
+            if str(getattr(self, name)).endswith(":0")
+        ]
 
     @model_validator(mode="after")
     def _refuse_in_production(self) -> Self:
@@ -125,12 +94,56 @@ class ServerConfig(BaseSettings):
         return self
 
 
+class ServerConfig(ProcessConfig):
+    """What every server needs; a service inherits and adds its own fields and `faults`."""
+
+    data_dir: Path = Field(description="Folder of the service's own state; made with mode 0700.")
+    tls_certificate: Path = Field(description="Certificate chain of this service, PEM, leaf first.")
+    tls_private_key: Path = Field(description="Private key of that certificate, PEM.")
+    listen: Address = Field(
+        default="127.0.0.1:0",
+        description="Address for services (mutual TLS), host:port; port 0 takes a free one.",
+    )
+    holder_listen: Address | None = Field(
+        default=None,
+        description="Address for holders (TLS without client certificates); none: not served.",
+    )
+    grace_seconds: float = Field(
+        default=20.0, ge=0, le=300, description="For the calls in flight at the stop."
+    )
+    message_bytes_max: int = Field(
+        default=4 * 1024 * 1024,  # gRPC's own default: larger things are streamed in chunks
+        ge=64 * 1024,
+        le=16 * 1024 * 1024,
+        description="Largest message received or sent.",
+    )
+    rpcs_max: int = Field(
+        # A call holds at most a message of 4 MiB and ends within 30 s; 256 of them fit 1 GiB.
+        default=256,
+        ge=1,
+        le=10_000,
+        description="Calls in flight at once on each port; streams are counted apart.",
+    )
+
+    def faults(self) -> list[str]:
+        """Add what production refuses of the ports for callers, and of a certificate."""
+        found = super().faults() + self._free_ports("listen", "holder_listen")
+        try:
+            if is_development_certificate(self.tls_certificate.read_bytes()):
+                found.append("tls_certificate: was issued by a development authority")
+        except OSError as error:
+            found.append(f"tls_certificate: cannot be read: {error.strerror}")
+        except ValueError:
+            found.append("tls_certificate: is not a PEM certificate")
+        return found
+
+
 def env_name(field: str) -> str:
     """Return the environment variable of a setting."""
     return ENV_PREFIX + field.upper()
 
 
-def describe_config(config_class: type[ServerConfig]) -> str:
+def describe_config(config_class: type[ProcessConfig]) -> str:
     """Return the settings as rows of a markdown table, from which docs/configuration.md is made."""
     rows = [
         f"| `{env_name(name)}` | {_type_of(field)} | {_default_of(field)} | {field.description} |"

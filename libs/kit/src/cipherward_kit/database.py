@@ -134,6 +134,12 @@ class Database:
                 self._draining = asyncio.ensure_future(self._drain())
             return await answer
 
+    async def overwrite_deleted(self) -> None:
+        """Let what is deleted from now on, keys and shares above all, be overwritten in the file
+        and not only unlinked.
+        """
+        await self.read(lambda db: db.execute("PRAGMA secure_delete = ON").fetchone())
+
     async def _drain(self) -> None:
         """Commit group after group until nobody waits."""
         try:

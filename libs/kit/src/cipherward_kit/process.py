@@ -21,7 +21,7 @@ from typing import NoReturn, TypeVar, cast
 import structlog
 from pydantic import ValidationError
 
-from cipherward_kit.config import ENV_PREFIX, ServerConfig, env_name
+from cipherward_kit.config import ENV_PREFIX, ProcessConfig, env_name
 from cipherward_kit.errors import CannotStart
 from cipherward_kit.logging import configure_logging
 from cipherward_kit.memory import keep_freed_memory
@@ -29,7 +29,7 @@ from cipherward_kit.parent import die_with_parent
 
 __all__ = ["die_with_parent", "run_service"]
 
-ConfigT = TypeVar("ConfigT", bound=ServerConfig)
+ConfigT = TypeVar("ConfigT", bound=ProcessConfig)
 
 BAD_CONFIG_STATUS = 2
 CRASH_STATUS = 1
@@ -108,7 +108,9 @@ def config_faults(error: ValidationError) -> list[str]:
     return lines
 
 
-def unknown_settings(config_class: type[ServerConfig], environment: Mapping[str, str]) -> list[str]:
+def unknown_settings(
+    config_class: type[ProcessConfig], environment: Mapping[str, str]
+) -> list[str]:
     """Return the CIPHERWARD_* variables that no setting has: most often a slip of the pen."""
     known = {env_name(field) for field in config_class.model_fields}
     return sorted(

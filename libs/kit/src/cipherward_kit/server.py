@@ -22,7 +22,7 @@ from grpc import aio
 
 from cipherward_kit.access import ALL_RULES, Access, Rules
 from cipherward_kit.boundary import RpcBoundary
-from cipherward_kit.config import ServerConfig, env_name
+from cipherward_kit.config import ProcessConfig, ServerConfig, env_name
 from cipherward_kit.datafolder import write_atomically
 from cipherward_kit.drain import Drain
 from cipherward_kit.errors import CannotStart
@@ -42,6 +42,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 # Probes and scrapes are small and few.
 HEALTH_RPCS_MAX = 64
+HEALTH_BYTES_MAX = 64 * 1024  # of a message of theirs: the name of a service, or a word
 # A dead peer is noticed in 30 s + 10 s; clients of ours may ping as often as every 10 s.
 KEEPALIVE_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 30_000),
@@ -126,7 +127,7 @@ async def serve(
 
 
 async def serve_probes(
-    config: ServerConfig, *, domain: str, readiness: Readiness, drain: Drain
+    config: ProcessConfig, *, domain: str, readiness: Readiness, drain: Drain
 ) -> None:
     """Live as `serve` does, for a process that asks others and serves only probes and scrapers.
 
@@ -143,7 +144,7 @@ async def serve_probes(
 
 
 async def _live(
-    config: ServerConfig,
+    config: ProcessConfig,
     domain: str,
     readiness: Readiness,
     drain: Drain,
@@ -155,11 +156,7 @@ async def _live(
                 await asyncio.to_thread(_announce, config.ready_file, ports)
             log.info("serving", domain=domain, **asdict(ports))
             await stop.wait()
-            log.info(
-                "draining",
-                drain_seconds=config.drain_seconds,
-                grace_seconds=config.grace_seconds,
-            )
+            log.info("draining", drain_seconds=config.drain_seconds)
             readiness.stop()
             drain.begin()
             await asyncio.sleep(config.drain_seconds)
@@ -167,14 +164,14 @@ async def _live(
 
 
 @asynccontextmanager
-async def probing(config: ServerConfig, readiness: Readiness) -> AsyncGenerator[Ports]:
+async def probing(config: ProcessConfig, readiness: Readiness) -> AsyncGenerator[Ports]:
     """Serve health and metrics while the context is open."""
     async with AsyncExitStack() as stack:
         host, _, number = config.metrics_listen.rpartition(":")
         with _binding("metrics_listen", config.metrics_listen):
             metrics = await stack.enter_async_context(metrics_page(host.strip("[]"), int(number)))
         health = aio.server(
-            maximum_concurrent_rpcs=HEALTH_RPCS_MAX, options=_options(config.message_bytes_max)
+            maximum_concurrent_rpcs=HEALTH_RPCS_MAX, options=_options(HEALTH_BYTES_MAX)
         )
         health.add_generic_rpc_handlers((HealthService(readiness).generic_handler(),))
         with _binding("health_listen", config.health_listen):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
-from cipherward_kit.config import Address, ServerConfig
+from cipherward_kit.config import Address, ProcessConfig, ServerConfig
 
 _ADDRESS = TypeAdapter[str](Address)
 
@@ -39,23 +39,9 @@ class SigningServiceConfig(MemberServiceConfig):
     )
 
 
-class KafkaConfig(ServerConfig):
-    """A service that follows the chain, or publishes it: over which feed, and how Kafka is reached.
+class BrokersConfig(ProcessConfig):
+    """How Kafka is reached."""
 
-    A second base beside one of the above.
-    """
-
-    feed: Literal["grpc", "kafka"] = Field(
-        default="grpc",
-        description="How proven blocks travel inside the member: `grpc` (the ledger's StreamBlocks)"
-        " or `kafka`, which the ledger publishes to and the other services read.",
-    )
-    trust_root_file: Path | None = Field(
-        default=None,
-        description="What is believed instead of the genesis by whoever begins after the first "
-        "block: a root file that `cipherward chain witness --save-root` wrote; needed once the "
-        "genesis is older than 120 days.",
-    )
     kafka_bootstrap: Addresses | None = Field(
         default=None, description="Brokers to begin with, host:port,host:port; needed by `kafka`."
     )
@@ -81,6 +67,41 @@ class KafkaConfig(ServerConfig):
         default=None, description="File that holds the password for `sasl_ssl`, mode 0600."
     )
 
+    def _unfitting(self) -> list[str]:
+        found: list[str] = []
+        if self.kafka_bootstrap is None:
+            found.append("kafka needs kafka_bootstrap")
+        if (self.kafka_certificate is None) != (self.kafka_private_key is None):
+            found.append("kafka_certificate and kafka_private_key go together")
+        given = [self.kafka_ca_file, self.kafka_certificate]
+        if self.kafka_security == "plaintext" and any(path is not None for path in given):
+            found.append("certificates are given, but kafka_security is plaintext")
+        named = [self.kafka_username, self.kafka_password_file]
+        if self.kafka_security == "sasl_ssl" and None in named:
+            found.append("sasl_ssl needs kafka_username and kafka_password_file")
+        if self.kafka_security != "sasl_ssl" and named != [None, None]:
+            found.append("a name or a password is given, but kafka_security is not sasl_ssl")
+        return found
+
+
+class KafkaConfig(ServerConfig, BrokersConfig):
+    """A service that follows the chain, or publishes it: over which feed, and how Kafka is reached.
+
+    A second base beside one of the above.
+    """
+
+    feed: Literal["grpc", "kafka"] = Field(
+        default="grpc",
+        description="How proven blocks travel inside the member: `grpc` (the ledger's StreamBlocks)"
+        " or `kafka`, which the ledger publishes to and the other services read.",
+    )
+    trust_root_file: Path | None = Field(
+        default=None,
+        description="What is believed instead of the genesis by whoever begins after the first "
+        "block: a root file that `cipherward chain witness --save-root` wrote; needed once the "
+        "genesis is older than 120 days.",
+    )
+
     def faults(self) -> list[str]:
         """Add what production refuses of these settings."""
         found = super().faults()
@@ -96,19 +117,3 @@ class KafkaConfig(ServerConfig):
         if faults:
             raise PydanticCustomError("kafka_settings", "{faults}", {"faults": "; ".join(faults)})
         return self
-
-    def _unfitting(self) -> list[str]:
-        found: list[str] = []
-        if self.kafka_bootstrap is None:
-            found.append("the feed kafka needs kafka_bootstrap")
-        if (self.kafka_certificate is None) != (self.kafka_private_key is None):
-            found.append("kafka_certificate and kafka_private_key go together")
-        given = [self.kafka_ca_file, self.kafka_certificate]
-        if self.kafka_security == "plaintext" and any(path is not None for path in given):
-            found.append("certificates are given, but kafka_security is plaintext")
-        named = [self.kafka_username, self.kafka_password_file]
-        if self.kafka_security == "sasl_ssl" and None in named:
-            found.append("sasl_ssl needs kafka_username and kafka_password_file")
-        if self.kafka_security != "sasl_ssl" and named != [None, None]:
-            found.append("a name or a password is given, but kafka_security is not sasl_ssl")
-        return found

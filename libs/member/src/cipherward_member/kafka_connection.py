@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from cipherward_kit.config import env_name
 from cipherward_kit.errors import CannotStart
-from cipherward_member.config import KafkaConfig
+from cipherward_member.config import BrokersConfig
 
 OTHERS: Final = 0o077  # permission bits of group and others
 PASSWORD_BYTES_MAX: Final = 4096  # a path given by mistake may be of anything
@@ -40,7 +40,7 @@ class KafkaConnection:
     password: str = field(default="", repr=False)
 
     @classmethod
-    def read(cls, config: KafkaConfig) -> KafkaConnection:
+    def read(cls, config: BrokersConfig) -> KafkaConnection:
         """Return what the settings say; reads the files that they name.
 
         Raises:
@@ -80,7 +80,7 @@ class KafkaConnection:
         return found
 
 
-def _context(config: KafkaConfig) -> ssl.SSLContext:
+def _context(config: BrokersConfig) -> ssl.SSLContext:
     """Return TLS that checks the broker's name, and shows our certificate if there is one."""
     try:
         # The default for clients: TLS 1.2 at least, a certificate, and the name that was dialled.

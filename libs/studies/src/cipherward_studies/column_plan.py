@@ -70,11 +70,16 @@ class ColumnPlan:
         """Return the plan of a study.
 
         Raises:
-            AnalysisRefused: it asks for something that is computed over rows, or for nothing.
+            AnalysisRefused: it asks for something that is computed over rows, or for nothing; or
+                for products of a column of two values.
         """
         products = tuple(one for one in spec.analyses if isinstance(one, ProductSum))
         if not products or len(products) < len(spec.analyses):
             raise AnalysisRefused("a study of stored columns has analyses of product_sum alone")
+        declared = {variable.name: variable for variable in spec.variables}
+        for one in products:
+            for operand in (one.x, one.y):
+                _refuse_two_values(operand, declared[operand.variable])
         return cls(spec, products)
 
     def terms(self, stage: ColumnStage) -> tuple[Term, ...]:
@@ -191,6 +196,21 @@ def is_of_columns(spec: StudySpec) -> bool:
 
 def _factor(operand: Operand, kind: ColumnKind) -> Factor:
     return Factor(operand.at, operand.variable, kind)
+
+
+def _refuse_two_values(operand: Operand, declared: Variable) -> None:
+    """Refuse a column that can hold two values only.
+
+    Its sums and products would be numbers of patients (or sums over them) that nobody has held
+    against the minimum, as a table's cells are.
+    """
+    scale = 1 << operand.fraction_bits
+    if round(declared.high * scale) - round(declared.low * scale) <= 1:
+        raise AnalysisRefused(
+            f"{declared.name} has two values: a sum of its products counts patients of a cell that "
+            "nobody has held against the minimum",
+            variable=declared.name,
+        )
 
 
 def _check_operand(operand: Operand, declared: Variable, text: ColumnText) -> None:

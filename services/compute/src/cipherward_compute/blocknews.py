@@ -8,8 +8,11 @@ from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward_chain.canonical import NotCanonical, decode_map
 from cipherward_chain.fields import Fields
 from cipherward_chain.light import VerifiedBlock
+from cipherward_chain.results import TransactionResult
+from cipherward_chain.transactions import transaction_id
 from cipherward_compute.column_keys import DATA_KEY, KeyTerms, Registered, data_key_of
-from cipherward_compute.instructions import TEMPLATES
+from cipherward_compute.inference.rows import Refused, ScoreTerms
+from cipherward_compute.instructions import RISK_SCORE, TEMPLATES
 from cipherward_compute.progress import Answer
 from cipherward_compute.store import Proposed
 from cipherward_member.block_transactions import (
@@ -31,6 +34,7 @@ class BlockNews:
     proposed: list[Proposed] = field(default_factory=list[Proposed])
     answers: list[Answer] = field(default_factory=list[Answer])
     registered: list[Registered] = field(default_factory=list[Registered])
+    refused: list[Refused] = field(default_factory=list[Refused])
 
 
 def news_of(block: VerifiedBlock, member: str) -> BlockNews:
@@ -40,6 +44,9 @@ def news_of(block: VerifiedBlock, member: str) -> BlockNews:
         news.own.see(transaction)
         if transaction.applied:
             _read_acts(news, transaction, member, block.time_seconds)
+        elif transaction.member == member:
+            reason = TransactionResult.from_bytes(transaction.result).reason
+            news.refused.append(Refused(transaction_id(transaction.body), reason))
     return news
 
 
@@ -75,4 +82,7 @@ def _proposed(act: chain_pb.Instantiate, requester: bytes, now: int) -> Proposed
     except NotCanonical:
         return None
     columns = KeyTerms.read(terms) if act.template == DATA_KEY else None
-    return Proposed(act.instance_id, requester, members, now + seconds, act.template, columns)
+    scores = ScoreTerms.read(terms) if act.template == RISK_SCORE else None
+    # A grant is no order, so that nothing here tells it from a proposal that waits.
+    lapses = now + seconds if scores is None else scores.expires + seconds
+    return Proposed(act.instance_id, requester, members, lapses, act.template, columns, scores)

@@ -15,6 +15,7 @@ says which column it is; every eight of them share a proof.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cipherward_chain.acts import DIGEST_BYTES, ID_BYTES
@@ -84,15 +85,22 @@ class Layout:
             batch.to_bytes(4, "big"),
         )
 
-    def weights(self, seed: bytes, member: str) -> list[int]:
+    def weights(self, seed: bytes, commitments: Mapping[str, bytes], member: str) -> list[int]:
         """Return the weights of a member's flags, 1 <= weight < 2^32.
 
+        Whoever knew them before could choose flags that cancel each other in the check.
+
         Args:
-            seed: of the block that holds all commitments, so that nobody could foresee them.
+            seed: of the block that holds all commitments; it can be foreseen.
+            commitments: of every member to its columns, by member; together they cannot.
         """
         found: list[int] = []
+        committed = [
+            part for name in sorted(commitments) for part in (name.encode(), commitments[name])
+        ]
         for place in self.flags:
-            parts = (seed, self.data_key.id, member.encode(), place.to_bytes(4, "big"))
+            number = place.to_bytes(4, "big")
+            parts = (seed, self.data_key.id, member.encode(), number, *committed)
             drawn = int.from_bytes(digest_of(COLUMN_WEIGHTS, *parts)[:8], "big")
             found.append(1 + drawn % WEIGHTS)
         return found
@@ -243,7 +251,7 @@ def columns_forgotten(study: bytes) -> Write:
     """Return the effect of a data key's end; our storage deletes the columns by the same order."""
 
     def write(connection: sqlite3.Connection) -> None:
-        for table in ("column_manifests", "column_checks"):
+        for table in ("column_manifests", "column_checks", "own_flags"):
             connection.execute(f"DELETE FROM {table} WHERE study = ?", (study,))
 
     return write

@@ -11,8 +11,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+import numpy as np
+
+from cipherward_chain.batches import packed
 from cipherward_compute.arithmetic import columns as arithmetic
-from cipherward_compute.arithmetic.inputs import Encryption
+from cipherward_compute.arithmetic.inputs import Encryption, Expected
 from cipherward_compute.arithmetic.peer import PeerWrong
 from cipherward_compute.column_keys import BLOCK_SLOTS, ColumnKeys, NotFixed
 from cipherward_compute.columns import (
@@ -26,6 +29,7 @@ from cipherward_compute.columns import (
     listed,
     parse_manifest,
 )
+from cipherward_compute.columns_flags import OwnFlags
 from cipherward_compute.columns_store import ColumnStore
 from cipherward_compute.datasets import DataSets, RowsUnnamed
 from cipherward_compute.enrolments import NOW, Enrolments, enrolments_forgotten, slot_values
@@ -41,6 +45,7 @@ from cipherward_compute.failures import (
     VariableMissing,
 )
 from cipherward_compute.instructions import FixColumns, ReleaseCounts, RetireKey
+from cipherward_compute.jobs.public import PublicArithmetic
 from cipherward_compute.keyring import Ceremony, Keyring
 from cipherward_compute.member import Member
 from cipherward_compute.opening import Opened, Opening
@@ -66,6 +71,7 @@ class ColumnSources:
     keyring: Keyring
     manifests: Manifests
     store: ColumnStore
+    flags: OwnFlags
 
     async def layout(self, study: bytes) -> Layout:
         """Return which columns a data key has, and in which slots.
@@ -83,12 +89,18 @@ class ColumnSteps:
     """Carries out what a data key's contract orders about its columns."""
 
     def __init__(
-        self, member: Member, sources: ColumnSources, peers: Peers, opening: Opening
+        self,
+        member: Member,
+        sources: ColumnSources,
+        peers: Peers,
+        opening: Opening,
+        public: PublicArithmetic,
     ) -> None:
         self._member = member
         self._from = sources
         self._peers = peers
         self._opening = opening
+        self._public = public
 
     async def commit(self, order: FixColumns) -> Done:
         """Encrypt this member's columns for all who have enrolled, and keep them.
@@ -127,7 +139,11 @@ class ColumnSteps:
             tuple(digests),
             tuple(proofs),
         )
-        return Done(manifest.commitment, listed(study, mine, manifest.to_bytes()))
+        flags = columns[layout.data_key.text.names[0], "flag"].astype(np.bool_)
+        write = all_of(
+            listed(study, mine, manifest.to_bytes()), self._from.flags.kept(study, flags)
+        )
+        return Done(manifest.commitment, write)
 
     async def verify(self, order: FixColumns) -> Done:
         """Verify the columns of all, and compute the checks of their flags.
@@ -148,7 +164,7 @@ class ColumnSteps:
                 await self._from.store.get(member, study, manifest.columns[place])
                 for place in layout.flags
             ]
-            weights = layout.weights(order.seed, member)
+            weights = layout.weights(order.seed, order.commitments, member)
             try:
                 checks.append(
                     await self._member.pool.run(
@@ -241,8 +257,9 @@ class ColumnSteps:
         columns = [await get(manifest.member, manifest.study, digest) for digest in wanted]
         proof = await get(manifest.member, manifest.study, manifest.proofs[batch.number])
         encryption = self._encryption(ceremony, layout, manifest.member, batch)
-        await self._member.pool.run(
-            arithmetic.verify_columns, manifest.member, encryption, columns, proof
+        expected = Expected(manifest.member, encryption, len(columns), zeros=False)
+        await self._public.verify_batch(
+            expected, await asyncio.to_thread(packed, columns, (proof,))
         )
 
     async def _key(self, order: FixColumns) -> Ceremony:

@@ -17,11 +17,13 @@ from cipherward.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 from cipherward_chain.batches import chunks_of
 from cipherward_compute.arithmetic.peer import PeerWrong
 from cipherward_compute.chunks import received
+from cipherward_compute.failures import StorageFull
 from cipherward_compute.peers import until_there
 from cipherward_kit.errors import reason_of
 from cipherward_member.peers import PeerChannels
 
 COLUMN_UNKNOWN = "COLUMN_UNKNOWN"  # what a storage says of a column that it has not
+DISK_FULL = "DISK_FULL"  # what it says when its quota or its disk is used up
 CALL_SECONDS = 30.0  # some MB, on a slow line
 
 
@@ -42,6 +44,7 @@ class ColumnStore:
         """Keep a column or a proof; return its digest. The same again changes nothing.
 
         Raises:
+            StorageFull: our storage has no room for it.
             StepFailed: our storage refuses it.
         """
         digest = await asyncio.to_thread(lambda: hashlib.sha256(octets).digest())
@@ -54,7 +57,12 @@ class ColumnStore:
 
         async def put() -> bytes:
             stub = StorageServiceStub(await self._storages.to(self._member))
-            await stub.PutColumn(parts(), timeout=CALL_SECONDS)
+            try:
+                await stub.PutColumn(parts(), timeout=CALL_SECONDS)
+            except aio.AioRpcError as error:
+                if reason_of(error) == DISK_FULL:  # unlike a busy one, waiting does not empty it
+                    raise StorageFull("the storage of this member has no room left") from None
+                raise
             return digest
 
         return await until_there(f"storage of {self._member}", put)

@@ -31,5 +31,5 @@ class ComputeConfig(SigningServiceConfig, JobsConfig):
         ge=1,
         le=100_000,
         description="Study texts kept for a start order that has not come, and as many"
-        " parameters of rounds.",
+        " parameters of rounds and risk models.",
     )

@@ -13,8 +13,10 @@ import asyncio
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from cipherward_compute.datasets_form import (
     Arriving,
@@ -30,6 +32,7 @@ from cipherward_compute.datasets_form import (
 from cipherward_compute.errors import (
     ContributionsFull,
     DataSetMalformed,
+    DiskFull,
     RequestIdReused,
     StepFailed,
 )
@@ -37,8 +40,9 @@ from cipherward_compute.failures import RowsChanged
 from cipherward_compute.opt_outs import OptOuts
 from cipherward_compute.rows import Stored, TakingPart
 from cipherward_compute.vault import Vault, VaultCorrupt
-from cipherward_kit.database import Database
+from cipherward_kit.database import Database, Work
 
+R = TypeVar("R")
 VERSION_BYTES = 16
 REQUESTS_KEPT = 10_000  # a hospital that contributes hourly has a year of them
 PLACE = b"data_sets"
@@ -80,6 +84,7 @@ class DataSets:
             DataSetMalformed, DataSetTooLarge: the header or the rows are out of form.
             RequestIdReused: the request id belongs to another content.
             ContributionsFull: as many as the bound allows are under way.
+            DiskFull: there is no room for the rows; those that stood still stand.
         """
         check_header(header)
         if len(self._arriving) >= CONTRIBUTIONS_MAX:
@@ -112,11 +117,12 @@ class DataSets:
             return await self._put_in_place(header, arriving.rows, standing, name)
         finally:
             self._arriving.discard(version)
-            await self.clear()
+            with suppress(DiskFull):  # what is left over goes with the next ones, or at the start
+                await self.clear()
 
     async def clear(self) -> None:
         """Destroy the chunks of no data set: of replaced ones, and of contributions cut off."""
-        while await self._database.write(partial(_clear_some, frozenset(self._arriving))):
+        while await self._written(partial(_clear_some, frozenset(self._arriving))):
             pass
 
     async def columns(self, data_set: str) -> tuple[Column, ...] | None:
@@ -150,7 +156,7 @@ class DataSets:
                 "INSERT INTO data_set_chunks VALUES (?, ?, ?)", (version, number, sealed)
             )
 
-        await self._database.write(work)
+        await self._written(work)
 
     async def _put_in_place(
         self, header: Header, rows: int, standing: _Standing, name: bytes
@@ -186,7 +192,16 @@ class DataSets:
             )
             return rows
 
-        return await self._database.write(work)
+        return await self._written(work)
+
+    async def _written(self, work: Work[R]) -> R:
+        """Do `work` in one transaction; without room for it, nothing of it is done."""
+        try:
+            return await self._database.write(work)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            raise DiskFull("the disk has no room for the rows") from None
 
     def _fetching(self, data_set: str, version: bytes) -> Callable[[int], bytes]:
         """Return what fetches and opens a chunk from a thread beside the event loop."""

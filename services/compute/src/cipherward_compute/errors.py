@@ -40,6 +40,13 @@ class ContributionsFull(ServiceError):
     reason = "CONTRIBUTIONS_FULL"
 
 
+class DiskFull(ServiceError):
+    """The disk has no room for a contribution; what stood before still stands."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "DISK_FULL"
+
+
 class ContributionStalled(ServiceError):
     """The rest of a contribution did not come; what stood before still stands."""
 
@@ -164,6 +171,55 @@ class ColumnTextUnknown(ServiceError):
 
     code = grpc.StatusCode.NOT_FOUND
     reason = "COLUMN_TEXT_UNKNOWN"
+
+
+class ModelMalformed(ServiceError):
+    """The text of a risk model is out of form."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "MODEL_MALFORMED"
+
+
+class ModelsFull(ServiceError):
+    """As many texts of risk models as the bound allows wait for a contract that names them."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "MODELS_FULL"
+
+
+class InferenceMalformed(ServiceError):
+    """A request for scores, or the id of one, is out of form."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "INFERENCE_MALFORMED"
+
+
+class RiskScoreUnknown(ServiceError):
+    """No block has proposed such a risk score for this member."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "RISK_SCORE_UNKNOWN"
+
+
+class PatientNotEnrolled(ServiceError):
+    """A reference is of nobody who enrolled here and has a value of the columns' first variable."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "PATIENT_NOT_ENROLLED"
+
+
+class RiskScoreNotReady(ServiceError):
+    """The risk score cannot be used now; the text says what to do."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "RISK_SCORE_NOT_READY"
+
+
+class InferenceUnknown(ServiceError):
+    """There is no such use of a risk score here, or not any more."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "INFERENCE_UNKNOWN"
 
 
 class StepFailed(ValueError):

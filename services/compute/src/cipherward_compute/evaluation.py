@@ -78,7 +78,15 @@ class StoredColumns:
         """Return a member's column, block by block: contributions whose proofs were verified here.
 
         Raises:
-            ColumnsUnverified: they were not.
+            as `block`.
+        """
+        return [await self.block(layout, factor, n) for n in range(layout.slots.blocks)]
+
+    async def block(self, layout: Layout, factor: Factor, block: int) -> bytes:
+        """Return one block of a member's column.
+
+        Raises:
+            ColumnsUnverified: its proof was not verified here.
             PeerWrong: the member's storage has another column than was verified.
             StepFailed: its storage refuses it.
         """
@@ -90,14 +98,8 @@ class StoredColumns:
             manifest = parse_manifest(octets, layout, factor.at)
         except ManifestMalformed as error:
             raise ColumnsUnverified(f"the columns of {factor.at}: {error}") from None
-        return [
-            await self._from.store.get(
-                factor.at,
-                data_key,
-                manifest.of(layout, Column(factor.variable, block, factor.kind)),
-            )
-            for block in range(layout.slots.blocks)
-        ]
+        column = Column(factor.variable, block, factor.kind)
+        return await self._from.store.get(factor.at, data_key, manifest.of(layout, column))
 
 
 class EvaluationSteps:

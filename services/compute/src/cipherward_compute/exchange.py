@@ -19,6 +19,7 @@ from cipherward_compute.columns import Manifests
 from cipherward_compute.commitments import Contributed
 from cipherward_compute.errors import NotReleased, NotYetMade, StudyEnded, StudyUnknown
 from cipherward_compute.failures import SumDiffers
+from cipherward_compute.inference.uses import Uses
 from cipherward_compute.instructions import COLUMNS, VERDICTS
 from cipherward_compute.keyring import Keyring, MessageKind
 from cipherward_compute.shares import ShareLog
@@ -54,6 +55,7 @@ class Shown:
     verdicts: Verdicts
     shares: ShareLog
     manifests: Manifests
+    uses: Uses
 
 
 class Exchange:
@@ -122,9 +124,12 @@ class Exchange:
         return await self._when_there(study, caller, find)
 
     async def decryption_shares(self, study: bytes, order: OrderKey, caller: str) -> bytes:
-        """Return the packed shares that an order made here, as `ceremony_message`."""
+        """Return the packed shares that an order made here, as `ceremony_message`; those of a risk
+        score's answer are for its hospital alone."""
 
         async def find() -> bytes:
+            if await self._shown.uses.reader(study, order) not in ("", caller):
+                raise StudyUnknown("no such study is known here")
             shares = await self._shown.shares.of_order(study, order)
             return _made(packed(shares) if shares else b"")
 

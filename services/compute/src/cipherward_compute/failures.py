@@ -33,6 +33,12 @@ class KeyDiffers(StepFailed):
     reason = "KEY_DIFFERS"
 
 
+class StorageFull(StepFailed):
+    """This member's storage has no room for its columns."""
+
+    reason = "STORAGE_FULL"
+
+
 class SpecNotHandedOver(StepFailed):
     """Nobody has given this member the text of the study."""
 
@@ -103,6 +109,24 @@ class ColumnsUnverified(StepFailed):
     """This member has not verified the columns of the data key."""
 
     reason = "COLUMNS_UNVERIFIED"
+
+
+class WeightsRefused(StepFailed):
+    """The weights of a model are too far apart for the circuit."""
+
+    reason = "WEIGHTS_REFUSED"
+
+
+class RequestUnknown(StepFailed):
+    """This member has not asked for the use of a risk score that an order is about."""
+
+    reason = "REQUEST_UNKNOWN"
+
+
+class ScoresUnreadable(StepFailed):
+    """Released scores do not open to scores: a member's share is wrong, or its columns are."""
+
+    reason = "SCORES_UNREADABLE"
 
 
 class IterateMissing(StepFailed):
@@ -187,3 +211,7 @@ MEMBER_SILENT = "MEMBER_SILENT"
 MEMBER_FAILED = "MEMBER_FAILED"
 RELEASE_DEAD = "RELEASE_DEAD"
 TIME_OUT = "TIME_OUT"
+# Of uses of a risk score.
+MASK_REFUSED = "MASK_REFUSED"
+NOT_TAKEN = "NOT_TAKEN_IN_TIME"
+SCORES_ENDED = "RISK_SCORE_ENDED"

@@ -14,7 +14,8 @@ from cipherward_compute.sums import Stage, Sum
 from cipherward_member.reports import OrderKey
 
 # Templates whose orders compute services carry out.
-TEMPLATES = frozenset(("study", "column-study", "data-key", "risk-score"))
+RISK_SCORE = "risk-score"
+TEMPLATES = frozenset(("study", "column-study", "data-key", RISK_SCORE))
 # Why a study ends: its result is out, a step failed, somebody withdrew it, its permit is over; or a
 # data key is given up by its members, too old, used up, or over for what was computed with it.
 CAUSES = (
@@ -184,6 +185,10 @@ def stage_of(instruction: Instruction) -> str:
     match instruction:
         case KeyCeremony():
             return f"keying_{instruction.step}"
+        case StartStudy() if instruction.shared.template == RISK_SCORE:
+            if instruction.stage == "values":
+                return "scoring"
+            return "masking" if instruction.step == "commit" else "mask_ready"
         case StartStudy(step="refresh"):
             return f"{instruction.stage}_refreshing"
         case StartStudy(step="add"):
@@ -228,9 +233,14 @@ def supersedes(instruction: Instruction) -> tuple[str, ...]:
     """Return the kinds of waiting orders of the study that mean nothing any more.
 
     A release whose set has failed waits for shares in vain: the next attempt, or the values that
-    others' verdicts have let through, come in its place. The end of a study takes all.
+    others' verdicts have let through, come in its place; as does the next use of a risk score. The
+    end of a study takes all.
     """
     match instruction:
+        case StartStudy(stage="counts") if instruction.shared.template == RISK_SCORE:
+            return tuple(kind.__name__ for kind in _INSTRUCTIONS)  # of uses before
+        case StartStudy(stage="values") if instruction.shared.template == RISK_SCORE:
+            return (ReleaseCounts.__name__,)
         case StartStudy(step="refresh") | StartStudy(stage="values", step="commit"):
             return (ReleaseCounts.__name__, ReleaseResult.__name__)
         case FixColumns(step="verify"):  # anew, with other weights

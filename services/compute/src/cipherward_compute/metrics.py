@@ -11,6 +11,9 @@ PROVEN_TIME = Gauge(
 )
 ORDERS_WAITING = Gauge("cipherward_compute_orders_waiting", "Orders taken and not carried out.")
 REPORTS_PENDING = Gauge("cipherward_compute_reports_pending", "Reports that no block holds yet.")
+USES_UNORDERED = Gauge(
+    "cipherward_compute_uses_unordered", "Uses of risk scores that no block has ordered yet."
+)
 STEP_SECONDS = Histogram(
     "cipherward_compute_step_seconds",
     "Wall time of one step of a study, waiting for peers included.",

@@ -11,6 +11,7 @@ from cipherward_chain.fields import Fields
 from cipherward_chain.orders import Order
 from cipherward_compute.instructions import (
     CAUSES,
+    RISK_SCORE,
     TEMPLATES,
     Asked,
     CeremonyStep,
@@ -101,11 +102,27 @@ def _start_study(shared: Shared, fields: Fields) -> StartStudy:
         _digests(fields, "verdicts"),
         _octets_or_none(fields, "digest", DIGEST_BYTES),
     )
+    if shared.template == RISK_SCORE:
+        _check_use(found)
+        return found
     if (found.stage == "values") != (found.round > 0):
         raise NotCanonical("field round does not fit the stage")
     if (found.step in ("refresh", "add")) != bool(found.refreshed):
         raise NotCanonical("field digest does not fit the step")
     return found
+
+
+def _check_use(order: StartStudy) -> None:
+    """Accept an order of a risk score: a use is numbered from 1, and its mask is one member's."""
+    if order.step not in ("commit", "verify") or (order.stage, order.step) == ("values", "commit"):
+        raise NotCanonical("field step does not fit the stage")
+    if order.asked.outputs != ("risk_score",) or order.verdicts or order.refreshed:
+        raise NotCanonical("an order of a risk score has what belongs to studies")
+    if order.round < 1 or len(order.iterate) != DIGEST_BYTES or not order.asked.source:
+        raise NotCanonical("an order of a risk score does not say which use it is")
+    mask = order.shared.members if order.step == "commit" else tuple(order.commitments)
+    if len(mask) != 1 or (order.step == "commit" and order.commitments):
+        raise NotCanonical("the mask is not one member's")
 
 
 def _release_counts(shared: Shared, fields: Fields) -> ReleaseCounts:

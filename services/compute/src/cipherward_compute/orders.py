@@ -14,6 +14,7 @@ import structlog
 from cipherward_chain.light import VerifiedBlock
 from cipherward_chain.orders import Order
 from cipherward_compute.blocknews import BlockNews, news_of
+from cipherward_compute.inference.running import UseRunner
 from cipherward_compute.order_reading import OrderMalformed, instruction_of
 from cipherward_compute.store import BlockEffects, ChainStore, Taken
 from cipherward_compute.studies import News
@@ -32,6 +33,7 @@ class Consequences:
     tasks: Tasks
     reports: Reports
     news: News
+    uses: UseRunner
 
 
 class BlockHandler:
@@ -67,6 +69,7 @@ class BlockHandler:
                 tuple(news.own.rebuilt),
                 tuple(news.answers),
                 tuple(news.registered),
+                tuple(news.refused),
             )
         )
         self._progress.saw(block.height, block.next_time_ns)
@@ -76,6 +79,7 @@ class BlockHandler:
             self._then.news.tell(proposed.study)
         if taken:
             self._then.tasks.wake()
+            self._then.uses.wake()
         if reports or news.own.rebuilt:
             self._then.reports.wake()
 

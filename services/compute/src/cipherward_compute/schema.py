@@ -197,6 +197,46 @@ SCHEMA: tuple[str, ...] = (
         checks      BLOB NOT NULL,                 -- packed, one a member
         PRIMARY KEY (study, digest)
     );
+    CREATE TABLE own_flags (                       -- whom this member encrypted values of
+        study       BLOB PRIMARY KEY,
+        sealed      BLOB NOT NULL                  -- a bit a slot, of the text's first variable
+    );
+
+    CREATE TABLE models (                          -- texts of risk models
+        digest      BLOB PRIMARY KEY,
+        model       BLOB NOT NULL,
+        put_at      INTEGER NOT NULL
+    );
+    CREATE TABLE risk_scores (                     -- contracts of scores, as blocks propose them
+        study       BLOB PRIMARY KEY,
+        hospital    TEXT NOT NULL,                 -- who asks
+        source      BLOB NOT NULL,                 -- the data key
+        model       BLOB NOT NULL,                 -- digest of the text
+        threshold   INTEGER NOT NULL,
+        step_seconds INTEGER NOT NULL,
+        step_at     INTEGER NOT NULL DEFAULT 0     -- block time of the newest order
+    );
+    CREATE TABLE inferences (                      -- this member's own uses of them
+        inference   BLOB PRIMARY KEY,
+        request_id  TEXT NOT NULL UNIQUE,
+        name        BLOB NOT NULL,                 -- of what was asked, keyed
+        study       BLOB NOT NULL,
+        request     BLOB NOT NULL,                 -- what the chain names
+        state       TEXT NOT NULL,
+        number      INTEGER NOT NULL DEFAULT 0,    -- of the use, once it is ordered
+        height      INTEGER NOT NULL DEFAULT 0,    -- of the order that released the scores
+        place       INTEGER NOT NULL DEFAULT 0,
+        variables   INTEGER NOT NULL,              -- of the model
+        transaction_id BLOB NOT NULL,
+        octets      BLOB NOT NULL,                 -- the transaction, until the use is settled
+        expires     INTEGER NOT NULL,              -- that of the transaction
+        secret      BLOB NOT NULL,                 -- sealed: key's seed, references and slots
+        scores      BLOB NOT NULL DEFAULT x'',     -- sealed
+        failure     TEXT NOT NULL DEFAULT '',
+        failure_reason TEXT NOT NULL DEFAULT '',
+        settled_at  INTEGER NOT NULL DEFAULT 0     -- block time; a day later it is forgotten
+    );
+    CREATE INDEX inferences_by_state ON inferences (state, study);
 
     CREATE TABLE orders (                          -- taken, and not carried out
         height      INTEGER NOT NULL,

@@ -7,7 +7,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as pb
 from cipherward.compute.v1 import compute_service_pb2_grpc as pb_grpc
 from cipherward_chain.batches import chunks_of
@@ -19,6 +18,9 @@ from cipherward_compute.datasets import DataSets
 from cipherward_compute.enrolments_shown import EnrolmentDesk
 from cipherward_compute.errors import MessageKindUnknown, OptOutMalformed
 from cipherward_compute.exchange import Exchange
+from cipherward_compute.inference.answers import inference_of, order_of
+from cipherward_compute.inference.desk import InferenceDesk
+from cipherward_compute.inference.models import Models
 from cipherward_compute.iterates import Iterates
 from cipherward_compute.keyring import MessageKind
 from cipherward_compute.readers import StudyReads
@@ -70,6 +72,8 @@ class Jobs:
     exchange: Exchange
     desk: EnrolmentDesk
     column_keys: ColumnKeys
+    models: Models
+    inferences: InferenceDesk
     drain: Drain
 
 
@@ -214,6 +218,23 @@ class ComputeService(pb_grpc.ComputeServiceServicer):
         manifest = await self._jobs.exchange.column_manifest(request.study_id, calling_member())
         return pb.GetColumnManifestResponse(manifest=manifest)
 
+    async def PutModel(self, request: pb.PutModelRequest, context: Any) -> pb.PutModelResponse:
+        """Take the text of a risk model."""
+        return pb.PutModelResponse(digest=await self._jobs.models.put(request.model))
+
+    async def Infer(self, request: pb.InferRequest, context: Any) -> pb.InferResponse:
+        """Begin a use of a risk score."""
+        begun = await self._jobs.inferences.infer(
+            request.request_id, request.risk_score, request.references
+        )
+        return pb.InferResponse(inference_id=begun)
+
+    async def GetInference(
+        self, request: pb.GetInferenceRequest, context: Any
+    ) -> pb.GetInferenceResponse:
+        """Answer what came of a use."""
+        return inference_of(await self._jobs.inferences.find(request.inference_id))
+
     async def GetDecryptionShare(
         self, request: pb.GetDecryptionShareRequest, context: Any
     ) -> AsyncIterator[pb.GetDecryptionShareResponse]:
@@ -243,7 +264,6 @@ def _receipt(receipt: Receipt) -> pb.OptOutReceipt:
 
 
 def _study(study: Study) -> pb.Study:
-    release = study.release
     return pb.Study(
         study_id=study.id,
         stage=study.stage,
@@ -252,11 +272,7 @@ def _study(study: Study) -> pb.Study:
         ended=study.ended,
         failure=study.failure,
         failure_reason=study.failure_reason,
-        release_order=(
-            None
-            if release is None
-            else chain_pb.OrderRef(height=release.height, index=release.index)
-        ),
+        release_order=order_of(study.release),
         round=study.round,
         members=study.members,
         reported=study.reported,

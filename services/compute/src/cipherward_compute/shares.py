@@ -88,7 +88,7 @@ class ShareLog:
         def work(connection: sqlite3.Connection) -> list[tuple[bytes, bytes, bytes]]:
             return connection.execute(
                 "SELECT key_digest, c1_digest, share FROM shares"
-                " WHERE study = ? AND height = ? AND number = ? ORDER BY place",
+                " WHERE study = ? AND height = ? AND number = ? AND share <> x'' ORDER BY place",
                 (study, order.height, order.index),
             ).fetchall()
 

@@ -19,7 +19,16 @@ from cipherward_compute.column_keys import (
     forget_enrolments,
     register,
 )
+from cipherward_compute.inference.rows import (
+    Refused,
+    ScoreTerms,
+    begin_scores,
+    forget_scores,
+    settle_uses,
+    take_score_order,
+)
 from cipherward_compute.instructions import (
+    RISK_SCORE,
     FixColumns,
     Instruction,
     ReleaseResult,
@@ -49,7 +58,8 @@ Write: TypeAlias = Callable[[sqlite3.Connection], object]
 class Proposed:
     """A study that a block has instantiated; `lapses` is the block time that ends its approval.
 
-    columns: what the terms of a data key say about its columns.
+    columns: what the terms of a data key say about its columns. scores: what those of a risk score
+    say.
     """
 
     study: bytes
@@ -58,6 +68,7 @@ class Proposed:
     lapses: int
     template: str = "study"
     columns: KeyTerms | None = None
+    scores: ScoreTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,7 @@ class BlockEffects:
     reports: of orders that cannot even be read. settled: ids of transactions in the block.
     rebuilt: ids of those that it refused for their time, whose reports are to be sent anew.
     answers: of all members, to orders of earlier blocks. registered: pseudonyms for data keys.
+    refused: this member's transactions that it refuses.
     """
 
     height: int
@@ -88,6 +100,7 @@ class BlockEffects:
     rebuilt: tuple[bytes, ...] = ()
     answers: tuple[Answer, ...] = ()
     registered: tuple[Registered, ...] = ()
+    refused: tuple[Refused, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,18 +207,22 @@ def _apply(connection: sqlite3.Connection, effects: BlockEffects) -> list[bytes]
     for proposed in effects.proposed:
         if proposed.columns is not None:
             begin_data_key(connection, proposed.study, proposed.columns)
+        if proposed.scores is not None:
+            begin_scores(connection, proposed.study, proposed.scores)
     register(connection, effects.height, effects.registered)
     answered = take_answers(connection, effects.answers)  # of orders before this block's
     for taken in effects.taken:
-        _take(connection, taken)
+        _take(connection, taken, effects.time)
     add_reports(connection, effects.reports)
     settle_reports(connection, effects.settled, effects.rebuilt)
     lapsed = lapse_studies(connection, effects.time)
     forget_enrolments(connection, lapsed)
-    return [*answered, *lapsed]
+    settled = settle_uses(connection, effects.refused, effects.time)
+    forget_scores(connection, lapsed)
+    return [*answered, *lapsed, *settled]
 
 
-def _take(connection: sqlite3.Connection, taken: Taken) -> None:
+def _take(connection: sqlite3.Connection, taken: Taken, block_seconds: int) -> None:
     instruction = taken.instruction
     shared = instruction.shared
     study, key = shared.study, shared.key
@@ -222,12 +239,19 @@ def _take(connection: sqlite3.Connection, taken: Taken) -> None:
         end_study(connection, study, instruction.cause)
     else:
         connection.execute(
-            "UPDATE studies SET stage = ?, members = ? WHERE study = ? AND NOT ended",
-            (stage_of(instruction), names_of(shared.members), study),
+            "UPDATE studies SET stage = ? WHERE study = ? AND NOT ended",
+            (stage_of(instruction), study),
         )
+        if shared.template != RISK_SCORE or len(shared.members) > 1:  # not who masks alone
+            connection.execute(
+                "UPDATE studies SET members = ? WHERE study = ? AND NOT ended",
+                (names_of(shared.members), study),
+            )
         await_answers(connection, study, key, awaited(instruction))
     if isinstance(instruction, StartStudy):
         _start(connection, instruction)
+    if shared.template == RISK_SCORE:
+        take_score_order(connection, instruction, block_seconds)
     if isinstance(instruction, FixColumns):
         fix_slots(connection, study, key.height)
     if isinstance(instruction, ReleaseResult):

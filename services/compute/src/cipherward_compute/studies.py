@@ -28,7 +28,7 @@ ENDED = "ended"  # with its permit, or with its data key
 RETIRED = "retired"  # a data key that has done its work
 # Steps of this member: of the key and the counts, of each round of values, of a release anew.
 STEPS_BEFORE, STEPS_OF_ROUND, STEPS_OF_ATTEMPT = 6, 3, 3
-STEPS_OF_COLUMNS = 4  # counts and values of a study of stored columns: computed, and opened
+STEPS_OF_COLUMNS, STEPS_OF_USE = 4, 5  # of a study of stored columns; of a risk score's use
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ class Study:
         """How many steps there are, of the rounds and attempts that are known."""
         if self.template == "column-study":
             return STEPS_OF_COLUMNS + STEPS_OF_ATTEMPT * self.attempts
+        if self.template == "risk-score":
+            return STEPS_OF_USE * max(1, self.round)
         rounds = STEPS_OF_ROUND * max(1, self.round)
         return STEPS_BEFORE + rounds + STEPS_OF_ATTEMPT * self.attempts
 

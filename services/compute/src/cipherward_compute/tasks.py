@@ -25,7 +25,9 @@ from cipherward_compute.contributions import ContributionSteps
 from cipherward_compute.errors import StepFailed
 from cipherward_compute.evaluation import COLUMN_STUDY, EvaluationSteps
 from cipherward_compute.failures import INTERNAL
+from cipherward_compute.inference.steps import InferenceSteps, retire_scores
 from cipherward_compute.instructions import (
+    RISK_SCORE,
     FixColumns,
     Instruction,
     KeyCeremony,
@@ -69,9 +71,12 @@ class Steps:
     release: ReleaseSteps
     columns: ColumnSteps
     evaluation: EvaluationSteps
+    inference: InferenceSteps
 
     async def take(self, instruction: Instruction) -> Done:
         """Take the step that an order asks for."""
+        if instruction.shared.template == RISK_SCORE:
+            return await self._use(instruction)
         match instruction:
             case KeyCeremony():
                 return await self.ceremony.carry_out(instruction)
@@ -103,6 +108,24 @@ class Steps:
                 return await retire_data_key(self.release, instruction)
             case RetireKey():
                 return await self.release.retire(instruction)
+
+    async def _use(self, instruction: Instruction) -> Done:
+        """Take a step of a risk score."""
+        match instruction:
+            case StartStudy(step="commit"):
+                return await self.inference.mask(instruction)
+            case StartStudy(stage="counts"):
+                return await self.inference.check(instruction)
+            case StartStudy():
+                return await self.inference.score(instruction)
+            case ReleaseCounts():
+                return await self.inference.open_mask(instruction)
+            case ReleaseResult():
+                return await self.inference.switch(instruction)
+            case RetireKey():
+                return await retire_scores(self.release, instruction)
+            case KeyCeremony() | FixColumns():
+                raise StepFailed("a risk score makes no key and fixes no columns")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,40 +16,29 @@ from cipherward_compute.additions import AdditionSteps
 from cipherward_compute.arithmetic.keys import warm
 from cipherward_compute.ceremony.steps import PROFILE, CeremonySteps
 from cipherward_compute.choices import Choices, Epochs, Patients, VerifyPresentations
-from cipherward_compute.ciphertexts import Ciphertexts
-from cipherward_compute.cohorts import Cohorts
-from cipherward_compute.column_keys import ColumnKeys
-from cipherward_compute.columns import Manifests
-from cipherward_compute.columns_steps import ColumnSources, ColumnSteps
-from cipherward_compute.columns_store import ColumnStore
+from cipherward_compute.columns_steps import ColumnSteps
 from cipherward_compute.config import ComputeConfig
-from cipherward_compute.contributions import ContributionSteps, Inputs
-from cipherward_compute.datasets import DataSets
-from cipherward_compute.enrolments import Enrolments
+from cipherward_compute.contributions import ContributionSteps
 from cipherward_compute.enrolments_shown import EnrolmentDesk
 from cipherward_compute.evaluation import EvaluationSteps, StoredColumns
-from cipherward_compute.exchange import Exchange, Shown
+from cipherward_compute.exchange import Exchange
 from cipherward_compute.guardian import Guardian
-from cipherward_compute.iterates import Iterates
+from cipherward_compute.inference.desk import Asker, Enrolled, InferenceDesk
+from cipherward_compute.inference.running import Others, UseRunner
+from cipherward_compute.inference.steps import InferenceSteps
 from cipherward_compute.jobs.opening import open_public_arithmetic
 from cipherward_compute.jobs.public import PublicArithmetic
-from cipherward_compute.keyring import Keyring
 from cipherward_compute.member import Member
 from cipherward_compute.opening import Opening
-from cipherward_compute.opt_outs import OptOuts
 from cipherward_compute.orders import BlockHandler, Consequences
 from cipherward_compute.peers import Peers
 from cipherward_compute.readers import StudyReads
 from cipherward_compute.release import ReleaseSteps
 from cipherward_compute.schema import SCHEMA
 from cipherward_compute.service import ComputeService, Jobs
-from cipherward_compute.shares import ShareLog
-from cipherward_compute.specs import Specs
-from cipherward_compute.store import ChainStore
-from cipherward_compute.studies import News, Studies
+from cipherward_compute.stores import Stores
 from cipherward_compute.tasks import Outbound, Steps, Tasks
 from cipherward_compute.vault import KEY_BYTES, CeremonyRoot, Vault
-from cipherward_compute.verdicts import Verdicts
 from cipherward_kit.database import Database
 from cipherward_kit.datafolder import DataFolder
 from cipherward_kit.drain import Drain
@@ -105,50 +93,6 @@ class Keys:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """Everything that is kept, over one database."""
-
-    chain: ChainStore
-    studies: Studies
-    opt_outs: OptOuts
-    data_sets: DataSets
-    cohorts: Cohorts
-    specs: Specs
-    iterates: Iterates
-    keyring: Keyring
-    ciphertexts: Ciphertexts
-    verdicts: Verdicts
-    shares: ShareLog
-    column_keys: ColumnKeys
-    enrolments: Enrolments
-    manifests: Manifests
-
-    @classmethod
-    def over(
-        cls, database: Database, vault: Vault, config: ComputeConfig, clock: Callable[[], float]
-    ) -> Stores:
-        """Return the stores of a database."""
-        opt_outs = OptOuts(database, vault)
-        data_sets = DataSets(database, vault, opt_outs)
-        return cls(
-            ChainStore(database),
-            Studies(database, News()),
-            opt_outs,
-            data_sets,
-            Cohorts(database, vault, clock),
-            Specs(database, data_sets, config.specs_waiting_max, clock),
-            Iterates(database, config.specs_waiting_max, clock),
-            Keyring(database, vault),
-            Ciphertexts(database, vault),
-            Verdicts(database),
-            ShareLog(database, vault),
-            ColumnKeys(database),
-            Enrolments(database, vault, opt_outs),
-            Manifests(database),
-        )
-
-
 @asynccontextmanager
 async def open_compute(
     config: ComputeConfig, genesis: Genesis, outside: Outside, readiness: Readiness, drain: Drain
@@ -164,7 +108,7 @@ async def open_compute(
         await asyncio.to_thread(stack.enter_context, folder)
         database = Database(folder.path / DATABASE_NAME, SCHEMA)
         await stack.enter_async_context(database)
-        await database.read(_overwrite_deleted)
+        await database.overwrite_deleted()
         pool = WorkerPool(config.workers, config.jobs_waiting_max, arithmetic.__name__)
         await stack.enter_async_context(pool)
         await _warm(pool, config.workers)
@@ -188,8 +132,12 @@ async def open_compute(
             progress.require_fresh,
             config.studies_at_once_max,
         )
+        sources = stores.scores(StoredColumns(stores.columns(member.id, storages), public))
+        uses = UseRunner(
+            member, sources, Others(outside.submit, peers, stores.shares, progress.block_seconds)
+        )
         handler = BlockHandler(
-            member.id, stores.chain, progress, Consequences(tasks, reports, news)
+            member.id, stores.chain, progress, Consequences(tasks, reports, news, uses)
         )
         stored = await stores.chain.checkpoint()
         place = Place(genesis, outside.registry, folder.path, stored)
@@ -201,6 +149,7 @@ async def open_compute(
             follow_source(outside.source, place, handler.handle, progress),
             tasks.run(),
             reports.run(),
+            uses.run(),
             watch_freshness(progress, readiness, "chain"),
         ):
             yield ComputeService(
@@ -215,27 +164,25 @@ async def open_compute(
                     Exchange(
                         member.id,
                         stores.studies,
-                        Shown(
-                            stores.keyring,
-                            stores.ciphertexts,
-                            stores.verdicts,
-                            stores.shares,
-                            stores.manifests,
-                        ),
+                        stores.shown(),
                         progress.require_fresh,
                     ),
                     EnrolmentDesk(
                         gate, member.id, patients, stores.enrolments, progress.require_fresh
                     ),
                     stores.column_keys,
+                    stores.models,
+                    InferenceDesk(
+                        member,
+                        sources,
+                        Enrolled(stores.enrolments, stores.opt_outs, stores.flags),
+                        Asker(
+                            keys.signer, progress.block_seconds, progress.require_fresh, uses.wake
+                        ),
+                    ),
                     drain,
                 )
             )
-
-
-def _overwrite_deleted(connection: sqlite3.Connection) -> None:
-    """Let what is deleted, key shares above all, be overwritten and not only unlinked."""
-    connection.execute("PRAGMA secure_delete = ON")
 
 
 async def _warm(pool: WorkerPool, workers: int) -> None:
@@ -254,23 +201,9 @@ def _steps(
     """Return who takes which step. others: the members' compute and their storage services."""
     peers, storages = others
     guardian = Guardian(member, root, stores.keyring, stores.shares)
-    inputs = Inputs(
-        stores.specs,
-        stores.iterates,
-        stores.data_sets,
-        stores.cohorts,
-        stores.keyring,
-        stores.ciphertexts,
-        stores.verdicts,
-    )
-    columns = ColumnSources(
-        stores.column_keys,
-        stores.enrolments,
-        stores.data_sets,
-        stores.keyring,
-        stores.manifests,
-        ColumnStore(member.id, storages),
-    )
+    inputs = stores.inputs()
+    columns = stores.columns(member.id, storages)
+    stored = StoredColumns(columns, public)
     keys = (stores.keyring, stores.ciphertexts)
     opening = Opening(member, guardian, peers, stores.studies.news)
     return Steps(
@@ -278,8 +211,7 @@ def _steps(
         ContributionSteps(member, stores.studies, inputs, peers),
         AdditionSteps(member, stores.studies, inputs, peers, public),
         ReleaseSteps(member, stores.studies, guardian, keys, opening),
-        ColumnSteps(member, columns, peers, opening),
-        EvaluationSteps(
-            member, stores.studies, inputs, StoredColumns(columns, public), opening, guardian
-        ),
+        ColumnSteps(member, columns, peers, opening, public),
+        EvaluationSteps(member, stores.studies, inputs, stored, opening, guardian),
+        InferenceSteps(member, stores.scores(stored), peers, public, opening, guardian),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -121,7 +120,7 @@ async def open_identity(
         await asyncio.to_thread(stack.enter_context, folder)
         database = Database(folder.path / DATABASE_NAME, SCHEMA)
         store = IdentityStore(await stack.enter_async_context(database))
-        await database.read(_overwrite_deleted)
+        await database.overwrite_deleted()
         progress = ChainProgress(genesis.parameters.fresh_seconds, nanoseconds(local))
         guardian = Guardian(genesis.chain_id, config.member, OPENING)
         vault = GuardianVault.derive(
@@ -151,8 +150,3 @@ async def open_identity(
                 verifiers,
                 part.openings,
             )
-
-
-def _overwrite_deleted(connection: sqlite3.Connection) -> None:
-    """Let what is deleted, seeds and shares above all, be overwritten and not only unlinked."""
-    connection.execute("PRAGMA secure_delete = ON")

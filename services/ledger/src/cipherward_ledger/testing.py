@@ -178,9 +178,15 @@ class ManualClock:
         return Clock(self.now_ns, self.sleep)
 
 
+PORTS = range(61_000, 65_536)  # Linux gives outgoing connections 32768 to 60999
+
+
 def free_port() -> int:
-    """Return a free port below those that the system gives to outgoing connections."""
-    for port in random.sample(range(10_240, 30_000), 1_000):
+    """Return a free port that nobody else is given: above those of outgoing connections.
+
+    Alliances that other tests start beside this one take theirs from below.
+    """
+    for port in random.SystemRandom().sample(PORTS, 1_000):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -61,6 +61,7 @@ class ColumnStore(Protocol):
 
         Raises:
             DataKeyRetired: the data key is over.
+            DiskFull: there is no room; nothing is kept.
         """
         ...
 
@@ -93,6 +94,7 @@ class Columns:
             ColumnStalled: the sender was silent for too long.
             ColumnsBusy: too many are under way.
             DataKeyRetired: the data key is over.
+            DiskFull: there is no room.
         """
         name.check()
         if not 1 <= length <= COLUMN_BYTES_MAX:

@@ -39,7 +39,7 @@ class StorageConfig(SigningServiceConfig, KafkaConfig):
     quota_bytes: int = Field(
         default=1024 * GIBIBYTE,
         ge=1,
-        description="Ciphertext of all records and uploads under way.",
+        description="Ciphertext of all records, uploads under way and columns.",
     )
     disk_reserve_bytes: int = Field(
         default=GIBIBYTE,  # SQLite, other services' data and logs go on when uploads end

@@ -17,9 +17,9 @@ class StoreOwner:
 class Room:
     """How much may be stored.
 
-    quota_bytes: ciphertext of all records and open uploads. reserve_bytes: stays free on the disk,
-    so that SQLite and the other services of the machine go on when uploads are refused; of a
-    database elsewhere the disk is its operator's.
+    quota_bytes: ciphertext of all records, open uploads and columns. reserve_bytes: stays free on
+    the disk, so that SQLite and the other services of the machine go on when uploads are refused;
+    of a database elsewhere the disk is its operator's.
     """
 
     quota_bytes: int

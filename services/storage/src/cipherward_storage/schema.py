@@ -129,7 +129,7 @@ SCHEMA: tuple[str, ...] = (
 
     CREATE TABLE use (                                 -- one row
         only             INTEGER PRIMARY KEY CHECK (only = 1),
-        promised_bytes   INTEGER NOT NULL,             -- of records and of uploads under way
+        promised_bytes   INTEGER NOT NULL,             -- of records, uploads under way, columns
         key_floor        INTEGER NOT NULL              -- nothing is taken under older slot keys
     );
     INSERT INTO use VALUES (1, 0, 0);
@@ -148,6 +148,12 @@ SCHEMA: tuple[str, ...] = (
     END;
     CREATE TRIGGER record_gone AFTER DELETE ON records BEGIN
         UPDATE use SET promised_bytes = promised_bytes - OLD.ciphertext_bytes;
+    END;
+    CREATE TRIGGER column_kept AFTER INSERT ON columns BEGIN
+        UPDATE use SET promised_bytes = promised_bytes + length(NEW.part);
+    END;
+    CREATE TRIGGER column_gone AFTER DELETE ON columns BEGIN
+        UPDATE use SET promised_bytes = promised_bytes - length(OLD.part);
     END;
     """
     + POSITION_TABLE

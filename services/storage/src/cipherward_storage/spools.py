@@ -27,8 +27,8 @@ REFUSALS = (DiskFull, RecordErased, SlotKeyRetired)  # nothing was written
 class Place:
     """Where uploads are kept.
 
-    quota_bytes: of all records and uploads under way. clock: unix seconds, never behind the
-    newest block time.
+    quota_bytes: of all records, uploads under way and columns. clock: unix seconds, never behind
+    the newest block time.
     """
 
     database: Database

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterable
 
 from cipherward_kit.database import Database
 from cipherward_storage.columns import PART_BYTES_MAX, ColumnName
-from cipherward_storage.errors import DataKeyRetired
+from cipherward_storage.errors import DataKeyRetired, DiskFull
+from cipherward_storage.sqlite_records import SqliteRecordStore
 
 
 class SqliteColumns:
     """`ColumnStore` over the service's database; a column is one transaction of a few parts."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, records: SqliteRecordStore, quota_bytes: int) -> None:
+        """Describe the columns.
+
+        Args:
+            database: open, with `schema.SCHEMA`.
+            records: those on the same disk, which know how much of it is promised.
+            quota_bytes: of records, uploads under way and columns together.
+        """
         self._database = database
+        self._records = records
+        self._quota_bytes = quota_bytes
 
     async def put(self, name: ColumnName, octets: bytes) -> None:
         """Keep octets, all or nothing."""
@@ -22,15 +33,29 @@ class SqliteColumns:
         def work(connection: sqlite3.Connection) -> None:
             if _is_retired(connection, name.data_key):
                 raise DataKeyRetired("the data key of this column is over")
+            # What was kept under the name goes first: it has the same octets, or is damaged.
+            connection.execute(
+                "DELETE FROM columns WHERE data_key = ? AND digest = ?",
+                (name.data_key, name.digest),
+            )
+            (promised,) = connection.execute("SELECT promised_bytes FROM use").fetchone()
+            if promised + len(octets) > self._quota_bytes:
+                raise DiskFull("the quota of this storage is used up", bytes_wanted=len(octets))
             connection.executemany(
-                "INSERT OR REPLACE INTO columns VALUES (?, ?, ?, ?)",
+                "INSERT INTO columns VALUES (?, ?, ?, ?)",
                 [
                     (name.data_key, name.digest, number, octets[at : at + PART_BYTES_MAX])
                     for number, at in enumerate(range(0, len(octets), PART_BYTES_MAX))
                 ],
             )
 
-        await self._database.write(work)
+        await asyncio.to_thread(self._records.check_disk, len(octets))
+        try:
+            await self._database.write(work)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            raise DiskFull("the disk is full", bytes_wanted=len(octets)) from None
 
     async def find(self, name: ColumnName) -> bytes | None:
         """Return what is kept under a name, or None."""

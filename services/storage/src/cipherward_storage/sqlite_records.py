@@ -164,14 +164,18 @@ class SqliteRecordStore:
         if offset not in (0, committed) or (row is not None and row.body is None):
             raise WrongOffset(f"{committed} bytes are on disk", committed_bytes=committed)
         length = header.anchor.ciphertext_bytes
-        await asyncio.to_thread(self._check_disk, length - offset)
+        await asyncio.to_thread(self.check_disk, length - offset)
         place = Place(self._database, self.bodies, self._room.quota_bytes, self._clock)
         if row is None or row.body is None:
             return await FileSpool.begin(header, place)
         return await FileSpool.resume(header, place, row.body, offset)
 
-    def _check_disk(self, wanted: int) -> None:
-        """Refuse what would not leave the reserve free, uploads under way counted in full."""
+    def check_disk(self, wanted: int) -> None:
+        """Refuse what would not leave the reserve free, uploads under way counted in full.
+
+        Raises:
+            DiskFull: it would not.
+        """
         spools = [spool for spool in self._writing.values() if spool is not None]
         outstanding = sum(spool.missing_bytes for spool in spools)
         if self.bodies.free_bytes() - outstanding - wanted < self._room.reserve_bytes:

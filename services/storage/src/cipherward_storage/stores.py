@@ -96,7 +96,7 @@ async def open_stores(
                 SqliteErasures(database, records.bodies),
                 SqliteSlots(database),
                 SqliteCeremonies(database),
-                SqliteColumns(database),
+                SqliteColumns(database, records, room.quota_bytes),
             )
         return
     # Imported here: the embedded store does without the driver's 15 MB.

@@ -22,6 +22,7 @@ from cipherward_client.cli import (
     opening,
     receipt,
     record,
+    scores,
     study,
     templates,
     wallet,
@@ -61,6 +62,7 @@ app.add_typer(emergency.app, name="emergency")
 app.add_typer(key.app, name="key")
 app.add_typer(opening.app, name="opening")
 app.add_typer(study.app, name="study")
+app.add_typer(scores.app, name="score")
 app.add_typer(canary.app, name="canary")
 app.add_typer(receipt.app, name="receipt")
 app.add_typer(chain.app, name="chain")

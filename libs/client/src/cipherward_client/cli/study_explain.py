@@ -75,6 +75,8 @@ def lines_of(found: Explained) -> list[str]:
         lines += ["", "The permit:", *_bullets(found.refusals or good)]
     lines += ["", "How exact the answer is:"]
     lines += _bullets([f"{figure}: {bound}" for figure, bound in plan.error_bounds.items()])
+    if found.cautions:
+        lines += ["", "Mind:", *_bullets(found.cautions)]
     lines += ["", "Who learns what:", *_bullets(plan.disclosed)]
     lines += ["", f"Counted before anything else, {len(plan.cells)} cells:", *_bullets(plan.cells)]
     return lines
@@ -134,8 +136,9 @@ def _takes(found: Explained) -> list[str]:
         )
     if found.estimate is not None:
         time = found.estimate
+        key = f"{time.key:.1f} s for the key, " if time.key else ""
         taken.append(
-            f"about {time.key:.1f} s for the key, {time.counts:.1f} s for the counts and "
+            f"about {key}{time.counts:.1f} s for the counts and "
             f"{time.one_round:.1f} s a round: an estimate, from the last vote, without the reading "
             f"of the rows; {time.most:.0f} s if all rounds are needed"
         )

@@ -65,7 +65,7 @@ HERE: Mapping[str, tuple[str, str]] = {
     "RESULT_DIFFERS": ("The members' parts are not of the result that was ordered.", OTHER_PEER),
     "ROUNDS_MISSING": (
         "The wallet lacks rounds of the study that were read before.",
-        "Use the newest copy of the wallet: later rounds follow from all before.",
+        "Use the newest copy of the wallet, or propose the study again: members keep one round.",
     ),
     "EXTRA_MISSING": (
         "Frames and pictures need packages that are not installed.",
@@ -143,6 +143,20 @@ HERE: Mapping[str, tuple[str, str]] = {
     "OPENING_NOT_ORDERED": (
         "The members have not voted for the opening.",
         "Let more members vote, or look at the warrant's state.",
+    ),
+    "MODEL_UNREADABLE": ("The file is no YAML or JSON.", "Mend the line that is named."),
+    "MODEL_DIFFERS": (
+        "The contract is for another risk model than was given.",
+        "Ask the hospital that proposed it for the model, and read it before you vote.",
+    ),
+    "RISK_SCORE_UNREADABLE": ("The contract is no risk score.", "Check the risk score's id."),
+    "DATA_KEY_NOT_READY": (
+        "The data key's columns cannot be computed with yet, or not any more.",
+        "Look at it with: cipherward study key show KEY.",
+    ),
+    "INFERENCE_UNFINISHED": (
+        "The members have not made the scores yet.",
+        "Look again with: cipherward score show SCORE --use USE.",
     ),
     "PERMIT_UNREADABLE": ("The contract is no data permit.", "Check the permit's id."),
     "OPT_OUT_RECEIPT_DIFFERS": ("The member has signed another choice.", OTHER_PEER),

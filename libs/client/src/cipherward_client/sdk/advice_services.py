@@ -173,6 +173,31 @@ SERVICES: Mapping[str, tuple[str, str]] = {
     "COLUMNS_BUSY": ("Too many columns are being moved.", AGAIN),
     "COLUMN_STALLED": ("The sender of a column was silent for too long.", AGAIN),
     "DATA_KEY_RETIRED": ("The data key has ended, and its columns with it.", "Propose another."),
+    "MODEL_MALFORMED": ("The text of the risk model is out of form.", UPDATE),
+    "MODELS_FULL": (
+        "Too many models wait at a member for a contract.",
+        "Try again in a day, or ask the member.",
+    ),
+    "INFERENCE_MALFORMED": (
+        "The question for scores is out of form.",
+        "Name 1 to 4,096 different references of 16 bytes.",
+    ),
+    "RISK_SCORE_UNKNOWN": (
+        "This member may ask for no such risk score, or has not seen its block yet.",
+        "Check the id and the member, and try again in a few seconds.",
+    ),
+    "PATIENT_NOT_ENROLLED": (
+        "A patient cannot be scored: not enrolled here, or without a value of the first variable.",
+        "Leave out the reference that is named; patients enrol before the columns are fixed.",
+    ),
+    "RISK_SCORE_NOT_READY": (
+        "The risk score cannot be used now.",
+        "Do what the text says: wait for the use that runs, or hand the model over.",
+    ),
+    "INFERENCE_UNKNOWN": (
+        "There is no such use here, or its day is over.",
+        "Check the id, or ask for the scores again.",
+    ),
     "SOURCE_TOO_LARGE": ("The source of a template or scenario is too long.", "Shorten it."),
     "SCENARIO_MALFORMED": ("The scenario is out of form.", "Correct the line that is named."),
     "TEMPLATE_MALFORMED": (

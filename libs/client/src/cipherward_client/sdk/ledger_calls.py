@@ -29,18 +29,25 @@ def stands_still(error: aio.AioRpcError) -> bool:
 
 
 async def from_any_ledger(
-    alliance: Alliance, call: Callable[[LedgerServiceStub, float], Awaitable[T]], seconds: float
+    alliance: Alliance,
+    call: Callable[[LedgerServiceStub, float], Awaitable[T]],
+    seconds: float,
+    *,
+    behind_seconds: float | None = None,
 ) -> T:
     """Return what the first ledger that can answers: one's own if it can.
 
     Args:
         call: gets a ledger and the seconds that it may take; safe to repeat.
         seconds: for all tries together.
+        behind_seconds: for ledgers that do not know the block yet; `BEHIND_SECONDS` where it is
+            made already, longer where it may still have to be.
 
     Raises:
         AioRpcError: the last refusal.
     """
-    ledgers, patience, behind = alliance.ledgers, Patience(seconds), Patience(BEHIND_SECONDS)
+    ledgers, patience = alliance.ledgers, Patience(seconds)
+    behind = Patience(BEHIND_SECONDS if behind_seconds is None else behind_seconds)
     while True:
         asked, left = ledgers.best(), patience.left_seconds
         try:

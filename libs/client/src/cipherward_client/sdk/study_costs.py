@@ -37,10 +37,16 @@ class Estimate:
         return asdict(self)
 
 
-def estimate(explanation: Explanation, members: int) -> Estimate:
-    """Return what a study of so many members takes, if all its rounds are needed."""
+def estimate(explanation: Explanation, members: int, *, stored: bool = False) -> Estimate:
+    """Return what a study of so many members takes, if all its rounds are needed.
+
+    Args:
+        stored: of columns that are stored under a data key: its members make no key for the study.
+    """
     others = members - 1
     key = KEY_SECONDS + others * KEY_VERIFY_SECONDS + KEY_STEPS * BLOCK_SECONDS
+    if stored:
+        key = 0.0
     counts, values = (
         PROVE_SECONDS
         + others * (VERIFY_SECONDS + upload.bytes / LINE_BYTES_SECOND)

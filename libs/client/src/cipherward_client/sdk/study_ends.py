@@ -96,6 +96,10 @@ ENDS: Mapping[str, Advice] = {
         "KEY_DIFFERS": ("A member has another key than the study's order names.", _MEMBER),
         "KEY_ENDED": ("The data key has ended, and its columns with it.", "Use another data key."),
         "KEY_MISSING": ("A member has lost its share of the study's key.", _AGAIN),
+        "MASK_REFUSED": (
+            "The mask of the use is not of the hospital's own patients alone; no score was made.",
+            "Ask the hospital that is named to read the log of its compute service.",
+        ),
         "MEMBER_FAILED": ("A member could not do its part.", _MEMBER),
         "MEMBER_SILENT": (
             "A member did not answer until the step's deadline.",
@@ -109,6 +113,10 @@ ENDS: Mapping[str, Advice] = {
         "NOT_APPROVED_IN_TIME": (
             "Too few members voted within the time of a step.",
             "Ask the members, and propose it again; step_seconds may be larger.",
+        ),
+        "NOT_TAKEN_IN_TIME": (
+            "The chain did not take the question for scores in its time.",
+            "Look whether the chain goes on, and ask for the scores again.",
         ),
         "OLD_BACKUP": (
             "A member committed to other bytes than it has: it was restored from an old backup.",
@@ -128,6 +136,14 @@ ENDS: Mapping[str, Advice] = {
             "asked for twice.",
             "Ask the members that are named, then propose the study again.",
         ),
+        "REQUEST_UNKNOWN": (
+            "The hospital's compute service has not asked for this use, or it is over.",
+            "Ask for the scores again.",
+        ),
+        "RISK_SCORE_ENDED": (
+            "The risk score ended before the use was answered.",
+            "Look at the risk score; propose another one if it is over.",
+        ),
         "ROWS_CHANGED": ("A member's rows are not those that it counted.", _AGAIN),
         "ROWS_REFUSED": (
             "A member has a value that a variable's policy refuses, or a variable's kind does not "
@@ -138,6 +154,10 @@ ENDS: Mapping[str, Advice] = {
             "Patients of a member keep their rows out, and its rows have no references to tell "
             "which are theirs: then none is used.",
             "Ask the member to contribute its rows with references.",
+        ),
+        "SCORES_UNREADABLE": (
+            "The scores that were released do not open with the key of this use.",
+            _MEMBER,
         ),
         "SHARE_ALREADY_GIVEN": (
             "A member has given its one share of that ciphertext before.",
@@ -150,6 +170,10 @@ ENDS: Mapping[str, Advice] = {
         ),
         "SPEC_NOT_HANDED_OVER": ("A member was not given the study's text.", _AGAIN),
         "STUDY_ENDED": ("The study ended while a step was being taken.", _AGAIN),
+        "STORAGE_FULL": (
+            "A member's storage has no room for its columns.",
+            "Ask that member to make room, then propose it again.",
+        ),
         "SUM_DIFFERS": ("A member made another sum than the others.", _MEMBER),
         "TIME_OUT": (
             "Too few reports came before the step's deadline.",
@@ -179,6 +203,10 @@ ENDS: Mapping[str, Advice] = {
         "VARIABLE_UNKNOWN": (
             "A member's data set has no such variable.",
             "Name members that have it, or another variable.",
+        ),
+        "WEIGHTS_REFUSED": (
+            "The weights of the model are too far apart for the circuit.",
+            "Leave out the term that is named, or give it in another unit.",
         ),
     }.items()
 }

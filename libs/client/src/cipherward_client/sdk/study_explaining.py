@@ -15,6 +15,10 @@ from cipherward_studies.explain import Explanation, explain
 from cipherward_studies.spec import Draft
 
 COUNTS = 1  # releases that the counts take
+COUNTED_TWICE = (
+    "a patient of two hospitals has rows at both and is counted at both: let hospitals contribute "
+    "patients that they treat first, or ask with `product_sum` about who enrolled at both"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,11 @@ class Explained:
     refusals: tuple[str, ...] | None
 
     @property
+    def cautions(self) -> tuple[str, ...]:
+        """What the answer does not say by itself, and what may be done about it."""
+        return (COUNTED_TWICE,) if self.draft.data_key is None else ()
+
+    @property
     def threshold(self) -> int:
         """How many members decrypt together; 0 when it is not known how many there are."""
         return threshold_of(len(self.members)) if self.members else 0
@@ -71,6 +80,7 @@ class Explained:
             },
             "estimated_seconds": None if self.estimate is None else self.estimate.to_document(),
             "rules": [rule.to_document() for rule in self.rules],
+            "cautions": list(self.cautions),
             "refusals": None if self.refusals is None else list(self.refusals),
         }
 
@@ -103,7 +113,7 @@ def explain_study(
         members=asked,
         plan=found,
         quota=quota,
-        estimate=estimate(found, len(asked)) if asked else None,
+        estimate=estimate(found, len(asked), stored=draft.data_key is not None) if asked else None,
         rules=rules,
         refusals=None if permit is None else refusals(draft, asked, quota, permit),
     )

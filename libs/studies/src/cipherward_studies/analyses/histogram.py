@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cipherward_studies.analyses.smallest import smallest_cell
 from cipherward_studies.analysis import Cell, Round, refuse_rounds
 from cipherward_studies.errors import AnalysisRefused, TotalsMalformed
 from cipherward_studies.forms import Form, variable_name
@@ -61,6 +62,11 @@ class HistogramResult:
     bins: tuple[Bin, ...]
     quantiles: tuple[Quantile, ...]
 
+    @property
+    def smallest_cell(self) -> int | None:
+        """Patients of the smallest bin; None when any is left out. Noisy if the counts are."""
+        return smallest_cell(one.patients for one in self.bins)
+
     def to_document(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
         return {
@@ -69,6 +75,7 @@ class HistogramResult:
             "patients": self.patients,
             "hidden": self.hidden,
             "bins": self.to_rows(),
+            "smallest_cell": self.smallest_cell,
             "quantiles": [
                 {"probability": q.probability, "value": q.value, "low": q.low, "high": q.high}
                 for q in self.quantiles
@@ -167,7 +174,10 @@ class HistogramPlan:
     def error_bounds(self) -> Mapping[str, str]:
         """Return what is exact, and how wide a quantile's bin is."""
         width = max(b - a for a, b in itertools.pairwise(self.edges))
-        bounds = {"histogram": "exact"}
+        bounds = {
+            "histogram": "exact",
+            "smallest cell": "exact; not told when a bin is left out",
+        }
         if self.probabilities:
             bounds["quantiles"] = (
                 f"the value of the patient of rank ceil(p n) is in the bin that is given, at most "

@@ -1,15 +1,16 @@
-"""Contingency table of two variables, with chi-square test and odds ratio."""
+"""Contingency table of two variables: smallest cell, chi-square test and odds ratio."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from cipherward_studies.analyses.smallest import smallest_cell
 from cipherward_studies.analysis import Cell, Round, refuse_rounds
 from cipherward_studies.distributions import chi_square_sf, normal_quantile
 from cipherward_studies.errors import AnalysisRefused, TotalsMalformed
@@ -89,6 +90,11 @@ class TableResult:
     chi_square: ChiSquare | None
     odds_ratio: OddsRatio | None
 
+    @property
+    def smallest_cell(self) -> int | None:
+        """Patients of the smallest cell; None when any is left out. Noisy if the counts are."""
+        return smallest_cell(itertools.chain.from_iterable(self.counts))
+
     def to_document(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
         test, odds = self.chi_square, self.odds_ratio
@@ -99,21 +105,10 @@ class TableResult:
             "column_levels": list(self.column_levels),
             "patients": self.patients,
             "counts": [list(row) for row in self.counts],
+            "smallest_cell": self.smallest_cell,
             "outcome": self.outcome,
-            "chi_square": test
-            and {
-                "statistic": test.statistic,
-                "degrees_of_freedom": test.degrees_of_freedom,
-                "p_value": test.p_value,
-                "corrected": test.corrected,
-            },
-            "odds_ratio": odds
-            and {
-                "estimate": odds.estimate,
-                "lower": odds.lower,
-                "upper": odds.upper,
-                "confidence": odds.confidence,
-            },
+            "chi_square": test and asdict(test),
+            "odds_ratio": odds and asdict(odds),
         }
 
     def to_rows(self) -> list[dict[str, Any]]:
@@ -212,8 +207,11 @@ class TablePlan:
         )
 
     def error_bounds(self) -> Mapping[str, str]:
-        """Return that the table is exact."""
-        return {"table": "exact; the tests follow from it within the rounding of doubles"}
+        """Return that the table is exact, and when its smallest cell is told."""
+        return {
+            "table": "exact; the tests follow from it within the rounding of doubles",
+            "smallest cell": "exact; not told when a cell is left out",
+        }
 
 
 @dataclass(frozen=True, slots=True)

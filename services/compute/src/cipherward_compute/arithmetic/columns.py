@@ -10,12 +10,11 @@ from functools import lru_cache
 
 from cipherward_chain.batches import packed
 from cipherward_chain.domains import batch_digest
-from cipherward_compute.arithmetic.inputs import ContributionRefused, Encryption
+from cipherward_compute.arithmetic.inputs import Encryption
 from cipherward_compute.arithmetic.peer import PeerWrong
 from cipherward_threshold.encryption import c1_digest, sum_contributions
-from cipherward_threshold.errors import ThresholdError
 from cipherward_threshold.evaluation.evaluator import Evaluator
-from cipherward_threshold.proofs.contributions import encrypt_contribution, verify_contribution
+from cipherward_threshold.proofs.contributions import encrypt_contribution
 
 FLAGS_CIRCUIT = "flags"
 
@@ -37,6 +36,8 @@ def proven_columns(
 ) -> tuple[tuple[bytes, ...], bytes]:
     """Return up to eight columns encrypted, and their proof; about 0.3 s.
 
+    Packed they are a batch, which `inputs.verify_batch` accepts.
+
     Raises:
         ThresholdError: a value does not fit the plaintext.
     """
@@ -44,22 +45,6 @@ def proven_columns(
         encryption.profile, encryption.public_key, columns, context=encryption.context
     )
     return made.ciphertexts, made.proof
-
-
-def verify_columns(
-    member: str, encryption: Encryption, columns: Sequence[bytes], proof: bytes
-) -> None:
-    """Accept a member's columns if their proof holds; about 0.2 s.
-
-    Raises:
-        ContributionRefused: it does not, or they are no ciphertexts of this key.
-    """
-    try:
-        verify_contribution(
-            encryption.profile, encryption.public_key, columns, proof, context=encryption.context
-        )
-    except ThresholdError as error:
-        raise ContributionRefused(member, f"its columns are refused: {error}") from None
 
 
 def flags_check(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cipherward_chain.batches import BatchMalformed, packed, unpacked
+from cipherward_chain.batches import BatchMalformed, ciphertext_places, packed, unpacked
 from cipherward_chain.domains import batch_digest
 from cipherward_compute.arithmetic.peer import PeerWrong
 from cipherward_threshold.encryption import add_ciphertexts, c1_digest, sum_contributions
@@ -117,12 +117,17 @@ def refreshed(profile: str, total: bytes, zeros: Sequence[bytes]) -> tuple[bytes
 
 def _sums(profile: str, batches: Sequence[bytes]) -> list[bytes]:
     try:
-        rows = [unpacked(batch)[0] for batch in batches]
+        rows = [ciphertext_places(batch) for batch in batches]
     except BatchMalformed as error:
         raise BatchesDiffer(str(error)) from None
     if len({len(row) for row in rows}) != 1:
         raise BatchesDiffer("a batch has another number of ciphertexts")
-    return [sum_contributions(profile, column) for column in zip(*rows, strict=True)]
+    return [
+        sum_contributions(
+            profile, [batch[row[number]] for batch, row in zip(batches, rows, strict=True)]
+        )
+        for number in range(len(rows[0]))
+    ]
 
 
 def named(profile: str, sums: Sequence[bytes]) -> tuple[bytes, bytes]:

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from cipherward_member.config import KafkaConfig
+from cipherward_member.config import BrokersConfig, KafkaConfig
 
 
 class JobsConfig(KafkaConfig):
@@ -55,21 +55,27 @@ class JobsConfig(KafkaConfig):
         return found
 
 
-class WorkerConfig(JobsConfig):
-    """A worker replica's: those of its compute service without that one's secrets.
+class WorkerConfig(BrokersConfig):
+    """A worker replica's: the queue's, and none of its compute service's secrets.
 
-    It serves probes and scrapers only, and follows no chain.
+    It serves probes and scrapers only, keeps nothing and follows no chain.
     """
 
-    jobs: Literal["local", "kafka"] = Field(
-        default="kafka", description="Must be `kafka`: the queue that this worker takes jobs from."
+    jobs_key_file: Path = Field(
+        description="Key that this worker shares with its member's compute service, 32 raw random"
+        " bytes; jobs and results on the queue are sealed with it."
     )
 
     def faults(self) -> list[str]:
-        """Leave out what is about ports for callers and the feed of blocks."""
-        return [fault for fault in super().faults() if not fault.startswith(("listen:", "feed:"))]
+        """Add what production refuses of the way to the queue."""
+        found = super().faults()
+        if self.kafka_security == "plaintext":
+            found.append("kafka_security: plaintext shows jobs to the network; give ssl")
+        return found
 
-    def _halves(self) -> list[str]:
-        if self.jobs != "kafka":
-            return ["jobs: a worker without a queue has nothing to do; give kafka"]
-        return super()._halves()
+    @model_validator(mode="after")
+    def _whole_queue(self) -> Self:
+        faults = self._unfitting()
+        if faults:
+            raise PydanticCustomError("jobs_settings", "{faults}", {"faults": "\n".join(faults)})
+        return self

@@ -38,9 +38,10 @@ from cipherward_compute.jobs.messages import (
 )
 from cipherward_compute.jobs.public import JobCrashed
 from cipherward_compute.jobs.queue_writer import QueueWriter, open_writer
-from cipherward_compute.jobs.topics import Topics, ensure_topics
+from cipherward_compute.jobs.topics import Topics
 from cipherward_kit.jobs import WorkerLost, WorkersBusy
 from cipherward_member.kafka_connection import KafkaConnection
+from cipherward_member.kafka_creation import ensure_topics
 from cipherward_member.kafka_reader import (
     KafkaAway,
     MessagesUnreadable,
@@ -203,7 +204,7 @@ class KafkaRunner:
         backoff, place = BACKOFF_SECONDS[0], -1
         while True:
             try:
-                await ensure_topics(self._connection, self._topics)
+                await ensure_topics(self._connection, self._topics.wanted)
                 async with (
                     open_reader(self._connection, self._topics.replies) as reader,
                     open_writer(self._connection, self._topics.jobs) as writer,

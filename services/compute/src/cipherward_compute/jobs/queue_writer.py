@@ -5,44 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol, cast
-
-import aiokafka
+from typing import Final
 
 from cipherward_compute.jobs.messages import MESSAGE_BYTES_MAX
 from cipherward_member.kafka_connection import REQUEST_SECONDS, KafkaConnection
+from cipherward_member.kafka_producer import Producer, Requests, open_producer
 from cipherward_member.kafka_reader import KafkaAway, within
 
 # Parts on their way and not acknowledged, of one payload.
 WINDOW_PARTS: Final = 8
-
-
-class _Producer(Protocol):
-    """The part of AIOKafkaProducer that is used here; the library ships no types."""
-
-    async def start(self) -> None: ...
-    async def partitions_for(self, topic: str) -> set[int]: ...
-    async def send(self, topic: str, *, value: bytes, partition: int) -> asyncio.Future[object]: ...
-    async def abandon(self) -> None: ...
-
-
-class _AbandonableProducer(aiokafka.AIOKafkaProducer):
-    """A producer that can be closed while the broker is away: `stop` would wait for it for ever."""
-
-    async def abandon(self) -> None:
-        """Close the connections, whatever was sent and not acknowledged."""
-        self._closed = True
-        sending: asyncio.Task[None] | None = self._sender.sender_task
-        if sending is not None:
-            sending.cancel()
-            await asyncio.wait([sending], timeout=2 * REQUEST_SECONDS)
-        await self.client.close()
+REQUESTS: Final = Requests(MESSAGE_BYTES_MAX, 2 * MESSAGE_BYTES_MAX)
 
 
 class QueueWriter:
     """Writes heads and their parts to one topic, each partition's one payload after another."""
 
-    def __init__(self, producer: _Producer, topic: str, partitions: Sequence[int]) -> None:
+    def __init__(self, producer: Producer, topic: str, partitions: Sequence[int]) -> None:
         self._producer = producer
         self._topic = topic
         self._partitions = list(partitions)
@@ -71,13 +49,12 @@ class QueueWriter:
             raise away
 
     async def close(self) -> None:
-        """Give up what is on its way, and close the connections."""
+        """Give up what is on its way."""
         self.broken = True
         for task in self._sending:
             task.cancel()
         if self._sending:
             await asyncio.wait(self._sending)
-        await self._producer.abandon()
 
     async def _write(self, messages: Sequence[bytes], turn: int) -> KafkaAway | None:
         async with self._locks[turn]:
@@ -115,20 +92,10 @@ async def open_writer(connection: KafkaConnection, topic: str) -> AsyncGenerator
     Raises:
         KafkaAway: the brokers cannot be reached, or refuse us.
     """
-    arguments: dict[str, Any] = {
-        **connection.arguments(),
-        "enable_idempotence": True,
-        "acks": "all",
-        "max_batch_size": MESSAGE_BYTES_MAX,
-        "max_request_size": 2 * MESSAGE_BYTES_MAX,
-    }
-    producer = cast("_Producer", _AbandonableProducer(**arguments))
-    closing = producer.abandon
-    try:
-        await within(2 * REQUEST_SECONDS, producer.start())
+    async with open_producer(connection, REQUESTS) as producer:
         found = await within(REQUEST_SECONDS, producer.partitions_for(topic))
         writer = QueueWriter(producer, topic, sorted(found))
-        closing = writer.close
-        yield writer
-    finally:
-        await closing()
+        try:
+            yield writer
+        finally:
+            await writer.close()

@@ -30,10 +30,11 @@ from cipherward_compute.jobs.messages import (
 from cipherward_compute.jobs.owner import BACKOFF_SECONDS
 from cipherward_compute.jobs.queue_reader import QueueReader, open_queue
 from cipherward_compute.jobs.queue_writer import QueueWriter, open_writer
-from cipherward_compute.jobs.topics import Topics, ensure_topics
+from cipherward_compute.jobs.topics import Topics
 from cipherward_kit.jobs import WorkerLost, WorkerPool
 from cipherward_kit.readiness import Readiness
 from cipherward_member.kafka_connection import KafkaConnection
+from cipherward_member.kafka_creation import ensure_topics
 from cipherward_member.kafka_reader import KafkaAway
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -82,7 +83,7 @@ class Replica:
         async with asyncio.TaskGroup() as jobs:
             while not self._stopping.is_set():
                 try:
-                    await ensure_topics(self._connection, self._topics)
+                    await ensure_topics(self._connection, self._topics.wanted)
                     async with (
                         open_writer(self._connection, self._topics.replies) as writer,
                         open_queue(self._connection, self._topics) as queue,

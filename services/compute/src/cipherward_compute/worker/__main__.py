@@ -25,7 +25,6 @@ DOMAIN = "worker.cipherward"
 
 async def serve_worker(config: WorkerConfig) -> None:
     """Wire key, processes and queue by hand: this function is the whole dependency graph."""
-    assert config.jobs_key_file is not None  # the settings were checked
     genesis = await asyncio.to_thread(read_genesis, config.genesis_file, config.member)
     key = await asyncio.to_thread(read_key, config.jobs_key_file, KEY_BYTES, "jobs_key_file")
     connection = await asyncio.to_thread(KafkaConnection.read, config)

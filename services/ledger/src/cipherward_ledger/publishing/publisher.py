@@ -21,7 +21,6 @@ from cipherward.chain.v1 import block_pb2 as chain
 from cipherward_chain.comet import header_time_ns, parse_header
 from cipherward_ledger.errors import BlockCorrupt, BlockPruned
 from cipherward_ledger.proven import ProvenBlocks
-from cipherward_ledger.publishing.brokers import Producer, ensure_topic, open_producer
 from cipherward_ledger.publishing.config import PublishingConfig
 from cipherward_ledger.publishing.metrics import (
     FEED_CONNECTED,
@@ -31,7 +30,10 @@ from cipherward_ledger.publishing.metrics import (
     FEED_REFUSED,
 )
 from cipherward_ledger.publishing.resume import newest_published
+from cipherward_ledger.publishing.topic import REQUESTS, topic_wanted
 from cipherward_member.kafka_connection import REQUEST_SECONDS, KafkaConnection
+from cipherward_member.kafka_creation import ensure_topics
+from cipherward_member.kafka_producer import Producer, open_producer
 from cipherward_member.kafka_reader import KafkaAway, open_reader, within
 from cipherward_member.kafka_topic import PARTITION, VALUE_BYTES_MAX, key_of, topic_name
 
@@ -106,10 +108,10 @@ class Publisher:
 
     async def _publish(self) -> None:
         """Go on from where the topic ends; returns when a block was refused for its size."""
-        await ensure_topic(self._connection, self._topic, self._config)
+        await ensure_topics(self._connection, [topic_wanted(self._topic, self._config)])
         async with open_reader(self._connection, self._topic) as reader:
             self._published = max(await newest_published(reader, self._blocks), self._left_out)
-        async with open_producer(self._connection) as producer:
+        async with open_producer(self._connection, REQUESTS) as producer:
             FEED_CONNECTED.set(1)
             log.info("feed_resumed", height=self._published)
             taken = True

@@ -6,7 +6,11 @@ on a server without transactions too.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from bson import Int64
 from pymongo import UpdateOne
+from pymongo.errors import DuplicateKeyError
 
 from cipherward_storage.columns import ColumnName
 from cipherward_storage.effects import BlockEffects
@@ -14,6 +18,7 @@ from cipherward_storage.errors import DataKeyRetired
 from cipherward_storage.mongo.database import Document, MongoDatabase, Session
 from cipherward_storage.mongo.layout import COLUMNS, RETIRED_KEYS
 from cipherward_storage.mongo.place import MongoPlace
+from cipherward_storage.mongo.quota import give_back, take_room
 from cipherward_storage.mongo.writes import write_first
 
 
@@ -22,31 +27,42 @@ class MongoColumns:
 
     def __init__(self, place: MongoPlace) -> None:
         self._database = place.database
+        self._quota_bytes = place.quota_bytes
 
     async def put(self, name: ColumnName, octets: bytes) -> None:
         """Keep octets, all or nothing.
 
         A key that is retired while we write keeps a column that nobody is sent: a sweep takes it.
         """
-        row = UpdateOne(
-            {"data_key": name.data_key, "digest": name.digest},
-            {"$set": {"octets": octets}},
-            upsert=True,
-        )
+        wanted: Document = {"data_key": name.data_key, "digest": name.digest}
+        length = len(octets)
+        row = {**wanted, "octets": octets, "ciphertext_bytes": Int64(length)}
 
-        async def work() -> None:
-            if await self._is_retired(name.data_key):
+        async def work(session: Session) -> None:
+            if await self._is_retired(name.data_key, session):
                 raise DataKeyRetired("the data key of this column is over")
-            await write_first(self._database, COLUMNS, [row], None)
+            columns = self._database.collection(COLUMNS)
+            # What is there under the name has the same octets, or is damaged: its room is ours.
+            kept = await columns.update_one(wanted, {"$set": {"octets": octets}}, session=session)
+            if kept.matched_count:
+                return
+            await take_room(self._database, length, self._quota_bytes, session)
+            try:
+                await columns.insert_one(dict(row), session=session)
+            except DuplicateKeyError:
+                if session is None:  # else the whole transaction is undone
+                    await give_back(self._database, length, session)
+                raise
 
-        await self._database.run(work)
+        with suppress(DuplicateKeyError):  # another storage has kept the same one this moment
+            await self._database.atomically(work)
 
     async def find(self, name: ColumnName) -> bytes | None:
         """Return what is kept under a name, or None."""
         wanted = {"data_key": name.data_key, "digest": name.digest}
 
         async def work() -> Document | None:
-            if await self._is_retired(name.data_key):
+            if await self._is_retired(name.data_key, None):
                 return None
             return await self._database.collection(COLUMNS).find_one(wanted, {"octets": 1})
 
@@ -56,22 +72,27 @@ class MongoColumns:
     async def sweep(self, limit: int) -> int:
         """Delete up to `limit` columns of data keys that are over."""
 
-        async def work() -> int:
+        async def work(session: Session) -> int:
             columns = self._database.collection(COLUMNS)
-            kept: list[bytes] = await columns.distinct("data_key")
+            kept: list[bytes] = await columns.distinct("data_key", session=session)
             wanted: Document = {"_id": {"$in": kept}}
-            retired = self._database.collection(RETIRED_KEYS).find(wanted)
+            retired = self._database.collection(RETIRED_KEYS).find(wanted, session=session)
             over = [row["_id"] async for row in retired]
-            found = columns.find({"data_key": {"$in": over}}, {"_id": 1}).limit(limit)
-            names = [row["_id"] async for row in found]
-            deleted = await columns.delete_many({"_id": {"$in": names}})
-            return deleted.deleted_count
+            fields: Document = {"ciphertext_bytes": 1}
+            found = columns.find({"data_key": {"$in": over}}, fields, session=session)
+            gone = 0
+            async for row in found.limit(limit):
+                deleted = await columns.delete_one({"_id": row["_id"]}, session=session)
+                if deleted.deleted_count:  # else another storage has swept it, and given back
+                    await give_back(self._database, row["ciphertext_bytes"], session)
+                    gone += 1
+            return gone
 
-        return await self._database.run(work)
+        return await self._database.atomically(work)
 
-    async def _is_retired(self, data_key: bytes) -> bool:
+    async def _is_retired(self, data_key: bytes, session: Session) -> bool:
         retired = self._database.collection(RETIRED_KEYS)
-        return await retired.find_one({"_id": data_key}) is not None
+        return await retired.find_one({"_id": data_key}, session=session) is not None
 
 
 async def add_retired_keys(

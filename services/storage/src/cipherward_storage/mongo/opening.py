@@ -36,7 +36,7 @@ async def open_mongo(
         settings: where it is.
         owner: whose it must be.
         instance: this storage's name among those that share it.
-        quota_bytes: of all records and uploads under way, of all instances.
+        quota_bytes: of all records, uploads under way and columns, of all instances.
         clock: unix seconds; never behind the newest block time. Those of instances that share a
             database differ by less than a lease.
         transactions: whether to use them; None: whether the server has them.

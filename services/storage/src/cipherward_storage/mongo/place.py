@@ -16,8 +16,8 @@ LEASE_SECONDS = 15
 class MongoPlace:
     """Where records are kept.
 
-    instance: this storage's name among those that share the database. quota_bytes: of all records
-    and uploads under way. clock: unix seconds, never behind the newest block time.
+    instance: this storage's name among those that share the database. quota_bytes: of all records,
+    uploads under way and columns. clock: unix seconds, never behind the newest block time.
     """
 
     database: MongoDatabase

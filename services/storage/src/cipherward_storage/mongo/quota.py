@@ -12,7 +12,7 @@ from bson import Int64
 
 from cipherward_storage.errors import DiskFull
 from cipherward_storage.mongo.database import MongoDatabase, Session
-from cipherward_storage.mongo.layout import HOME, RECORDS, UPLOADS, USE
+from cipherward_storage.mongo.layout import COLUMNS, HOME, RECORDS, UPLOADS, USE
 from cipherward_storage.store import SlotKeyRetired
 
 
@@ -46,6 +46,21 @@ async def promise(database: MongoDatabase, wanted: Wanted, session: Session) -> 
         raise DiskFull("the quota of this storage is used up", bytes_wanted=wanted.length)
 
 
+async def take_room(database: MongoDatabase, length: int, quota: int, session: Session) -> None:
+    """Take room for a column.
+
+    Raises:
+        DiskFull: the quota would be exceeded.
+    """
+    taken = await database.collection(HOME).update_one(
+        {"_id": USE, "promised_bytes": {"$lte": quota - length}},
+        {"$inc": {"promised_bytes": Int64(length), "version": 1}},
+        session=session,
+    )
+    if not taken.matched_count:
+        raise DiskFull("the quota of this storage is used up", bytes_wanted=length)
+
+
 async def check_floor(database: MongoDatabase, key_number: int, session: Session) -> None:
     """Raise `SlotKeyRetired` if nothing is taken under that slot key any more."""
     use = await database.collection(HOME).find_one({"_id": USE}, session=session)
@@ -54,7 +69,7 @@ async def check_floor(database: MongoDatabase, key_number: int, session: Session
 
 
 async def give_back(database: MongoDatabase, length: int, session: Session) -> None:
-    """Give back the room of a record or an upload that is gone."""
+    """Give back the room of a record, an upload or a column that is gone."""
     await database.collection(HOME).update_one(
         {"_id": USE},
         {"$inc": {"promised_bytes": Int64(-length), "version": 1}},
@@ -76,7 +91,7 @@ async def recount(database: MongoDatabase) -> None:
             return
         counted = 0
         open_uploads = {"body": {"$exists": True}}
-        for name, wanted in ((RECORDS, {}), (UPLOADS, open_uploads)):
+        for name, wanted in ((RECORDS, {}), (UPLOADS, open_uploads), (COLUMNS, {})):
             group = {"_id": None, "bytes": {"$sum": "$ciphertext_bytes"}}
             found = database.collection(name).aggregate([{"$match": wanted}, {"$group": group}])
             counted += sum([int(row["bytes"]) async for row in found])

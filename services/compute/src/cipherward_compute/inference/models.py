@@ -1,0 +1,98 @@
+"""Texts of risk models: those that contracts name are kept, others wait a while for one.
+
+Anybody may hand one over, so there is a bound on how many wait and on how long. A text grants
+nothing: members read it before they grant scores by it, and the chain names it by its digest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+
+from cipherward_compute.column_keys import DataKey
+from cipherward_compute.errors import ModelMalformed, ModelsFull
+from cipherward_compute.failures import ColumnsDiffer, SpecNotHandedOver, WeightsRefused
+from cipherward_kit.database import Database
+from cipherward_studies import errors as study_errors
+from cipherward_studies import models as model_texts
+from cipherward_studies.models import Model, parse_model
+from cipherward_studies.scores import ScorePlan, WeightVanishes, plan_scores
+
+WAITING_SECONDS = 2 * 86_400  # for the proposal, which whoever hands it over is about to make
+
+
+class Models:
+    """Takes and finds texts of risk models."""
+
+    def __init__(self, database: Database, waiting_max: int, clock: Callable[[], float]) -> None:
+        """Describe the store.
+
+        Args:
+            database: where they are kept.
+            waiting_max: texts that may wait.
+            clock: Unix seconds now.
+        """
+        self._database = database
+        self._waiting_max = waiting_max
+        self._clock = clock
+
+    async def put(self, octets: bytes) -> bytes:
+        """Keep a text and return its digest; the same text again changes nothing.
+
+        Raises:
+            ModelMalformed: it is no text of a model.
+            ModelsFull: too many wait for a contract.
+        """
+        try:
+            model = await asyncio.to_thread(parse_model, octets)
+        except model_texts.ModelMalformed as error:
+            raise ModelMalformed(str(error)) from None
+        now = int(self._clock())
+        waits = "digest NOT IN (SELECT model FROM risk_scores)"
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                f"DELETE FROM models WHERE put_at < ? AND {waits}", (now - WAITING_SECONDS,)
+            )
+            known = connection.execute("SELECT 1 FROM models WHERE digest = ?", (model.digest,))
+            if known.fetchone() is not None:
+                return
+            (waiting,) = connection.execute(f"SELECT count(*) FROM models WHERE {waits}").fetchone()
+            if waiting >= self._waiting_max:
+                raise ModelsFull(
+                    f"{waiting} models wait; try again later", models_max=self._waiting_max
+                )
+            connection.execute("INSERT INTO models VALUES (?, ?, ?)", (model.digest, octets, now))
+
+        await self._database.write(work)
+        return model.digest
+
+    async def plan(self, digest: bytes, data_key: DataKey, members: tuple[str, ...]) -> ScorePlan:
+        """Return how the model of that digest is computed on the columns of a data key.
+
+        Raises:
+            SpecNotHandedOver: nobody has given its text to this member.
+            ColumnsDiffer: it names columns that are not stored.
+            WeightsRefused: its weights are too far apart for integers of twenty bits.
+        """
+
+        def work(connection: sqlite3.Connection) -> bytes:
+            row = connection.execute("SELECT model FROM models WHERE digest = ?", (digest,))
+            found = row.fetchone()
+            return b"" if found is None else found[0]
+
+        octets = await self._database.read(work)
+        if not octets:
+            raise SpecNotHandedOver("the text of the model was not handed to this member")
+        try:
+            return await asyncio.to_thread(_planned, parse_model(octets), data_key, members)
+        except WeightVanishes as error:
+            raise WeightsRefused(str(error)) from None
+        except study_errors.ColumnsDiffer as error:
+            raise ColumnsDiffer(str(error)) from None
+
+
+def _planned(model: Model, data_key: DataKey, members: tuple[str, ...]) -> ScorePlan:
+    model.check_members(members)
+    return plan_scores(model, data_key.text)
