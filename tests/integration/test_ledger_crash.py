@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -35,6 +33,7 @@ from cipherward_chain.wire import exact_bytes
 from cipherward_kit.channels import open_channel
 from cipherward_kit.config import ENV_PREFIX
 from cipherward_kit.testing import TestAlliance, eventually
+from cipherward_ledger.testing import free_port
 
 MEMBER = "hospital-a"
 START_SECONDS = 60.0  # two processes that import much, on a busy machine
@@ -42,15 +41,6 @@ CALL_SECONDS = 10.0
 BATCH = 20
 WRITERS = 2
 RECEIPTS = 50  # asked for at once
-
-
-def free_port() -> int:
-    """Return a free port below those that the system gives to outgoing connections."""
-    for port in random.sample(range(10_240, 30_000), 1_000):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no port is free")
 
 
 @dataclass
