@@ -99,7 +99,7 @@ def test_every_act_of_the_shipped_contracts_names_the_policies_that_decide_it() 
     assert rules["study/1", "instantiate"].policies == ("researcher-proposes",)
     assert rules["study/1", "approve"].needed == "terms.approvals"
     assert rules["study/1", "approve"].orders == ("run_key_ceremony commit",)
-    assert rules["study/1", "iterate"].policies == ("researcher-goes-on",)
+    assert rules["study/1", "iterate"].policies == ("another-round", "researcher-goes-on")
     assert "spend_budget of terms.data_set + rho" in rules["study/1", "iterate"].orders
     assert rules["data-permit/1", "instantiate"].policies == (
         "for-another-institution",
