@@ -12,6 +12,7 @@ from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.canonical import Value, decode_map, encode
 from cipherward_chain.fields import Fields
 from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.contract_acts import take
 from cipherward_client.sdk.credentials import owners_signer, register_pseudonym
 from cipherward_client.sdk.errors import explaining
 from cipherward_client.sdk.ledger import ProvenAct, Submitter
@@ -142,9 +143,8 @@ async def revoke_consent(
     with explaining():
         wallet.require_chain(alliance.chain_id)
         about = wallet.grant(grant_id).record_id if record_id is None else record_id
-        end = chain_pb.Transition(instance_id=grant_id, transition="revoke", arguments=encode({}))
         signer = wallet.signer(record_scope(about))
-        return await Submitter(alliance).submit([chain_pb.Act(transition=end)], signer)
+        return await take(alliance, signer, grant_id, "revoke")
 
 
 async def show_consent(

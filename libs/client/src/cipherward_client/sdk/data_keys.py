@@ -7,27 +7,26 @@ that the contract says. What is computed with the columns are contracts of their
 from __future__ import annotations
 
 import asyncio
-import json
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from grpc import aio
 
-from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as compute_pb
 from cipherward.contract.v1 import contract_service_pb2 as pb
-from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.canonical import NotCanonical, decode_map, encode
 from cipherward_chain.fields import Fields
+from cipherward_chain.key_holders import KeyHolders
 from cipherward_client.sdk.column_studies import threshold_of
 from cipherward_client.sdk.connection import Alliance
-from cipherward_client.sdk.contract_reads import read_contract
+from cipherward_client.sdk.contract_acts import begin, take, vote_on
+from cipherward_client.sdk.contract_reads import failure_of, read_contract
+from cipherward_client.sdk.document_files import read_document
 from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.hospital import Hospital
-from cipherward_client.sdk.ledger import ProvenAct, Submitter
+from cipherward_client.sdk.key_holders import handed_over
+from cipherward_client.sdk.ledger import ProvenAct
 from cipherward_client.sdk.questions import Asker
 from cipherward_client.sdk.retries import patiently
 from cipherward_kit.errors import reason_of
@@ -35,6 +34,7 @@ from cipherward_studies.columns import ColumnText
 from cipherward_studies.document import MINIMUM_LEAST
 
 TEMPLATE, VERSION = "data-key", 1
+READY = "ready"
 DAY_SECONDS = 86_400
 ENROL_DAYS, LIFE_DAYS = 90, 365
 RELEASES = 1000  # decrypted sums: each study under the key takes two
@@ -47,6 +47,12 @@ class DataKeyUnreadable(CheckFailed):
     """What a contract service answers for a data key is none."""
 
     reason = "DATA_KEY_UNREADABLE"
+
+
+class DataKeyNotReady(CheckFailed):
+    """The data key has no columns yet, or not any more."""
+
+    reason = "DATA_KEY_NOT_READY"
 
 
 class ColumnsUnreadable(CheckFailed):
@@ -105,7 +111,9 @@ class ProposedDataKey:
 class DataKey:
     """A data key as a contract service says that it stands; times are Unix seconds.
 
-    key_digest: the name of its public key; empty before its ceremony is over.
+    members: who made the key and stores columns under it. holders: who holds it now, and how many
+    of them decrypt. key_digest: the name of its public key; empty before its ceremony is over.
+    failure: why it has failed, as a word; empty if it has not.
     """
 
     data_key: bytes
@@ -113,11 +121,18 @@ class DataKey:
     data_set: str
     year: int
     members: tuple[str, ...]
+    holders: KeyHolders
     minimum: int
     releases_max: int
     enrol_until: int
     expires: int
     key_digest: bytes = b""
+    failure: str = ""
+
+    def require_ready(self) -> None:
+        """Accept a key whose columns can be computed with, or raise `DataKeyNotReady`."""
+        if not self.key_digest or self.state != READY:
+            raise DataKeyNotReady(f"the data key is {self.state}")
 
 
 def read_columns(path: Path) -> ColumnText:
@@ -128,15 +143,7 @@ def read_columns(path: Path) -> ColumnText:
         ColumnsUnreadable: it is no YAML or JSON.
         DraftInvalid: it describes no columns; every fault is named.
     """
-    text = path.read_text(encoding="utf-8")
-    try:
-        if path.suffix == ".json":
-            document: object = json.loads(text, parse_int=str, parse_float=str)
-        else:  # BaseLoader makes texts only: nothing is executed
-            document = yaml.load(text, Loader=yaml.BaseLoader)
-    except (ValueError, yaml.YAMLError) as error:
-        raise ColumnsUnreadable(" ".join(str(error).split())) from error
-    return ColumnText.from_document(document)
+    return ColumnText.from_document(read_document(path, ColumnsUnreadable))
 
 
 async def propose_data_key(hospital: Hospital, request: DataKeyRequest) -> ProposedDataKey:
@@ -149,14 +156,8 @@ async def propose_data_key(hospital: Hospital, request: DataKeyRequest) -> Propo
     with explaining():
         alliance = hospital.alliance
         members = request.members or tuple(sorted(alliance.present))
-        data_key = secrets.token_bytes(ID_BYTES)
-        start = chain_pb.Instantiate(
-            template=TEMPLATE,
-            version=VERSION,
-            instance_id=data_key,
-            terms=request.terms(members, int(alliance.now())),
-        )
-        act = await Submitter(alliance).submit([chain_pb.Act(instantiate=start)], hospital.signer)
+        terms = request.terms(members, int(alliance.now()))
+        data_key, act = await begin(alliance, hospital.signer, TEMPLATE, VERSION, terms)
         await hand_over_columns(alliance, members, request.text)
         return ProposedDataKey(data_key, act)
 
@@ -199,16 +200,22 @@ async def vote_data_key(hospital: Hospital, data_key: bytes, approve: bool = Tru
     Raises:
         ActRefused: it is decided already, or the member is none of the key's.
     """
-    return await _vote(hospital, data_key, "approve", approve)
+    with explaining():
+        return await vote_on(hospital, data_key, "approve", approve)
 
 
 async def vote_to_retire(hospital: Hospital, data_key: bytes, retire: bool = True) -> ProvenAct:
-    """Say a member's yes or no to ending a data key that is ready: its columns go with it.
+    """Say a holder's yes or no to ending a data key that is ready: its columns go with it.
+
+    Those to whom it was handed over vote in the contract that did.
 
     Raises:
-        ActRefused: it is not ready, or the member is none of the key's.
+        ActRefused: it is not ready, or the member does not hold it.
     """
-    return await _vote(hospital, data_key, "retire", retire)
+    with explaining():
+        held = await handed_over(hospital, data_key)
+        contract = data_key if held is None else held.sharing
+        return await vote_on(hospital, contract, "retire", retire)
 
 
 async def withdraw_data_key(hospital: Hospital, data_key: bytes) -> ProvenAct:
@@ -218,29 +225,25 @@ async def withdraw_data_key(hospital: Hospital, data_key: bytes) -> ProvenAct:
         ActRefused: it is ready or has ended, or the member is none of the key's.
     """
     with explaining():
-        end = chain_pb.Transition(instance_id=data_key, transition="withdraw", arguments=encode({}))
-        act = chain_pb.Act(transition=end)
-        return await Submitter(hospital.alliance).submit([act], hospital.signer)
+        return await take(hospital.alliance, hospital.signer, data_key, "withdraw")
 
 
 async def show_data_key(hospital: Hospital, data_key: bytes) -> DataKey:
-    """Return a data key to one of its members.
+    """Return a data key to a member.
 
     Raises:
-        ClientError: there is none, or it is not this one's to see.
+        ClientError: there is none, or it is not this one's to see; or who holds it is not proven.
     """
     with explaining():
-        return data_key_of(await read_contract(Asker.member(hospital), data_key))
+        contract = await read_contract(Asker.member(hospital), data_key)
+        return data_key_of(contract, await handed_over(hospital, data_key))
 
 
-async def _vote(hospital: Hospital, data_key: bytes, about: str, yes: bool) -> ProvenAct:
-    with explaining():
-        said = chain_pb.Vote(instance_id=data_key, transition=about, approve=yes)
-        return await Submitter(hospital.alliance).submit([chain_pb.Act(vote=said)], hospital.signer)
-
-
-def data_key_of(contract: pb.Contract) -> DataKey:
+def data_key_of(contract: pb.Contract, held: KeyHolders | None = None) -> DataKey:
     """Return the data key that a contract is.
+
+    Args:
+        held: who holds it since it was handed over; None as long as those do that made it.
 
     Raises:
         DataKeyUnreadable: it is another contract, or out of form.
@@ -250,17 +253,20 @@ def data_key_of(contract: pb.Contract) -> DataKey:
     try:
         fields = Fields(decode_map(contract.terms))
         variables = Fields(decode_map(contract.variables))
+        members = fields.texts("members")
         return DataKey(
             contract.instance_id,
             contract.state,
             data_set=fields.text("data_set"),
             year=fields.integer("year"),
-            members=fields.texts("members"),
+            members=members,
+            holders=held or KeyHolders(members, fields.integer("threshold")),
             minimum=fields.integer("minimum"),
             releases_max=fields.integer("releases_max"),
             enrol_until=fields.integer("enrol_until"),
             expires=fields.integer("expires"),
             key_digest=variables.octets("key_digest") if variables.has("key_digest") else b"",
+            failure=failure_of(contract),
         )
     except NotCanonical as error:
         raise DataKeyUnreadable(f"the data key is out of form: {error}") from error

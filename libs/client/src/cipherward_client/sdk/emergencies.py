@@ -7,20 +7,17 @@ review within 72 hours; without one the clinician's key is suspended.
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cipherward.chain.v1 import transaction_pb2 as chain_pb
-from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.authorization import Signer
 from cipherward_chain.canonical import Value, encode
 from cipherward_chain.sealing import SealingKey
 from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.contract_acts import begin, take
 from cipherward_client.sdk.credentials import owners_signer, register_duty
 from cipherward_client.sdk.errors import explaining
 from cipherward_client.sdk.hospital import Hospital
-from cipherward_client.sdk.ledger import Progress, ProvenAct, Submitter
+from cipherward_client.sdk.ledger import Progress, ProvenAct
 from cipherward_client.sdk.opened import OpenedRecord, fetch_released
 from cipherward_client.wallet.errors import CredentialMissing
 from cipherward_client.wallet.scopes import STAFF
@@ -70,21 +67,15 @@ async def open_in_emergency(
         wallet.require_chain(alliance.chain_id)
         signer = wallet.signer(await register_duty(alliance, wallet, member or _member(wallet)))
         key = await asyncio.to_thread(SealingKey.generate)
-        emergency_id = secrets.token_bytes(ID_BYTES)
-        start = chain_pb.Instantiate(
-            template=TEMPLATE,
-            version=VERSION,
-            instance_id=emergency_id,
-            terms=encode(
-                {
-                    "record": record_id,
-                    "reader_key": key.public_key,
-                    "reason": reason,
-                    "visit_seconds": visit_seconds,
-                }
-            ),
+        terms = encode(
+            {
+                "record": record_id,
+                "reader_key": key.public_key,
+                "reason": reason,
+                "visit_seconds": visit_seconds,
+            }
         )
-        act = await Submitter(alliance).submit([chain_pb.Act(instantiate=start)], signer)
+        emergency_id, act = await begin(alliance, signer, TEMPLATE, VERSION, terms)
         if progress is not None:
             progress("open", 1, 1)
         opened = await fetch_released(alliance, act, record_id, signer, key, progress)
@@ -101,7 +92,7 @@ async def close_emergency(
     """
     with explaining():
         scope = await register_duty(alliance, wallet, member or _member(wallet))
-        return await _step(alliance, wallet.signer(scope), emergency_id, CLOSE)
+        return await take(alliance, wallet.signer(scope), emergency_id, CLOSE)
 
 
 async def review_emergency(
@@ -134,7 +125,7 @@ async def review_emergency(
             signer = reviewer.signer(scope)
         transition = REVIEW_LATE if late else REVIEW
         finding: dict[str, Value] = {"finding": JUSTIFIED if justified else NOT_JUSTIFIED}
-        return await _step(alliance, signer, emergency_id, transition, finding)
+        return await take(alliance, signer, emergency_id, transition, finding)
 
 
 async def end_emergency(
@@ -148,20 +139,7 @@ async def end_emergency(
     """
     with explaining():
         signer = await owners_signer(alliance, wallet, record_id)
-        return await _step(alliance, signer, emergency_id, REVOKE)
-
-
-async def _step(
-    alliance: Alliance,
-    signer: Signer,
-    emergency_id: bytes,
-    transition: str,
-    arguments: Mapping[str, Value] | None = None,
-) -> ProvenAct:
-    act = chain_pb.Transition(
-        instance_id=emergency_id, transition=transition, arguments=encode(arguments or {})
-    )
-    return await Submitter(alliance).submit([chain_pb.Act(transition=act)], signer)
+        return await take(alliance, signer, emergency_id, REVOKE)
 
 
 def _member(wallet: Wallet) -> str:

@@ -8,17 +8,16 @@ nobody kept a copy.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
-from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.authorization import Signer
 from cipherward_chain.canonical import encode
 from cipherward_chain.fields import Fields
 from cipherward_chain.transactions import transaction_id
 from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.contract_acts import begin
 from cipherward_client.sdk.contract_reads import read_contract
 from cipherward_client.sdk.credentials import owners_signer
 from cipherward_client.sdk.errors import CheckFailed, explained, explaining
@@ -105,14 +104,8 @@ async def erase_unclaimed(hospital: Hospital, record_id: bytes, ground: str) -> 
 async def _erase(
     alliance: Alliance, signer: Signer, record_id: bytes, ground: str
 ) -> OrderedErasure:
-    erasure_id = secrets.token_bytes(ID_BYTES)
-    start = chain_pb.Instantiate(
-        template=TEMPLATE,
-        version=VERSION,
-        instance_id=erasure_id,
-        terms=encode({"record": record_id, "ground": ground}),
-    )
-    act = await Submitter(alliance).submit([chain_pb.Act(instantiate=start)], signer)
+    terms = encode({"record": record_id, "ground": ground})
+    erasure_id, act = await begin(alliance, signer, TEMPLATE, VERSION, terms)
     return OrderedErasure(erasure_id, record_id, act)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward_chain.admission import Admission
-from cipherward_chain.canonical import decode_map, encode
+from cipherward_chain.canonical import decode_map
+from cipherward_client.sdk.contract_acts import take
 from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import ProvenAct
@@ -16,7 +16,6 @@ from cipherward_client.sdk.proposals import (
     VOTE_SECONDS,
     CountedVote,
     ProposedChange,
-    act_as,
     own_contract,
     propose,
     vote,
@@ -195,8 +194,7 @@ async def join(hospital: Hospital, change_id: bytes) -> ProvenAct:
         ActRefused: it was not admitted, or has its seat.
     """
     with explaining():
-        step = chain_pb.Transition(instance_id=change_id, transition=JOIN, arguments=encode({}))
-        return await act_as(hospital, chain_pb.Act(transition=step))
+        return await take(hospital.alliance, hospital.signer, change_id, JOIN)
 
 
 async def read_change(hospital: Hospital, change_id: bytes) -> Change:

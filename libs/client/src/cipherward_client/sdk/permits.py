@@ -5,21 +5,18 @@ A study begins only within a granted permit and ends with it.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 
-from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.contract.v1 import contract_service_pb2 as pb
-from cipherward_chain.acts import ID_BYTES
-from cipherward_chain.authorization import Signer
 from cipherward_chain.canonical import NotCanonical, decode_map, encode
 from cipherward_chain.fields import Fields
 from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.contract_acts import begin, take, vote_on
 from cipherward_client.sdk.contract_reads import read_contract
 from cipherward_client.sdk.credentials import register_duty
 from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.hospital import Hospital
-from cipherward_client.sdk.ledger import ProvenAct, Submitter
+from cipherward_client.sdk.ledger import ProvenAct
 from cipherward_client.sdk.questions import Asker
 from cipherward_client.sdk.study_requests import MINIMUM, rounds_of, threshold_of
 from cipherward_client.wallet.errors import CredentialMissing
@@ -162,15 +159,9 @@ async def apply_for_permit(
         wallet.require_chain(alliance.chain_id)
         member = staff_member(wallet)
         holders = request.holders or tuple(sorted(alliance.present))
-        permit_id = secrets.token_bytes(ID_BYTES)
-        start = chain_pb.Instantiate(
-            template=TEMPLATE,
-            version=VERSION,
-            instance_id=permit_id,
-            terms=request.terms(member, holders, int(alliance.now())),
-        )
+        terms = request.terms(member, holders, int(alliance.now()))
         signer = wallet.signer(await register_duty(alliance, wallet, member))
-        act = await Submitter(alliance).submit([chain_pb.Act(instantiate=start)], signer)
+        permit_id, act = await begin(alliance, signer, TEMPLATE, VERSION, terms)
         return AppliedPermit(permit_id, act)
 
 
@@ -181,8 +172,7 @@ async def vote_permit(hospital: Hospital, permit_id: bytes, approve: bool = True
         ActRefused: it is decided already, or the member holds none of its data.
     """
     with explaining():
-        said = chain_pb.Vote(instance_id=permit_id, transition="grant", approve=approve)
-        return await Submitter(hospital.alliance).submit([chain_pb.Act(vote=said)], hospital.signer)
+        return await vote_on(hospital, permit_id, "grant", approve)
 
 
 async def revoke_permit(hospital: Hospital, permit_id: bytes) -> ProvenAct:
@@ -192,7 +182,7 @@ async def revoke_permit(hospital: Hospital, permit_id: bytes) -> ProvenAct:
         ActRefused: it has ended, or the member holds none of its data.
     """
     with explaining():
-        return await _end(hospital.alliance, hospital.signer, permit_id, "revoke")
+        return await take(hospital.alliance, hospital.signer, permit_id, "revoke")
 
 
 async def surrender_permit(alliance: Alliance, wallet: Wallet, permit_id: bytes) -> ProvenAct:
@@ -203,7 +193,7 @@ async def surrender_permit(alliance: Alliance, wallet: Wallet, permit_id: bytes)
     """
     with explaining():
         scope = await register_duty(alliance, wallet, staff_member(wallet))
-        return await _end(alliance, wallet.signer(scope), permit_id, "surrender")
+        return await take(alliance, wallet.signer(scope), permit_id, "surrender")
 
 
 async def show_permit(alliance: Alliance, who: Wallet | Hospital, permit_id: bytes) -> Permit:
@@ -227,11 +217,6 @@ def staff_member(wallet: Wallet) -> str:
     if not issuers:
         raise CredentialMissing("no staff credential in the wallet")
     return issuers[0]
-
-
-async def _end(alliance: Alliance, signer: Signer, permit_id: bytes, name: str) -> ProvenAct:
-    end = chain_pb.Transition(instance_id=permit_id, transition=name, arguments=encode({}))
-    return await Submitter(alliance).submit([chain_pb.Act(transition=end)], signer)
 
 
 def _permit(contract: pb.Contract) -> Permit:

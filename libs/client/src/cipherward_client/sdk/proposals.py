@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.contract.v1 import contract_service_pb2 as pb
-from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.canonical import Value, encode
+from cipherward_client.sdk.contract_acts import begin, vote_on
 from cipherward_client.sdk.contract_reads import read_contract
 from cipherward_client.sdk.errors import explaining
 from cipherward_client.sdk.hospital import Hospital
@@ -46,14 +45,9 @@ async def propose(
         ActRefused: the terms are out of bounds.
     """
     with explaining():
-        change_id = secrets.token_bytes(ID_BYTES)
-        start = chain_pb.Instantiate(
-            template=template,
-            version=version,
-            instance_id=change_id,
-            terms=encode({"vote_seconds": VOTE_SECONDS, **terms}),
-        )
-        return ProposedChange(change_id, await act_as(hospital, chain_pb.Act(instantiate=start)))
+        written = encode({"vote_seconds": VOTE_SECONDS, **terms})
+        begun = await begin(hospital.alliance, hospital.signer, template, version, written)
+        return ProposedChange(*begun)
 
 
 async def vote(
@@ -68,8 +62,7 @@ async def vote(
         ActRefused: it is decided already, or the member has no say in it.
     """
     with explaining():
-        said = chain_pb.Vote(instance_id=change_id, transition=transition, approve=approve)
-        act = await act_as(hospital, chain_pb.Act(vote=said))
+        act = await vote_on(hospital, change_id, transition, approve)
         return CountedVote(act, act.result.order_count > 0)
 
 

@@ -11,15 +11,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward_chain.acts import anchor_record, countersign, parse_anchor
 from cipherward_chain.authorization import PseudonymSigner
-from cipherward_chain.canonical import encode
 from cipherward_chain.group_keys import RECORD
 from cipherward_chain.receipts import verify_receipt
 from cipherward_chain.sealing import SealingKey
 from cipherward_client.records.sealing import RELEASE_TEMPLATES, Custody, seal_record
 from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.contract_acts import take
 from cipherward_client.sdk.credentials import register_duty, register_pseudonym
 from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.group_keys import group_key, threshold_key
@@ -269,11 +268,8 @@ async def ask_to_open(
             "reader_key": key.public_key,
             "purpose": OWNERS_PURPOSE if owners else purpose,
         }
-        opening = chain_pb.Transition(
-            instance_id=grant_id, transition="open", arguments=encode(arguments)
-        )
         signer = wallet.signer(scope)
-        act = await Submitter(alliance).submit([chain_pb.Act(transition=opening)], signer)
+        act = await take(alliance, signer, grant_id, "open", arguments)
         return AskedToOpen(act, signer)
 
 

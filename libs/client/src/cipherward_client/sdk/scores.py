@@ -6,27 +6,22 @@ service asks the chain, all members compute under encryption, and the hospital a
 
 from __future__ import annotations
 
-import json
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as compute_pb
 from cipherward.contract.v1 import contract_service_pb2 as pb
-from cipherward_chain.acts import ID_BYTES
 from cipherward_chain.canonical import NotCanonical, decode_map, encode
 from cipherward_chain.fields import Fields
-from cipherward_client.sdk.column_studies import threshold_of
 from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.contract_acts import begin, take, vote_on
 from cipherward_client.sdk.contract_reads import failure_of, read_contract
 from cipherward_client.sdk.data_keys import DataKey, show_data_key
+from cipherward_client.sdk.document_files import read_document
 from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.hospital import Hospital
-from cipherward_client.sdk.ledger import ProvenAct, Submitter
+from cipherward_client.sdk.ledger import ProvenAct
 from cipherward_client.sdk.questions import Asker
 from cipherward_client.sdk.retries import patiently
 from cipherward_studies.models import Model
@@ -57,12 +52,6 @@ class RiskScoreUnreadable(CheckFailed):
     reason = "RISK_SCORE_UNREADABLE"
 
 
-class DataKeyNotReady(CheckFailed):
-    """The data key has no columns yet, or not any more."""
-
-    reason = "DATA_KEY_NOT_READY"
-
-
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
     """What a risk score is to be; its hospital is who proposes it.
@@ -80,7 +69,6 @@ class ScoreRequest:
 
     def terms(self, hospital: str, key: DataKey, now: int) -> bytes:
         """Return the canonical terms over a data key; `now` is Unix time."""
-        threshold = threshold_of(len(key.members))
         return encode(
             {
                 "source": key.data_key,
@@ -88,9 +76,9 @@ class ScoreRequest:
                 "data_set": key.data_set,
                 "key_releases_max": key.releases_max,
                 "key_digest": key.key_digest,
-                "members": sorted(key.members),
-                "threshold": threshold,
-                "approvals": self.approvals or threshold,
+                "members": key.holders.members,
+                "threshold": key.holders.threshold,
+                "approvals": self.approvals or key.holders.threshold,
                 "minimum": key.minimum,
                 "model_digest": self.model.digest,
                 "uses_max": self.uses_max,
@@ -135,15 +123,7 @@ def read_model(path: Path) -> Model:
         ModelUnreadable: it is no YAML or JSON.
         DraftInvalid: it describes no model; every fault is named.
     """
-    text = path.read_text(encoding="utf-8")
-    try:
-        if path.suffix == ".json":
-            document: object = json.loads(text, parse_int=str, parse_float=str)
-        else:  # BaseLoader makes texts only: nothing is executed
-            document = yaml.load(text, Loader=yaml.BaseLoader)
-    except (ValueError, yaml.YAMLError) as error:
-        raise ModelUnreadable(" ".join(str(error).split())) from error
-    return Model.from_document(document)
+    return Model.from_document(read_document(path, ModelUnreadable))
 
 
 async def propose_score(hospital: Hospital, request: ScoreRequest) -> ProposedScore:
@@ -156,18 +136,11 @@ async def propose_score(hospital: Hospital, request: ScoreRequest) -> ProposedSc
     with explaining():
         alliance = hospital.alliance
         key = await show_data_key(hospital, request.data_key)
-        if not key.key_digest or key.state != "ready":
-            raise DataKeyNotReady(f"the data key is {key.state}")
+        key.require_ready()
         request.model.check_members(key.members)
-        risk_score = secrets.token_bytes(ID_BYTES)
-        start = chain_pb.Instantiate(
-            template=TEMPLATE,
-            version=VERSION,
-            instance_id=risk_score,
-            terms=request.terms(hospital.member, key, int(alliance.now())),
-        )
-        act = await Submitter(alliance).submit([chain_pb.Act(instantiate=start)], hospital.signer)
-        await hand_over_model(alliance, key.members, request.model)
+        terms = request.terms(hospital.member, key, int(alliance.now()))
+        risk_score, act = await begin(alliance, hospital.signer, TEMPLATE, VERSION, terms)
+        await hand_over_model(alliance, key.holders.members, request.model)
         return ProposedScore(risk_score, act)
 
 
@@ -206,8 +179,7 @@ async def vote_score(
             if found.model_digest != model.digest:
                 raise ModelDiffers("the contract names another model than this file")
             await hand_over_model(hospital.alliance, (hospital.member,), model)
-        said = chain_pb.Vote(instance_id=risk_score, transition="grant", approve=approve)
-        return await Submitter(hospital.alliance).submit([chain_pb.Act(vote=said)], hospital.signer)
+        return await vote_on(hospital, risk_score, "grant", approve)
 
 
 async def end_score(hospital: Hospital, risk_score: bytes) -> ProvenAct:
@@ -217,11 +189,7 @@ async def end_score(hospital: Hospital, risk_score: bytes) -> ProvenAct:
         ActRefused: it has ended, or the member is none of its own.
     """
     with explaining():
-        end = chain_pb.Transition(
-            instance_id=risk_score, transition="give_up", arguments=encode({})
-        )
-        act = chain_pb.Act(transition=end)
-        return await Submitter(hospital.alliance).submit([act], hospital.signer)
+        return await take(hospital.alliance, hospital.signer, risk_score, "give_up")
 
 
 async def show_score(hospital: Hospital, risk_score: bytes) -> RiskScore:

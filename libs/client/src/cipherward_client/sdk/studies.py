@@ -13,9 +13,9 @@ from grpc import aio
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as pb
 from cipherward_chain.acts import ID_BYTES
-from cipherward_chain.canonical import encode
 from cipherward_client.sdk.column_studies import template_of
 from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.contract_acts import take, vote_on
 from cipherward_client.sdk.contributions import contribute_rows
 from cipherward_client.sdk.credentials import register_duty
 from cipherward_client.sdk.errors import CheckFailed, explaining
@@ -148,8 +148,7 @@ async def vote(hospital: Hospital, study_id: bytes, approve: bool = True) -> Pro
         ActRefused: the study is not proposed any more, or the member has no part in it.
     """
     with explaining():
-        said = chain_pb.Vote(instance_id=study_id, transition="approve", approve=approve)
-        return await Submitter(hospital.alliance).submit([chain_pb.Act(vote=said)], hospital.signer)
+        return await vote_on(hospital, study_id, "approve", approve)
 
 
 async def withdraw_study(alliance: Alliance, who: Wallet | Hospital, study_id: bytes) -> ProvenAct:
@@ -159,9 +158,8 @@ async def withdraw_study(alliance: Alliance, who: Wallet | Hospital, study_id: b
         ActRefused: it has ended, or it is not this one's to withdraw.
     """
     with explaining():
-        end = chain_pb.Transition(instance_id=study_id, transition="withdraw", arguments=encode({}))
         signer = who.signer if isinstance(who, Hospital) else who.signer(who.study(study_id).scope)
-        return await Submitter(alliance).submit([chain_pb.Act(transition=end)], signer)
+        return await take(alliance, signer, study_id, "withdraw")
 
 
 async def watch_study(

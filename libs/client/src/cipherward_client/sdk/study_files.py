@@ -12,11 +12,9 @@ minimum: 10
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import yaml
-
+from cipherward_client.sdk.document_files import read_document
 from cipherward_client.sdk.study_requests import StudyRequestInvalid
 from cipherward_studies.spec import Draft
 
@@ -29,12 +27,4 @@ def read_draft(path: Path) -> Draft:
         StudyRequestInvalid: it is no YAML or JSON.
         DraftInvalid: it describes no study; every fault is named.
     """
-    text = path.read_text(encoding="utf-8")
-    try:
-        if path.suffix == ".json":
-            document: object = json.loads(text, parse_int=str, parse_float=str)
-        else:  # BaseLoader makes texts only: 1.10 stays 1.10, and nothing is executed
-            document = yaml.load(text, Loader=yaml.BaseLoader)
-    except (ValueError, yaml.YAMLError) as error:
-        raise StudyRequestInvalid(" ".join(str(error).split())) from error
-    return Draft.from_document(document)
+    return Draft.from_document(read_document(path, StudyRequestInvalid))

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as pb
-from cipherward_chain.canonical import encode
+from cipherward_chain.canonical import Value
 from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.contract_acts import take
 from cipherward_client.sdk.contract_reads import read_contract, round_of
 from cipherward_client.sdk.errors import ActRefused, CheckFailed, explaining
-from cipherward_client.sdk.ledger import Submitter
 from cipherward_client.sdk.questions import Asker
 from cipherward_client.sdk.retries import Patience, patiently
 from cipherward_client.sdk.studies import StudyProgress
@@ -111,8 +110,8 @@ class Researching:
         digest = hashlib.sha256(study.asked).digest()
         try:
             # It names its round: an earlier process's act that comes late asks for nothing twice.
-            arguments = {"iterate": digest, "round": number + 1}
-            await self._transition(study, "iterate", encode(arguments))
+            arguments: dict[str, Value] = {"iterate": digest, "round": number + 1}
+            await self._take(study, "iterate", arguments)
         except ActRefused as refusal:
             if refusal.reason == SPENT:
                 await self._remember(replace(study, asked=b""))
@@ -168,15 +167,16 @@ class Researching:
 
     async def _conclude(self, study: KeptStudy) -> None:
         try:
-            await self._transition(study, "conclude", encode({}))
+            await self._take(study, "conclude")
         except ActRefused as refusal:
             if refusal.reason != OVERTAKEN:  # else the timer has concluded it
                 raise
 
-    async def _transition(self, study: KeptStudy, name: str, arguments: bytes) -> None:
-        act = chain_pb.Transition(instance_id=study.study_id, transition=name, arguments=arguments)
+    async def _take(
+        self, study: KeptStudy, name: str, arguments: Mapping[str, Value] | None = None
+    ) -> None:
         signer = self.wallet.signer(study.scope)
-        await Submitter(self.alliance).submit([chain_pb.Act(transition=act)], signer)
+        await take(self.alliance, signer, study.study_id, name, arguments)
 
     async def _remember(self, study: KeptStudy) -> None:
         self.wallet.studies[study.study_id] = study
