@@ -1,4 +1,4 @@
-"""Every word that a study can end with is explained."""
+"""Every word that a study, a data key or a use of a risk score can end with is explained."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import ast
 import re
 from pathlib import Path
 
+import yaml
+
 from cipherward_client.sdk.study_ends import ENDS, STATES, meaning
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPUTE = ROOT / "services" / "compute" / "src" / "cipherward_compute"
+TEMPLATES = ROOT / "services" / "contract" / "src" / "cipherward_contract" / "templates"
+ROOTS = {"StepFailed", "PeerWrong"}  # of what a step fails with: at this member, by another one
 PAGE = ROOT / "docs" / "contracts" / "study.md"
 WORD = re.compile(r"[A-Z]+(?:_[A-Z]+)*")
 
@@ -23,7 +27,7 @@ def words_of_steps() -> set[str]:
                 classes[node.name] = node
 
     def is_step(name: str) -> bool:
-        if name == "StepFailed":
+        if name in ROOTS:
             return True
         node = classes.get(name)
         bases = [base.id for base in node.bases if isinstance(base, ast.Name)] if node else []
@@ -31,7 +35,7 @@ def words_of_steps() -> set[str]:
 
     found: set[str] = set()
     for name, node in classes.items():
-        if is_step(name) and name != "StepFailed":
+        if is_step(name) and name not in ROOTS:
             found |= {
                 one.value.value
                 for one in node.body
@@ -53,13 +57,29 @@ def words_of_the_contract() -> set[str]:
 
 def test_every_word_of_a_compute_service_is_explained() -> None:
     words = words_of_steps()
-    assert {"COHORT_TOO_SMALL", "PEER_WRONG", "RELEASE_DEAD", "KEY_MISSING"} <= words
+    assert {"COHORT_TOO_SMALL", "PEER_WRONG", "RELEASE_DEAD", "FLAGS_WRONG"} <= words
     assert words <= set(ENDS)
 
 
 def test_every_word_of_the_contract_is_explained() -> None:
     words = words_of_the_contract()
     assert "BUDGET_SPENT" in words
+    assert words <= set(ENDS)
+
+
+def words_of_templates() -> set[str]:
+    """Return the words that templates of their own give as a failure."""
+    found: set[str] = set()
+    for path in TEMPLATES.glob("*.yaml"):
+        for transition in yaml.safe_load(path.read_text(encoding="utf-8"))["transitions"].values():
+            set_here = transition.get("sets", {}).get("failure", {})
+            found |= {transition.get("failure", ""), set_here.get("value", "")}
+    return found - {""}
+
+
+def test_every_word_of_a_template_is_explained() -> None:
+    words = words_of_templates()
+    assert {"FLAGS_REFUSED", "MASK_REFUSED", "RELEASE_DEAD"} <= words
     assert words <= set(ENDS)
 
 

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cipherward_chain.canonical import Value, decode_map, encode
+from cipherward_studies.document import STEP_SECONDS
 from cipherward_studies.errors import DraftInvalid, SpecMalformed
 from cipherward_studies.spec import SPEC_BYTES_MAX, Draft, parse_spec
 
@@ -37,6 +39,9 @@ DOCUMENT: dict[str, Any] = {
     "rho_micro": 5000,
     "members": ["hospital-a", "hospital-b", "hospital-c"],
 }
+
+SERVICES = Path(__file__).resolve().parents[3] / "services"
+TEMPLATES = SERVICES / "contract" / "src" / "cipherward_contract" / "templates"
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -137,7 +142,7 @@ FAULTS: list[tuple[Change, str, str]] = [
     (lambda d: d.update(rho_micro=-1), "/rho_micro", "whole"),
     (lambda d: d.update(rounds_max=51), "/rounds_max", "50"),
     (lambda d: d.update(members=["Hospital"]), "/members/0", "member"),
-    (lambda d: d.update(step_seconds=1), "/step_seconds", "10 to"),
+    (lambda d: d.update(step_seconds=29), "/step_seconds", "30 to"),
     (lambda d: d.update(profile="Additive"), "/profile", "profile"),
 ]
 
@@ -149,6 +154,13 @@ def test_a_fault_is_named_where_it_stands(change: Change, pointer: str, says: st
     found = {fault.pointer: fault.text for fault in refused.value.faults}
     assert pointer in found
     assert says in found[pointer]
+
+
+@pytest.mark.parametrize("template", ["study", "column-study", "data-key", "risk-score"])
+def test_a_step_may_take_what_the_contract_allows(template: str) -> None:
+    contract = yaml.safe_load((TEMPLATES / f"{template}.yaml").read_text(encoding="utf-8"))
+    allowed = contract["terms"]["step_seconds"]
+    assert (allowed["minimum"], allowed["maximum"]) == STEP_SECONDS[:2]
 
 
 def test_all_faults_of_a_document_are_told_at_once() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from cipherward_threshold import decryption, domains, encryption, keys, shamir, switching
 from cipherward_threshold.batching import rounded_slots
+from cipherward_threshold.dealing.checks import Dealt, deal_check
 from cipherward_threshold.proofs.contributions import encrypt_contribution
 from cipherward_threshold.proofs.messages import Contribution
 from cipherward_threshold.ring import Ring
@@ -22,6 +23,7 @@ PROFILE = "additive-1"
 CONTEXT = b"chain test, study 1, attempt 1"
 POINTS = (1, 2, 3, 4)
 THRESHOLD = 3
+CHALLENGE = b"c" * 32
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,29 @@ class Alliance:
             context=b"order",
             circuit="sum",
         )
+
+
+@dataclass(frozen=True)
+class DealRound:
+    """What four dealers have dealt and published, in the order of their points."""
+
+    deals: tuple[Mapping[int, bytes], ...]
+    dealt: tuple[Dealt, ...]
+
+    def received(self, point: int) -> list[bytes]:
+        return [deals[point] for deals in self.deals]
+
+    def checks(self, challenge: bytes = CHALLENGE) -> dict[int, bytes]:
+        return {point: deal_check(PROFILE, self.received(point), challenge) for point in POINTS}
+
+    def name(self, ring: Ring, dealer: int) -> bytes:
+        share = self.dealt[dealer].public_key_share
+        return keys.public_key_share_digest(ring.profile, share)
+
+    def with_deal(self, dealer: int, point: int, deal: bytes) -> DealRound:
+        deals = list(self.deals)
+        deals[dealer] = {**deals[dealer], point: deal}
+        return replace(self, deals=tuple(deals))
 
 
 class BigIntegers:
@@ -166,6 +191,17 @@ def alliance(ring: Ring) -> Alliance:
             for point in POINTS
         },
         joint_secret=[sum(coefficients) for coefficients in zip(*parts, strict=True)],
+    )
+
+
+@pytest.fixture(scope="session")
+def dealing(alliance: Alliance) -> DealRound:
+    return DealRound(
+        tuple(secret.deal(POINTS, THRESHOLD) for secret in alliance.secrets),
+        tuple(
+            Dealt(share, secret.mask_share(POINTS, THRESHOLD))
+            for secret, share in zip(alliance.secrets, alliance.public_key_shares, strict=True)
+        ),
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +14,7 @@ from cipherward_threshold.errors import DuplicateShare, MixedShares, TooFewShare
 from cipherward_threshold.ring import Ring
 
 if TYPE_CHECKING:
-    from conftest import Alliance, BigIntegers
+    from conftest import Alliance, BigIntegers, DealRound
 
 PROFILE = "additive-1"
 POINTS = (1, 2, 3, 4)
@@ -24,33 +22,8 @@ THRESHOLD = 3
 CHALLENGE = b"c" * 32
 
 
-@dataclass(frozen=True)
-class Round:
-    """What four honest dealers have dealt and published, in the order of their points."""
-
-    deals: tuple[Mapping[int, bytes], ...]
-    dealt: tuple[Dealt, ...]
-
-    def received(self, point: int) -> list[bytes]:
-        return [deals[point] for deals in self.deals]
-
-    def checks(self) -> dict[int, bytes]:
-        return {point: deal_check(PROFILE, self.received(point), CHALLENGE) for point in POINTS}
-
-
-@pytest.fixture(scope="module")
-def dealing(alliance: Alliance) -> Round:
-    return Round(
-        tuple(secret.deal(POINTS, THRESHOLD) for secret in alliance.secrets),
-        tuple(
-            Dealt(share, secret.mask_share(POINTS, THRESHOLD))
-            for secret, share in zip(alliance.secrets, alliance.public_key_shares, strict=True)
-        ),
-    )
-
-
 def test_a_mask_of_another_dealer_sharing_or_ceremony_is_refused(
-    alliance: Alliance, dealing: Round
+    alliance: Alliance, dealing: DealRound
 ) -> None:
     first, second, *others = dealing.dealt
     swapped = [
@@ -74,7 +47,7 @@ def test_a_mask_of_another_dealer_sharing_or_ceremony_is_refused(
         verify_deals(PROFILE, [mixed, second, *others], dealing.checks(), CHALLENGE)
 
 
-def test_a_repeated_dealer_is_refused(dealing: Round) -> None:
+def test_a_repeated_dealer_is_refused(dealing: DealRound) -> None:
     first = dealing.dealt[0]
     with pytest.raises(DuplicateShare):
         verify_deals(PROFILE, [first, *dealing.dealt], dealing.checks(), CHALLENGE)
@@ -83,7 +56,7 @@ def test_a_repeated_dealer_is_refused(dealing: Round) -> None:
 
 
 def test_deals_that_do_not_belong_together_are_not_checked(
-    alliance: Alliance, dealing: Round
+    alliance: Alliance, dealing: DealRound
 ) -> None:
     mine = dealing.received(1)
     with pytest.raises(TooFewShares):
@@ -108,7 +81,7 @@ def test_the_same_deal_has_the_same_mask_and_another_sharing_another_one(
 
 @pytest.mark.slow
 def test_the_opened_combination_is_a_wide_mask_and_not_the_secret(
-    ring: Ring, big: BigIntegers, dealing: Round
+    ring: Ring, big: BigIntegers, dealing: DealRound
 ) -> None:
     answers = {
         point: DealCheck.parse(ring.profile, octets).values

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -25,53 +25,12 @@ from cipherward_threshold.rings import profile_ring
 from cipherward_threshold.sampling import Residues
 
 if TYPE_CHECKING:
-    from conftest import Alliance
+    from conftest import Alliance, DealRound
 
 PROFILE = "additive-1"
 POINTS = (1, 2, 3, 4)
 THRESHOLD = 3
 CHALLENGE = b"c" * 32
-
-
-@dataclass(frozen=True)
-class Round:
-    """What four dealers have dealt and published, in the order of their points."""
-
-    deals: tuple[Mapping[int, bytes], ...]
-    dealt: tuple[Dealt, ...]
-
-    def received(self, point: int) -> list[bytes]:
-        return [deals[point] for deals in self.deals]
-
-    def checks(self, challenge: bytes = CHALLENGE) -> dict[int, bytes]:
-        return {point: deal_check(PROFILE, self.received(point), challenge) for point in POINTS}
-
-    def name(self, ring: Ring, dealer: int) -> bytes:
-        share = self.dealt[dealer].public_key_share
-        return keys.public_key_share_digest(ring.profile, share)
-
-    def with_deal(self, dealer: int, point: int, deal: bytes) -> Round:
-        changed = dict(self.deals[dealer])
-        changed[point] = deal
-        return replace(self, deals=replaced(self.deals, dealer, changed))
-
-
-T = TypeVar("T")
-
-
-def replaced(values: Sequence[T], place: int, value: T) -> tuple[T, ...]:
-    return (*values[:place], value, *values[place + 1 :])
-
-
-@pytest.fixture(scope="module")
-def dealing(alliance: Alliance) -> Round:
-    return Round(
-        tuple(secret.deal(POINTS, THRESHOLD) for secret in alliance.secrets),
-        tuple(
-            Dealt(share, secret.mask_share(POINTS, THRESHOLD))
-            for secret, share in zip(alliance.secrets, alliance.public_key_shares, strict=True)
-        ),
-    )
 
 
 def changed_by(ring: Ring, deal: bytes, by: Residues) -> bytes:
@@ -92,7 +51,7 @@ def opening(deals: Mapping[int, bytes]) -> tuple[dict[int, bytes], dict[int, byt
 
 
 def test_honest_deals_pass_and_the_key_shares_follow(
-    ring: Ring, alliance: Alliance, dealing: Round
+    ring: Ring, alliance: Alliance, dealing: DealRound
 ) -> None:
     verify_deals(PROFILE, dealing.dealt, dealing.checks(), CHALLENGE)
     verify_deals(PROFILE, dealing.dealt[::-1], dealing.checks(), CHALLENGE)
@@ -116,7 +75,7 @@ def test_deals_of_every_threshold_pass(alliance: Alliance) -> None:
 
 
 def test_a_deal_that_fits_no_polynomial_is_disputed_and_names_its_dealer(
-    ring: Ring, dealing: Round
+    ring: Ring, dealing: DealRound
 ) -> None:
     lie = changed_by(ring, dealing.deals[2][4], some_polynomial(ring))
     wrong = dealing.with_deal(2, 4, lie)
@@ -129,7 +88,7 @@ def test_a_deal_that_fits_no_polynomial_is_disputed_and_names_its_dealer(
 
 
 def test_a_deal_of_another_secret_on_a_fine_polynomial_is_disputed(
-    ring: Ring, dealing: Round
+    ring: Ring, dealing: DealRound
 ) -> None:
     # The same change at every point is a sharing of another secret: only the link shows it.
     wrong = dealing
@@ -144,7 +103,7 @@ def test_a_deal_of_another_secret_on_a_fine_polynomial_is_disputed(
     assert fault.dealer
 
 
-def test_a_small_change_of_the_secret_does_not_pass_either(ring: Ring, dealing: Round) -> None:
+def test_a_small_change_of_the_secret_does_not_pass_either(ring: Ring, dealing: DealRound) -> None:
     # One more in one coefficient: the value at zero stays small, the link to the share does not.
     one = np.zeros((1, ring.profile.degree), dtype=np.int64)
     one[0, 5] = 1
@@ -156,7 +115,7 @@ def test_a_small_change_of_the_secret_does_not_pass_either(ring: Ring, dealing: 
         verify_deals(PROFILE, wrong.dealt, wrong.checks(), CHALLENGE)
 
 
-def test_a_secret_that_hides_in_a_large_error_does_not_pass(ring: Ring, dealing: Round) -> None:
+def test_a_secret_that_hides_in_a_large_error_does_not_pass(ring: Ring, dealing: DealRound) -> None:
     # s' = s + d with a d small: the link alone would take it for an error; that s' is not small
     # gives it away.
     digest = PublicKeyShare.parse(ring.profile, dealing.dealt[0].public_key_share).context_digest
@@ -179,7 +138,7 @@ def test_a_secret_that_hides_in_a_large_error_does_not_pass(ring: Ring, dealing:
         verify_deals(PROFILE, wrong.dealt, wrong.checks(), CHALLENGE)
 
 
-def test_a_receiver_that_accuses_falsely_is_named(ring: Ring, dealing: Round) -> None:
+def test_a_receiver_that_accuses_falsely_is_named(ring: Ring, dealing: DealRound) -> None:
     checks = dealing.checks()
     check = DealCheck.parse(ring.profile, checks[3])
     values = check.values.copy()
@@ -195,7 +154,7 @@ def test_a_receiver_that_accuses_falsely_is_named(ring: Ring, dealing: Round) ->
 
 
 def test_a_dealer_that_opens_other_deals_than_it_committed_to_is_refused(
-    ring: Ring, dealing: Round
+    ring: Ring, dealing: DealRound
 ) -> None:
     lie = changed_by(ring, dealing.deals[2][4], some_polynomial(ring))
     wrong = dealing.with_deal(2, 4, lie)
@@ -214,7 +173,7 @@ def test_a_dealer_that_opens_other_deals_than_it_committed_to_is_refused(
 
 @pytest.mark.parametrize("what", ["missing", "garbage", "challenge", "point", "dealers", "residue"])
 def test_a_receiver_whose_message_is_no_check_is_named(
-    ring: Ring, dealing: Round, what: str
+    ring: Ring, dealing: DealRound, what: str
 ) -> None:
     checks = dealing.checks()
     check = DealCheck.parse(ring.profile, checks[2])
@@ -233,7 +192,7 @@ def test_a_receiver_whose_message_is_no_check_is_named(
     assert caught.value.metadata["point"] == "2"
 
 
-def test_a_residue_out_of_range_in_a_check_is_refused(ring: Ring, dealing: Round) -> None:
+def test_a_residue_out_of_range_in_a_check_is_refused(ring: Ring, dealing: DealRound) -> None:
     check = DealCheck.parse(ring.profile, dealing.checks()[1])
     values = check.values.copy()
     values[0, 0, 0] = ring.profile.data_primes[0]

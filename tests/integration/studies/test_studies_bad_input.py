@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from cipherward_studies.spec import Draft
 from tests.integration.studies.town import (
     LIAR,
     MEMBERS,
+    STEP_SECONDS_MIN,
     VARIABLES,
     Rows,
     StudyTown,
@@ -192,7 +193,7 @@ async def test_a_hospital_that_never_answers_is_named_when_its_time_is_over(
 ) -> None:
     data_set = new_data_set()
     await town.give(data_set, everywhere(14))
-    study = await town.proposed(asked(data_set, step_seconds=15))
+    study = await town.proposed(replace(asked(data_set), step_seconds=STEP_SECONDS_MIN))
     process = town.town.running.supervisor.pids[f"{LIAR}/compute"]
     os.kill(process, signal.SIGSTOP)
     try:

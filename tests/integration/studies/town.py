@@ -36,7 +36,7 @@ HOSTILE_MODULE = "tests.integration.studies.hostile_compute"
 LIE_FILE = "STUDY_LIE"
 # A data set gives two studies of one round: each takes a release of counts and one of values.
 PARAMETERS = Parameters(template_delay_seconds=0, data_set_releases_max=4)
-STEP_SECONDS_MIN = 10  # of studies here, instead of 30: somebody waits for a silent hospital
+STEP_SECONDS_MIN = 15  # of studies here, instead of 30: somebody waits for a silent hospital
 STUDY_SECONDS = 120.0  # it takes some seconds on a machine that is free
 PATIENTS = 30
 PASSPHRASE = "a passphrase"

@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 
-from cipherward_chain.canonical import NotCanonical, Value, decode_map, encode
 from cipherward_studies.document import BOUND, Maps
 from cipherward_studies.errors import DraftInvalid, Fault, StudyError
 from cipherward_studies.forms import (
@@ -36,10 +35,9 @@ from cipherward_studies.forms import (
     variable_name,
 )
 from cipherward_studies.number_forms import Integer, Number
+from cipherward_studies.texts import parse_text, text_of
 from cipherward_studies.variables import Floats, Integers, Mask
 
-VERSION = 1
-TEXT_BYTES_MAX = 16 * 1024  # sixteen variables of long names and units stay below 3,000
 VARIABLES_MAX = 16  # with four blocks 64 flags, which one check of a member's flags covers
 BLOCKS_MAX = 4
 # A value is below 2^20 steps: the product of two, over all slots, stays below 2^57, half of t.
@@ -132,7 +130,7 @@ class ColumnText:
             faults.append(Fault("/variables", "has a name twice"))
         if entries is None or faults:
             raise DraftInvalid(faults)
-        return cls(**entries, octets=_octets(entries))
+        return cls(**entries, octets=text_of(_CONTENT, entries))
 
 
 def parse_column_text(octets: bytes) -> ColumnText:
@@ -141,18 +139,7 @@ def parse_column_text(octets: bytes) -> ColumnText:
     Raises:
         ColumnTextMalformed: it is not such a text.
     """
-    if len(octets) > TEXT_BYTES_MAX:
-        raise ColumnTextMalformed(f"the text has at most {TEXT_BYTES_MAX} bytes")
-    try:
-        value = decode_map(octets)
-        if value.pop("version", None) != VERSION:
-            raise ColumnTextMalformed(f"the version of the text is not {VERSION}")
-        found = ColumnText.from_document(value)
-    except (NotCanonical, DraftInvalid) as error:
-        raise ColumnTextMalformed(f"the text of the columns: {error}") from None
-    if found.octets != octets:
-        raise ColumnTextMalformed("the text of the columns is not in its one form")
-    return found
+    return parse_text(octets, ColumnText.from_document, "columns", ColumnTextMalformed)
 
 
 def blocks_of(slots: int, block_slots: int) -> int:
@@ -194,8 +181,3 @@ _CONTENT: tuple[Form, ...] = (
         VARIABLES_MAX,
     ),
 )
-
-
-def _octets(entries: Mapping[str, Any]) -> bytes:
-    head: dict[str, Value] = {"version": VERSION}
-    return encode(head | {form.name: form.value(entries[form.name]) for form in _CONTENT})

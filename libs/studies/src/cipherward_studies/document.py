@@ -41,7 +41,8 @@ MINIMUM_LEAST = 10  # the least that the contract allows
 RHO_MICRO_MAX = 10_000_000  # rho = 10: beyond it the noise hides nobody
 KEY_BYTES_MAX = 800 * 1024  # a requester's key has 196,646, of the profile that multiplies 786,470
 BOUND = 999_999_999_999.0  # the twelve digits that a decimal text has
-STEP_SECONDS = (10, 86_400, 300)  # least; most, a day; default
+STEP_SECONDS_LEAST = 30  # with the most, a day, what the contracts' terms allow
+STEP_SECONDS = (STEP_SECONDS_LEAST, 86_400, 300)  # least; most; default
 
 _VARIABLE: tuple[Form, ...] = (
     variable_name("name"),

@@ -97,10 +97,15 @@ def explain(plan: Plan) -> Explanation:
 
 def _upload(parameters: Profile, plan: Plan, slots: int) -> Upload:
     ciphertexts = plan.ciphertexts(slots)
+    return Upload(slots, ciphertexts, batch_bytes(parameters, ciphertexts))
+
+
+def batch_bytes(parameters: Profile, ciphertexts: int) -> int:
+    """Return the bytes of so many ciphertexts and of the one proof that is of all of them."""
     one = 2 * parameters.degree * len(parameters.data_primes) * RESIDUE_BYTES
     one += HEADER_BYTES + KEY_BYTES
     proof = encryption_shape(parameters, ciphertexts).response_bytes + CHALLENGE_BYTES
-    return Upload(slots, ciphertexts, ciphertexts * one + proof + HEADER_BYTES)
+    return ciphertexts * one + proof + HEADER_BYTES
 
 
 def _computes(plan: Plan) -> tuple[str, ...]:

@@ -19,12 +19,12 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias, cast
 
-from cipherward_chain.canonical import NotCanonical, Value, decode_map, encode
+from cipherward_chain.canonical import Value
 from cipherward_studies.document import Maps
 from cipherward_studies.errors import ColumnsDiffer, DraftInvalid, Fault, StudyError
 from cipherward_studies.forms import (
@@ -40,9 +40,8 @@ from cipherward_studies.forms import (
     read_map,
     variable_name,
 )
+from cipherward_studies.texts import parse_text, text_of
 
-VERSION = 1
-TEXT_BYTES_MAX = 16 * 1024  # 64 terms of the longest names take 8,000
 TERMS_MAX = 64  # columns of one linear form
 WEIGHT_MAX = 10**6
 WEIGHT_DIGITS = 9  # published coefficients have four to six
@@ -161,7 +160,7 @@ class Model:
                 faults.append(Fault("/terms", "has one column twice"))
         if entries is None or faults:
             raise DraftInvalid(faults)
-        return cls(**entries, octets=_octets(entries))
+        return cls(**entries, octets=text_of(FORMS, entries))
 
 
 def parse_model(octets: bytes) -> Model:
@@ -170,18 +169,7 @@ def parse_model(octets: bytes) -> Model:
     Raises:
         ModelMalformed: it is not such a text.
     """
-    if len(octets) > TEXT_BYTES_MAX:
-        raise ModelMalformed(f"the text has at most {TEXT_BYTES_MAX} bytes")
-    try:
-        value = decode_map(octets)
-        if value.pop("version", None) != VERSION:
-            raise ModelMalformed(f"the version of the text is not {VERSION}")
-        found = Model.from_document(value)
-    except (NotCanonical, DraftInvalid) as error:
-        raise ModelMalformed(f"the text of the model: {error}") from None
-    if found.octets != octets:
-        raise ModelMalformed("the text of the model is not in its one form")
-    return found
+    return parse_text(octets, Model.from_document, "model", ModelMalformed)
 
 
 def _term(entries: dict[str, Any], at: str, faults: list[Fault]) -> ModelTerm | Absent:
@@ -202,8 +190,3 @@ FORMS: tuple[Form, ...] = (
     Coefficient("intercept"),
     Maps("terms", _TERM, _term, 1, TERMS_MAX),
 )
-
-
-def _octets(entries: Mapping[str, Any]) -> bytes:
-    head: dict[str, Value] = {"version": VERSION}
-    return encode(head | {form.name: form.value(entries[form.name]) for form in FORMS})

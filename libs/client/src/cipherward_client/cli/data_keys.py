@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -10,15 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-from cipherward_client.cli import context
+from cipherward_client.cli import context, resharings
 from cipherward_client.cli.options import (
     DEFAULT_FOLDER,
     AllianceDir,
     Json,
+    KeyId,
     PassphraseFile,
+    Reject,
     WalletFile,
 )
-from cipherward_client.cli.output import Output
+from cipherward_client.cli.output import Output, clock
 from cipherward_client.sdk import data_keys
 from cipherward_client.sdk.data_keys import (
     DAY_SECONDS,
@@ -38,12 +39,16 @@ from cipherward_client.sdk.enrolment import enrol as enrol_at
 from cipherward_client.sdk.enrolment import leave
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import ProvenAct
+from cipherward_client.sdk.study_ends import meaning
+from cipherward_studies.document import STEP_SECONDS_LEAST
 
 app = typer.Typer(
     no_args_is_help=True, help="Data keys: under which hospitals store columns encrypted."
 )
 
-KeyId = Annotated[str, typer.Argument(metavar="KEY", help="The data key's id.")]
+app.add_typer(resharings.app, name="resharing")
+app.command("reshare")(resharings.reshare)
+
 MemberName = Annotated[str, typer.Option(help="The member that acts.")]
 Columns = Annotated[Path, typer.Argument(help="A YAML or JSON file: data_set and variables.")]
 
@@ -61,7 +66,7 @@ def propose(
         int, typer.Option(min=2, max=10_000, help="Sums that may be decrypted under it.")
     ] = RELEASES,
     step_seconds: Annotated[
-        int, typer.Option(min=30, help="What every step may take.")
+        int, typer.Option(min=STEP_SECONDS_LEAST, help="What every step may take.")
     ] = STEP_SECONDS,
     alliance: AllianceDir = DEFAULT_FOLDER,
     as_json: Json = False,
@@ -95,7 +100,7 @@ def approve(
     columns: Annotated[
         Path | None, typer.Option(help="The text, for the own service if it has not got it.")
     ] = None,
-    reject: Annotated[bool, typer.Option("--reject", help="Vote no.")] = False,
+    reject: Reject = False,
     alliance: AllianceDir = DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
@@ -108,18 +113,14 @@ def approve(
         return await data_keys.vote_data_key(hospital, context.parse_id(key), not reject)
 
     act = context.by_member(alliance, member, work)
-    said = "no" if reject else "yes"
-    Output(as_json).result(
-        {"data_key": key, "member": member, "approve": not reject, "height": act.height},
-        f"{member} said {said} to the data key in block {act.height}.",
-    )
+    Output(as_json).vote("data key", key, member, not reject, act.height)
 
 
 @app.command()
 def retire(
     key: KeyId, member: MemberName, alliance: AllianceDir = DEFAULT_FOLDER, as_json: Json = False
 ) -> None:
-    """Vote as a member to end a data key; its columns are deleted with it."""
+    """Vote as a member that holds a data key to end it; its columns are deleted with it."""
     _end(alliance, member, key, data_keys.vote_to_retire, as_json)
 
 
@@ -135,29 +136,14 @@ def withdraw(
 def show(
     key: KeyId, member: MemberName, alliance: AllianceDir = DEFAULT_FOLDER, as_json: Json = False
 ) -> None:
-    """Show a data key as one of its members."""
+    """Show a data key as a member, and who holds it."""
     data_key = context.parse_id(key)
 
     async def work(hospital: Hospital) -> DataKey:
         return await show_data_key(hospital, data_key)
 
     found = context.by_member(alliance, member, work)
-    digest = found.key_digest.hex()
-    changed = {"data_key": key, "members": list(found.members), "key_digest": digest}
-    document: dict[str, Any] = {**asdict(found), **changed}
-    lines: list[str] = []
-    if digest:  # what a researcher writes who computes with its columns
-        lines = [
-            "In the document of a study:",
-            f"  data_key: {{id: {key}, key_digest: {digest}, releases_max: {found.releases_max}}}",
-        ]
-    Output(as_json).result(
-        document,
-        f"data key {key} of {found.data_set}, {found.year}: {found.state}.",
-        f"  {', '.join(found.members)}; at least {found.minimum} patients in every result.",
-        f"  enrolment until {_time(found.enrol_until)}, key until {_time(found.expires)}.",
-        *lines,
-    )
+    Output(as_json).result(_document(found), *_lines(found))
 
 
 def enrol(
@@ -195,6 +181,44 @@ def enrol(
     )
 
 
+def _document(found: DataKey) -> dict[str, Any]:
+    """Return a data key as plain JSON values."""
+    held = found.holders
+    changed: dict[str, Any] = {
+        "data_key": found.data_key.hex(),
+        "key_digest": found.key_digest.hex(),
+        "members": list(found.members),
+        "holders": list(held.members),
+        "threshold": held.threshold,
+        "sharing": held.sharing.hex(),
+        "meaning": list(meaning("", found.failure)),
+    }
+    return {**asdict(found), **changed}
+
+
+def _lines(found: DataKey) -> list[str]:
+    """Return what a person reads of a data key."""
+    key, digest, held = found.data_key.hex(), found.key_digest.hex(), found.holders
+    failed = f" ({found.failure})" if found.failure else ""
+    lines = [
+        f"data key {key} of {found.data_set}, {found.year}: {found.state}{failed}.",
+        f"  columns of {', '.join(found.members)}; at least {found.minimum} patients in every "
+        "result.",
+        f"  held by {', '.join(held.members)}: {held.threshold} of them decrypt.",
+    ]
+    if held.sharing:
+        lines.append(f"  handed over to them by resharing {held.sharing.hex()}.")
+    lines.append(f"  enrolment until {clock(found.enrol_until)}, key until {clock(found.expires)}.")
+    lines += [f"  {line}" for line in meaning("", found.failure)]
+    if digest:  # what a researcher writes who computes with its columns
+        lines += [
+            "In the document of a study:",
+            f"  data_key: {{id: {key}, key_digest: {digest}, releases_max: {found.releases_max}}}",
+            f"  members: [{', '.join(held.members)}]",
+        ]
+    return lines
+
+
 def _end(
     alliance: Path,
     member: str,
@@ -208,7 +232,3 @@ def _end(
         {"data_key": key, "member": member, "height": act.height},
         f"{member} said so in block {act.height}.",
     )
-
-
-def _time(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))

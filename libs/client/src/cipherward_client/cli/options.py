@@ -32,5 +32,7 @@ PassphraseFile = Annotated[
 ]
 RecordId = Annotated[str, typer.Argument(metavar="RECORD", help="The record's id.")]
 StudyId = Annotated[str, typer.Argument(metavar="STUDY", help="The study's id.")]
+KeyId = Annotated[str, typer.Argument(metavar="KEY", help="The data key's id.")]
 As = Annotated[str, typer.Option("--member", help="The member that acts; its keys lie here.")]
+Reject = Annotated[bool, typer.Option("--reject", help="Vote no.")]
 No = Annotated[bool, typer.Option("--no", help="Vote against it.")]

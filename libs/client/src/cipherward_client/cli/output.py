@@ -108,6 +108,18 @@ class Output:
         for line in lines:
             self.console.print(line, markup=False, soft_wrap=True)
 
+    def vote(self, kind: str, ident: str, member: str, approve: bool, height: int) -> None:
+        """Print that a member has voted on a contract of some kind, as `data key`."""
+        self.result(
+            {
+                kind.replace(" ", "_"): ident,
+                "member": member,
+                "approve": approve,
+                "height": height,
+            },
+            f"{member} said {'yes' if approve else 'no'} to the {kind} in block {height}.",
+        )
+
     def table(
         self, document: Document, columns: Sequence[str], rows: Sequence[Sequence[str]]
     ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -14,9 +13,10 @@ from cipherward_client.cli.options import (
     AllianceDir,
     Json,
     PassphraseFile,
+    Reject,
     WalletFile,
 )
-from cipherward_client.cli.output import Output
+from cipherward_client.cli.output import Output, clock
 from cipherward_client.sdk.permits import (
     DAY_SECONDS,
     OUTPUTS,
@@ -77,7 +77,7 @@ def apply(
 def approve(
     permit: PermitId,
     member: MemberName,
-    reject: Annotated[bool, typer.Option("--reject", help="Vote no.")] = False,
+    reject: Reject = False,
     alliance: AllianceDir = DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
@@ -87,11 +87,7 @@ def approve(
     act = context.by_member(
         alliance, member, lambda hospital: vote_permit(hospital, permit_id, not reject)
     )
-    said = "no" if reject else "yes"
-    Output(as_json).result(
-        {"permit": permit, "member": member, "approve": not reject, "height": act.height},
-        f"{member} said {said} to the permit in block {act.height}.",
-    )
+    Output(as_json).vote("permit", permit, member, not reject, act.height)
 
 
 @app.command()
@@ -149,10 +145,9 @@ def show(
         alliance, wallet, passphrase_file, lambda me: show_permit(me.alliance, me.wallet, permit_id)
     )
     document: dict[str, Any] = {**asdict(found), "permit_id": permit}
-    until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(found.expires))
     Output(as_json).result(
         document,
-        f"permit {permit} is {found.state}, until {until}",
+        f"permit {permit} is {found.state}, until {clock(found.expires)}",
         f"  for {', '.join(found.purposes)}",
         f"  {', '.join(found.outputs)} of {', '.join(found.data_sets)}",
         f"  for {found.user_member}, at most {found.releases_max} releases of a data set, at least "

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cipherward_client.cli import context
-from cipherward_client.cli.options import DEFAULT_FOLDER, AllianceDir, Json
+from cipherward_client.cli.options import DEFAULT_FOLDER, AllianceDir, Json, Reject
 from cipherward_client.cli.output import Output, clock
 from cipherward_client.sdk import inferences, scores
 from cipherward_client.sdk.advice import ADVICE
@@ -26,6 +26,7 @@ from cipherward_client.sdk.scores import (
     ScoreRequest,
 )
 from cipherward_client.sdk.study_ends import meaning
+from cipherward_studies.document import STEP_SECONDS_LEAST
 from cipherward_studies.scores import plan_scores
 
 app = typer.Typer(no_args_is_help=True, help="Risk scores of one's own patients, under encryption.")
@@ -68,7 +69,7 @@ def propose(
     uses: Annotated[int, typer.Option(min=1, max=5000, help="How often.")] = USES,
     days: Annotated[int, typer.Option(min=1, help="From now until it expires.")] = LIFE_DAYS,
     step_seconds: Annotated[
-        int, typer.Option(min=30, help="What every step may take.")
+        int, typer.Option(min=STEP_SECONDS_LEAST, help="What every step may take.")
     ] = STEP_SECONDS,
     alliance: AllianceDir = DEFAULT_FOLDER,
     as_json: Json = False,
@@ -104,7 +105,7 @@ def approve(
     file: Annotated[
         Path | None, typer.Option("--model", help="The model that was read: it must be this one.")
     ] = None,
-    reject: Annotated[bool, typer.Option("--reject", help="Vote no.")] = False,
+    reject: Reject = False,
     alliance: AllianceDir = DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
@@ -116,11 +117,7 @@ def approve(
         return await scores.vote_score(hospital, named, not reject, read)
 
     act = context.by_member(alliance, member, work)
-    said = "no" if reject else "yes"
-    Output(as_json).result(
-        {"risk_score": score, "member": member, "approve": not reject, "height": act.height},
-        f"{member} said {said} to the risk score in block {act.height}.",
-    )
+    Output(as_json).vote("risk score", score, member, not reject, act.height)
 
 
 @app.command()

@@ -16,7 +16,7 @@ from cipherward_client.cli import (
     study_run,
 )
 from cipherward_client.cli import permit as permits
-from cipherward_client.cli.options import DEFAULT_FOLDER, AllianceDir, Json, StudyId
+from cipherward_client.cli.options import DEFAULT_FOLDER, AllianceDir, Json, Reject, StudyId
 from cipherward_client.cli.output import Output
 from cipherward_client.cli.study_rows import TableFile
 from cipherward_client.sdk.contributions import contribute_parts
@@ -73,15 +73,11 @@ def contribute(
 def approve(
     study: StudyId,
     member: Annotated[str, typer.Option(help="Whose vote it is.")],
-    reject: Annotated[bool, typer.Option("--reject", help="Vote no.")] = False,
+    reject: Reject = False,
     alliance: AllianceDir = DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:
     """Vote on a proposed study as a member, with the member's key from the folder."""
     study_id = context.parse_id(study)
     act = context.by_member(alliance, member, lambda hospital: vote(hospital, study_id, not reject))
-    said = "no" if reject else "yes"
-    Output(as_json).result(
-        {"study": study, "member": member, "approve": not reject, "height": act.height},
-        f"{member} said {said} to the study in block {act.height}.",
-    )
+    Output(as_json).vote("study", study, member, not reject, act.height)

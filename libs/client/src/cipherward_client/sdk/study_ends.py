@@ -1,4 +1,5 @@
-"""What the end of a study means, and what its researcher may do: (cause, fix) by word.
+"""What the end of a study, a data key or a use of a risk score means, and what may be done:
+(cause, fix) by word.
 
 The words are those that members' compute services and the contract give; a test holds that none
 of theirs is missing here.
@@ -10,8 +11,8 @@ from collections.abc import Mapping
 
 from cipherward_client.sdk.advice import Advice
 
-_MEMBER = "Ask that member to read the log of its compute service; then propose the study again."
-_AGAIN = "Propose the study again; what was released before stays spent."
+_MEMBER = "Ask that member to read the log of its compute service; then propose it again."
+_AGAIN = "Propose it again; what was released before stays spent."
 _OTHER_QUESTION = "Ask for more patients: wider conditions, fewer groups, or another data set."
 
 ENDS: Mapping[str, Advice] = {
@@ -86,7 +87,22 @@ ENDS: Mapping[str, Advice] = {
             _MEMBER,
         ),
         "EVALUATION_KEY_REFUSED": ("The members' key failed its test, and is destroyed.", _AGAIN),
+        "HOLDERS_NOT_READY": (
+            "Too few of the members that hold the data key were ready to deal it anew. They hold "
+            "it as before.",
+            "See that their compute services run, then propose the resharing again.",
+        ),
         "INTERNAL": ("A member's service failed in a way nobody has foreseen.", _MEMBER),
+        "FLAGS_REFUSED": (
+            "The checks of the columns' flags did not open to zero: some hospital's columns are "
+            "not what they must be.",
+            _MEMBER,
+        ),
+        "FLAGS_WRONG": (
+            "The named hospital's flags are not all 0 or 1: it has encrypted columns that the "
+            "others cannot compute with, and the data key ends.",
+            _MEMBER,
+        ),
         "ITERATE_MISSING": ("A member was not given the parameters of the round.", _AGAIN),
         "ITERATE_REFUSED": (
             "A member refused the parameters of the round: at them one patient could weigh too "
@@ -94,7 +110,12 @@ ENDS: Mapping[str, Advice] = {
             "Look at the variables' ranges: one that is far too wide makes such parameters.",
         ),
         "KEY_DIFFERS": ("A member has another key than the study's order names.", _MEMBER),
-        "KEY_ENDED": ("The data key has ended, and its columns with it.", "Use another data key."),
+        "KEY_ENDED": (
+            "The data key has ended, or has gone over to other members: what computed with it "
+            "ended in the same block.",
+            "Look at it with `cipherward study key show`: if it is ready, propose it again with "
+            "the members that hold it now; else use another data key.",
+        ),
         "KEY_MISSING": ("A member has lost its share of the study's key.", _AGAIN),
         "MASK_REFUSED": (
             "The mask of the use is not of the hospital's own patients alone; no score was made.",
@@ -103,7 +124,7 @@ ENDS: Mapping[str, Advice] = {
         "MEMBER_FAILED": ("A member could not do its part.", _MEMBER),
         "MEMBER_SILENT": (
             "A member did not answer until the step's deadline.",
-            "Ask that member, then propose the study again; step_seconds may be larger.",
+            "Ask that member, then propose it again; step_seconds may be larger.",
         ),
         "NOBODY_ENROLLED": (
             "No patient had enrolled when enrolment closed.",
@@ -134,7 +155,7 @@ ENDS: Mapping[str, Advice] = {
         "RELEASE_DEAD": (
             "Members that had agreed to decrypt did not, at any of four attempts; no ciphertext is "
             "asked for twice.",
-            "Ask the members that are named, then propose the study again.",
+            "Ask the members that are named, then propose it again.",
         ),
         "REQUEST_UNKNOWN": (
             "The hospital's compute service has not asked for this use, or it is over.",
@@ -219,7 +240,8 @@ STATES: Mapping[str, str] = {
     "released": "its result is there for its researcher",
     "rejected": "the members have voted against it; nothing was computed",
     "withdrawn": "its researcher or a member has withdrawn it; the key is destroyed",
-    "ended": "it ended with its data permit; the key is destroyed",
+    "ended": "it ended with its data permit or its data key; its own key, if it had one, is "
+    "destroyed",
     "failed": "it has failed; the key is destroyed, and no value was released in that round",
 }
 
