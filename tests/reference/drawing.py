@@ -130,6 +130,22 @@ SCORE_CHANGES = changed(
         {"step_seconds": HOUR},
     ]
 )
+RESHARING_CHANGES = changed(
+    [
+        {"members": ["hospital-a", "hospital-b", "hospital-d"]},
+        {"members": list(cast.MEMBERS)},
+        {"members": ["hospital-a", "hospital-b"], "threshold": 2},
+        {"members": ["hospital-a", "hospital-b", "hospital-x"]},
+        {"holders": ["hospital-a", "hospital-b", "hospital-c"]},
+        {"holders": list(cast.MEMBERS)},
+        {"old_threshold": 4, "approvals": 4},
+        {"threshold": 4},
+        {"key_digest": DIGESTS[1]},
+        {"data_set": "cohort-2"},
+        {"key_releases_max": 3},
+        {"step_seconds": HOUR},
+    ]
+)
 STUDY_CHANGES = changed(
     [
         {"data_set": "cohort-3"},

@@ -32,7 +32,7 @@ from tests.reference.world import NANOS
 
 PROLOGUES = (
     *("nothing", "consents", "emergency", "study", "columns", "erasure", "proposals"),
-    "suspended",
+    *("suspended", "resharing"),
 )
 ALONE = "alone"
 # Purposes, and who opens for them; the owner where nobody stands.
@@ -71,6 +71,13 @@ class Histories(RecordRules, MemberRules):
             self.risk_score("", 0, {}, ALONE)
             for which in (0, 1):
                 self.carry_on(which, DIGESTS[0], 2, ())
+        elif what == "resharing":
+            self.permit("", 60 * DAY, {}, True, ALONE)
+            self.data_key("hospital-a", {}, 14, ALONE)
+            self.column_study("", 0, {}, ALONE)
+            self.reshare("hospital-a", 0, {}, 7, ALONE)
+            self.column_study("", 0, {}, ALONE)
+            self.reshare("hospital-b", 0, {"members": list(cast.MEMBERS)}, 4, ALONE)
         elif what == "erasure":
             self.erase("", 1, "objection", False, ALONE)
         elif what in ("proposals", "suspended"):

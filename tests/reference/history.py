@@ -130,6 +130,10 @@ class History:
         """Let the next block be no earlier than that."""
         self.stage.time_ns = max(self.stage.time_ns, seconds * NANOS)
 
+    def members(self) -> list[str]:
+        """Return who is a member now."""
+        return list(self.stage.reference.world.members())
+
     def timers(self) -> list[int]:
         """Return when timers are due, the next first."""
         keys = self.stage.reference.world.under(b"timer/")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from cipherward_chain.canonical import encode
 from tests.reference.dependents import NOTHING, STUDY_EFFECTS, Begun, Done, Effect
+from tests.reference.resharings import COMPLETIONS, RESHARING_EFFECTS
 from tests.reference.templates import Document
 from tests.reference.values import in_order
 from tests.reference.world import Actor, Refusal, World
@@ -25,6 +26,7 @@ EXECUTORS = {
     "start_study": "members",
     "release_counts": "members",
     "release_result": "set",
+    "reshare_key": "members",
     "retire_key": "members",
     "open_identity": "guardians",
 }
@@ -36,6 +38,7 @@ STEPS = {
     "start_study",
     "release_counts",
     "release_result",
+    "reshare_key",
     "open_identity",
 }
 
@@ -45,6 +48,12 @@ def carry_out(world: World, instance: bytes, actor: Actor, given: tuple[str, Doc
     name, arguments = given
     effect = _EFFECTS.get(name)
     return Done() if effect is None else effect(world, instance, actor, arguments)
+
+
+def completed(world: World, name: str, arguments: Document) -> Document:
+    """Return all that an order says: what its template gives, and what the state adds."""
+    added = COMPLETIONS.get(name)
+    return {**arguments, **added(world, arguments)} if added else arguments
 
 
 def obstacle(world: World, arguments: Document) -> str:
@@ -198,6 +207,7 @@ def _set_version(world: World, _: bytes, __: Actor, arguments: Document) -> Done
 
 _EFFECTS: Mapping[str, Effect] = {
     **STUDY_EFFECTS,
+    **RESHARING_EFFECTS,
     "begin_opening": _begin_opening,
     "disclose": _index_only,
     "erase_record": _erase,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.reference.instructions import EXECUTORS, STEPS, carry_out, obstacle
+from tests.reference.instructions import EXECUTORS, STEPS, carry_out, completed, obstacle
 from tests.reference.permits import MAY, Asked, is_party
 from tests.reference.scenes import Scene, evaluate
 from tests.reference.templates import Document
@@ -102,6 +102,7 @@ def _order_all(scene: Scene, transition: Document) -> list[int]:
             _move(scene.world, other, automatic)
         if not done.ordered:
             continue
+        arguments = completed(scene.world, name, arguments)
         named = arguments.get(EXECUTORS.get(name, ""), [])
         members = [named] if isinstance(named, str) else sorted(named)
         by = scene.id, scene.template["name"]

@@ -150,6 +150,12 @@ MAY: Mapping[tuple[str, str], Callable[[Asked], bool]] = {
     ("data-key", "approve"): lambda asked: asked.is_member(*asked.terms["members"]),
     ("data-key", "retire"): lambda asked: asked.is_member(*asked.terms["members"]),
     ("data-key", "withdraw"): lambda asked: asked.is_member(*asked.terms["members"]),
+    ("key-resharing", "instantiate"): lambda asked: asked.is_member(*asked.terms["holders"]),
+    ("key-resharing", "approve"): lambda asked: asked.is_member(*asked.terms["holders"]),
+    ("key-resharing", "retire"): lambda asked: asked.is_member(*asked.terms["members"]),
+    ("key-resharing", "withdraw"): lambda asked: asked.is_member(
+        *asked.terms["holders"], *asked.terms["members"]
+    ),
     ("risk-score", "instantiate"): lambda asked: (
         asked.is_member(*asked.terms["hospital"]) and asked.is_member(*asked.terms["members"])
     ),

@@ -27,10 +27,11 @@ class _Asked:
 
 @dataclass(slots=True)
 class Releases:
-    """What has been decrypted on a chain so far, and for whom."""
+    """What has been decrypted on a chain so far, and for whom; who holds the keys of columns."""
 
     asked: dict[bytes, _Asked] = field(default_factory=dict[bytes, _Asked])
     digests: set[bytes] = field(default_factory=set[bytes])
+    holders: dict[bytes, set[str]] = field(default_factory=dict[bytes, set[str]])
 
     def see(self, transactions: Sequence[Said], decided: Decided, orders: Sequence[Order]) -> None:
         """Look at a block; raise AssertionError when it broke a rule."""
@@ -59,6 +60,9 @@ class Releases:
 
     def _note(self, orders: Sequence[Order]) -> None:
         for order in orders:
+            if order.instruction == "hand_over_key":
+                fields = order.fields()
+                self.holders[fields.octets("source")] = set(fields.texts("new"))
             if order.instruction not in ("release_counts", "release_result"):
                 continue
             asked, fields = self.asked[order.instance], order.fields()
@@ -67,6 +71,7 @@ class Releases:
             self.digests.add(digest)
             assert len(chosen) == asked.terms["threshold"], "another number decrypts"
             assert set(chosen) <= set(asked.terms["members"]), "a stranger decrypts"
+            self._hold_it(fields.octets("source"), chosen)
             if order.instruction == "release_counts":
                 asked.counted = True
                 continue
@@ -76,3 +81,9 @@ class Releases:
             asked.rounds.add(fields.integer("round"))
             most = asked.terms.get("rounds_max", asked.terms.get("uses_max", 1))
             assert len(asked.rounds) <= most, "more rounds than the terms allow"
+
+    def _hold_it(self, key: bytes, chosen: Sequence[str]) -> None:
+        """Who decrypts what is under a data key holds it now."""
+        if key:
+            made = self.asked[key].terms["members"]
+            assert set(chosen) <= self.holders.get(key, set(made)), "a share of before decrypts"

@@ -20,6 +20,7 @@ from tests.reference.drawing import (
     KEY_CHANGES,
     MANNER,
     PERMIT_CHANGES,
+    RESHARING_CHANGES,
     SCORE_CHANGES,
     STUDY_CHANGES,
     WHICH,
@@ -29,7 +30,7 @@ from tests.reference.drawing import (
 from tests.reference.scenes import leaving
 from tests.reference.telling import Teller
 
-STUDIES = ("study", "column-study", "data-key", "risk-score")
+STUDIES = ("study", "column-study", "data-key", "key-resharing", "risk-score")
 
 
 class StudyRules(Teller):
@@ -212,6 +213,33 @@ class StudyRules(Teller):
         act = words.Instantiate("risk-score", 1, self.history.fresh_id(), terms)
         self.say((who, "hospital-b"), manner, act)
 
+    @rule(
+        who=HOSPITAL,
+        which=WHICH,
+        changes=RESHARING_CHANGES,
+        steps=st.sampled_from([0, 4, 7, 7]),
+        manner=MANNER,
+    )
+    def reshare(
+        self, who: str, which: int, changes: Mapping[str, Any], steps: int, manner: str
+    ) -> None:
+        """A data key goes over to other members; all steps are 7."""
+        said = self._key_terms(which)
+        terms: dict[str, Any] = {
+            **self._shared_terms(),
+            **said,
+            "holders": [one for one in said["members"] if one in self.history.members()],
+            "old_threshold": said["threshold"],
+            "members": ["hospital-a", "hospital-b", "hospital-c"],
+            "threshold": 3,
+            **changes,
+        }
+        instance = self.history.fresh_id()
+        act = words.Instantiate("key-resharing", 1, instance, terms)
+        self.say((who, "hospital-a"), manner, act)
+        for _ in range(steps):
+            self.one_step(instance, instance)
+
     def _shared_terms(self) -> dict[str, Any]:
         return {
             "data_set": "cohort-1",
@@ -223,8 +251,16 @@ class StudyRules(Teller):
         }
 
     def _key_terms(self, which: int) -> dict[str, Any]:
-        """Return what a contract says of one of the newest data keys."""
+        """Return what a contract says of one of the newest data keys, and who holds it now."""
         source = self.instance(which, "data-key")
-        found = self.history.stage.reference.world.get(b"instance/" + source)
+        world = self.history.stage.reference.world
+        found = world.get(b"instance/" + source)
         digest = found["variables"].get("key_digest", DIGESTS[0]) if found else DIGESTS[0]
-        return {"source": source, "key_digest": digest, "key_releases_max": 8}
+        held = world.get(b"key_holders/" + source)
+        return {
+            "source": source,
+            "key_digest": digest,
+            "key_releases_max": 8,
+            "members": held["members"] if held else list(cast.MEMBERS),
+            "threshold": held["threshold"] if held else 3,
+        }

@@ -23,6 +23,7 @@ SHIPPED = (
     "emergency-access",
     "erasure",
     "key-ceremony",
+    "key-resharing",
     "machine-upgrade",
     "membership",
     "opening",

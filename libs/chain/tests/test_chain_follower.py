@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -67,10 +68,13 @@ def executor() -> Executor:
 
 @asynccontextmanager
 async def following(
-    feed: BlockFeed, client: LightClient, executor: Executor
+    feed: BlockFeed,
+    client: LightClient,
+    executor: Executor,
+    rejected: Callable[[], object] | None = None,
 ) -> AsyncGenerator[Follower, None]:
     """Run a follower beside the test, within its deadline."""
-    follower = Follower(feed, client, executor)
+    follower = Follower(feed, client, executor, rejected=rejected)
     async with asyncio.timeout(DEADLINE_SECONDS):
         running = asyncio.ensure_future(follower.run())
         try:
@@ -149,9 +153,11 @@ async def test_a_rejected_block_is_logged_counted_and_asked_for_again(
         chain.append([made])
     feed = LyingOnce(chain, 2, change)
     with caplog.at_level(logging.ERROR):
-        async with following(feed, chain.light_client(), executor) as follower:
+        told = itertools.count()
+        client = chain.light_client()
+        async with following(feed, client, executor, lambda: next(told)) as follower:
             await follower.wait_for(3, DEADLINE_SECONDS)
-            assert follower.rejected_blocks == 1
+            assert next(told) == 1
     assert executor.heights == [1, 2, 3]
     assert feed.asked == [1, 2]
     assert [record.getMessage() for record in caplog.records] == ["block_rejected"]

@@ -305,6 +305,7 @@ BROKEN = [
         "nothing-is-computed-without-approval",
         "all votes, and decides approve",
     ),
+    without("key-resharing", "member-votes", "policy-never-permits", "retire"),
     without("risk-score", "used-up", "never-broken", "not-more-often", "hospital takes infer"),
     without("risk-score", "expired", "never-broken", "not-after-its-time", "hospital takes infer"),
 ]

@@ -12,6 +12,7 @@ from cipherward_chain.acts import register_pseudonym
 from cipherward_chain.authorization import PseudonymSigner
 from cipherward_chain.canonical import Value, decode_map, encode
 from cipherward_chain.genesis import TemplateDocument
+from cipherward_chain.key_holders import key_holders_key
 from cipherward_chain.testing import seed_of
 from cipherward_contract.catalogue import compile_template
 from cipherward_contract.instructions.closed_list import INSTRUCTIONS
@@ -30,6 +31,7 @@ from cipherward_contract.testing import (
     transition,
     vote,
 )
+from cipherward_contract.testing_data_keys import KEY, handed_over, ready_key
 from cipherward_contract.testing_records import (
     CONSENT,
     RECORD,
@@ -37,10 +39,21 @@ from cipherward_contract.testing_records import (
     consent_terms,
     standing,
 )
+from cipherward_contract.testing_studies import digest
 
 TOOL = b"t" * 16
 DUTY = "duty:hospital-b:1"
 PSEUDONYM = Presented(DUTY, "hospital-b", "staff", 1, "clinician", "clinician-b").pseudonym
+
+
+RESHARING_STEP: Mapping[str, Value] = {
+    **dict.fromkeys(("members", "holders", "new", "dealers"), list[Value]()),
+    **dict.fromkeys(("commitments", "reveals"), dict[str, Value]()),
+    "study": TOOL,
+    "step": "ready",
+    "threshold": 3,
+    "seed": b"",
+}
 
 
 def tool(
@@ -278,6 +291,9 @@ async def test_an_opening_for_nobody_begins_nothing(tmp_path: Path) -> None:
         ("set_machine_version", literals(version="two", height=-1)),
         ("cut_studies", literals(permit=0)),
         ("erase_record", literals(record="text", custodian="hospital-a", members=[])),
+        ("end_key", literals(source="text")),
+        ("hand_over_key", literals(study=TOOL, source=1, holders=[], new=[], threshold=1)),
+        ("reshare_key", literals(**RESHARING_STEP, source=7)),
     ],
 )
 async def test_what_a_template_gives_in_a_wrong_type_is_refused_and_stops_no_chain(
@@ -287,6 +303,44 @@ async def test_what_a_template_gives_in_a_wrong_type_is_refused_and_stops_no_cha
     async with open_story(tmp_path, genesis, keys) as story:
         toolbox = await begun(story)
         assert await toolbox.use() == "NOT_RECORDED"
+
+
+async def test_a_key_is_handed_over_by_a_contract_that_is_bound_to_it_alone(tmp_path: Path) -> None:
+    others = list(MEMBERS[:3])
+    given = literals(study=TOOL, source=KEY, holders=list(MEMBERS), new=others, threshold=3)
+    genesis, keys = contract_genesis(templates=[tool("hand_over_key", given)])
+    async with open_story(tmp_path, genesis, keys) as story:
+        toolbox, key = await begun(story), await ready_key(story)
+        result = await story.act(toolbox.member, transition(TOOL, "use"))
+        assert (result.reason, result.message.split(":")[0]) == ("KEY_REFUSED", "sharing-bound")
+        assert await story.state(key_holders_key(KEY)) is None
+        assert await key.at() == "ready"
+
+
+async def test_a_key_is_ended_by_the_contract_that_has_handed_it_over_alone(tmp_path: Path) -> None:
+    genesis, keys = contract_genesis(templates=[tool("end_key", literals(source=KEY))])
+    async with open_story(tmp_path, genesis, keys) as story:
+        toolbox = await begun(story)
+        missing = await story.act(toolbox.member, transition(TOOL, "use"))
+        assert (missing.reason, missing.message.split(":")[0]) == ("KEY_REFUSED", "key-ready")
+        key = await ready_key(story)
+        for _ in range(2):  # before it was handed over, and after
+            result = await story.act(toolbox.member, transition(TOOL, "use"))
+            refused = result.reason, result.message.split(":")[0]
+            assert refused == ("KEY_REFUSED", "sharing-in-force")
+            assert await key.at() == "ready"
+            await handed_over(key, MEMBERS, bytes([story.height]) * 16)
+
+
+async def test_a_step_of_a_resharing_needs_a_key_that_is_ready(tmp_path: Path) -> None:
+    given = literals(**RESHARING_STEP, source=KEY)
+    genesis, keys = contract_genesis(templates=[tool("reshare_key", given)])
+    async with open_story(tmp_path, genesis, keys) as story:
+        toolbox = await begun(story)
+        assert await toolbox.use() == "KEY_REFUSED"
+        await ready_key(story)
+        decided = await story.applied(toolbox.member, transition(TOOL, "use"))
+        assert decided.orders[0].arguments["spec_digest"] == digest("columns")
 
 
 async def test_registering_what_nobody_proposed_does_nothing(tmp_path: Path) -> None:

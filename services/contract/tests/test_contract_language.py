@@ -247,6 +247,28 @@ FAULTS: list[tuple[str, Spoil]] = [
         ),
     ),
     (
+        "key_ended: what another contract's end ends may not end more",
+        lambda d: d["transitions"].update(
+            key_ended={
+                "kind": "automatic",
+                "from": ["waiting"],
+                "to": "done",
+                "instructions": [{"order": "free_key", "with": {"source": "instance.id"}}],
+            }
+        ),
+    ),
+    (
+        "superseded: what another contract's end ends may not end more",
+        lambda d: d["transitions"].update(
+            superseded={
+                "kind": "automatic",
+                "from": ["waiting"],
+                "to": "done",
+                "instructions": [{"order": "end_key", "with": {"source": "instance.id"}}],
+            }
+        ),
+    ),
+    (
         "finished: nowhere is no automatic transition from the same states",
         lambda d: d["transitions"]["finished"].update(exhausted="nowhere"),
     ),

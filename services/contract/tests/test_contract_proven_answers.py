@@ -15,10 +15,19 @@ from cipherward.contract.v1.contract_service_pb2_grpc import ContractServiceStub
 from cipherward_chain.authorization import Signer
 from cipherward_chain.canonical import decode_map, encode
 from cipherward_chain.group_keys import GroupKeyEntry, group_key_key
+from cipherward_chain.key_holders import KeyHolders, key_holders_key
 from cipherward_chain.state_proof import verify_state_proof
 from cipherward_contract.entries import INSTANCE, KEY, Instance, template_key
 from cipherward_contract.entries import RECORD as RECORD_ENTRY
-from cipherward_contract.testing import Story, instantiate, shipped_documents, transition
+from cipherward_contract.testing import (
+    MEMBERS,
+    Story,
+    instantiate,
+    shipped_documents,
+    transition,
+)
+from cipherward_contract.testing_data_keys import KEY as KEY_ID
+from cipherward_contract.testing_data_keys import RESHARING, handed_over, ready_key
 from cipherward_contract.testing_records import (
     CONSENT,
     DAY,
@@ -125,6 +134,25 @@ async def test_a_contract_is_answered_with_its_entry(serving: Serving, scene: Co
     assert raw is not None
     assert Instance.from_bytes(CONSENT, raw).origin.document == answer.contract.terms
     assert decode_map(answer.contract.terms)["purposes"] == ["TREAT"]
+
+
+async def test_a_data_key_is_answered_with_who_holds_it(serving: Serving) -> None:
+    story = serving.story
+    key = await ready_key(story)
+
+    async def held() -> bytes | None:
+        read = serving.read(story.member("hospital-b"), "GetContract", KEY_ID)
+        request = pb.GetContractRequest(read=read, with_proof=True)
+        answer = await serving.holder().GetContract(request, timeout=SECONDS)
+        shown = verified(answer.proven)
+        assert set(shown) == {INSTANCE + KEY_ID, key_holders_key(KEY_ID)}
+        return shown[key_holders_key(KEY_ID)]
+
+    assert await held() is None  # those that its terms name
+    await handed_over(key, MEMBERS[:3])
+    raw = await held()
+    assert raw is not None
+    assert KeyHolders.from_bytes(raw) == KeyHolders(MEMBERS[:3], 3, RESHARING)
 
 
 async def test_staff_read_no_emergency_but_their_own(

@@ -15,6 +15,7 @@ from cipherward_contract.store import StoredState
 from cipherward_contract.templates.document import INSTANTIATE, Template
 from cipherward_contract.templates.shipped import SHIPPED, load_shipped
 from cipherward_contract.testing import (
+    MEMBERS,
     TICK,
     Presented,
     Story,
@@ -26,6 +27,7 @@ from cipherward_contract.testing_data_keys import (
     column_terms,
     key_terms,
     ready_key,
+    resharing_terms,
     score_terms,
 )
 from cipherward_contract.testing_records import DAY, READER_KEY, RECORD, consent_terms, standing
@@ -83,6 +85,11 @@ async def column_study(story: Story) -> Beginning:
     return Beginning(researcher, await column_terms(await ready_key(story)))
 
 
+async def key_resharing(story: Story) -> Beginning:
+    terms = await resharing_terms(await ready_key(story), MEMBERS[:3])
+    return Beginning(story.member("hospital-a"), terms)
+
+
 async def risk_score(story: Story) -> Beginning:
     return Beginning(story.member("hospital-b"), await score_terms(await ready_key(story)))
 
@@ -112,6 +119,7 @@ BEGINNINGS: Mapping[str, Begin] = {
             "window": 10,
         }
     ),
+    "key-resharing": key_resharing,
     "machine-upgrade": by_a_member(lambda _: {**VOTING, "version": 2, "height": 1_000}),
     "membership": by_a_member(lambda _: Newcomer("hospital-e").terms(runs_node=False)),
     "opening": by_a_member(

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from cipherward_contract.marks import budget_key, budget_spent
 from cipherward_contract.testing import MEMBERS, Story, contract_genesis, open_story, transition
@@ -60,6 +61,8 @@ async def test_noisy_values_spend_their_rho_and_no_exact_result(story: Story, st
         await scene.advance_to("released")
     assert await spent(story, "cohort-1/rho") == studies * 400_000
     assert await spent(story, "cohort-1") == studies  # the counts, which the members open
+    left = REGISTRY.get_sample_value("cipherward_contract_budget_least_left_ratio")
+    assert left == pytest.approx(min(1 - studies / RELEASES, 1 - studies * 400_000 / RHO))
 
 
 async def test_a_data_set_gives_so_much_rho_over_all_permits_and_researchers(story: Story) -> None:

@@ -23,7 +23,8 @@ def changed(template: str, *changes: tuple[str, str]) -> str:
 
 
 @pytest.mark.parametrize(
-    "template", ["data-permit", "study", "data-key", "column-study", "risk-score"]
+    "template",
+    ["data-permit", "study", "data-key", "key-resharing", "column-study", "risk-score"],
 )
 def test_the_template_shows_what_a_deployment_asks_for(template: str) -> None:
     found = analyse(source(template))
@@ -104,6 +105,45 @@ COMPUTED_UNASKED = changed(
         'action == Action::"approve", resource);',
     ),
 )
+RESHARED_BY_NEWCOMERS = changed(
+    "key-resharing",
+    ("    to: readying\n    by: [holder]", "    to: readying\n    by: [holder, member]"),
+    (
+        'action == Action::"approve", resource)\n  when { principal.parties.contains("holder") };',
+        'action == Action::"approve", resource);',
+    ),
+)
+HANDED_OVER_UNTRIED = changed(
+    "key-resharing",
+    (
+        "    from: [opening]\n    to: handed_over",
+        "    from: [giving, opening]\n    to: handed_over",
+    ),
+    ("  given:\n    kind: report", "  given:\n    kind: automatic"),
+    (
+        "    to: opening\n    quorum: all\n    otherwise: fail\n    keep: {shares: digests}\n",
+        "    to: opening\n    sets: {shares: {value: {}}}\n",
+    ),
+)
+ENDED_BY_WHO_HAS_LEFT = changed(
+    "key-resharing",
+    ("    to: retired\n    by: [member]", "    to: retired\n    by: [holder, member]"),
+    (
+        'action == Action::"retire", resource)\n  when { principal.parties.contains("member") };',
+        'action == Action::"retire", resource);',
+    ),
+)
+ENDED_BEFORE_IT_IS_HELD = changed(
+    "key-resharing",
+    (
+        "    from: [handed_over]\n    to: retired",
+        "    from: [giving, handed_over]\n    to: retired",
+    ),
+    (
+        "  keep_sharing: {kind: automatic, from: [handed_over], to: handed_over,",
+        "  keep_sharing: {kind: automatic, from: [giving, handed_over], to: handed_over,",
+    ),
+)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +173,22 @@ COMPUTED_UNASKED = changed(
             "nothing-is-computed-without-approval",
             "anyone votes, and decides approve; then it is counts_ready",
         ),
+        (
+            RESHARED_BY_NEWCOMERS,
+            "no-deal-without-its-holders",
+            "member votes, and decides approve; then it is readying",
+        ),
+        (HANDED_OVER_UNTRIED, "nothing-is-handed-over-untried", "then it is handed_over"),
+        (
+            ENDED_BY_WHO_HAS_LEFT,
+            "ended-by-those-who-hold-it",
+            "holder votes, and decides retire; then it is retired",
+        ),
+        (
+            ENDED_BEFORE_IT_IS_HELD,
+            "only-a-key-handed-over-is-ended",
+            "member votes, and decides retire; then it is retired",
+        ),
     ],
     ids=[
         "before it was granted",
@@ -143,6 +199,10 @@ COMPUTED_UNASKED = changed(
         "opened before the flags",
         "asked too often",
         "computed unasked",
+        "reshared by newcomers",
+        "handed over untried",
+        "ended by who has left",
+        "ended before it is held",
     ],
 )
 def test_a_broken_copy_is_refused_with_the_way_it_breaks(text: str, broken: str, last: str) -> None:

@@ -34,11 +34,12 @@ from cipherward_contract.testing import (
 GOLDEN = {
     "column-study": "3a8653cd6d853e6a93e3ad634e1ac30623ece278db55c0f0d809381b02e344fd",
     "consent": "526234ca6773da238f94509d6e04ed57bca9106d4bfc5a5c3edb69d974af6a59",
-    "data-key": "62b21d0ebd1a0df33ce54752ba72d1810e7f45312b366be87ef83363053fe1e9",
+    "data-key": "4a1fb38f79ef946473ec029ce5b8fd95030efae174be008d7d9544a84b5b0126",
     "data-permit": "a3f6238bd2d1d31b96e6926a2776dbb2159ea7927ea9394a5047df16ab735bc8",
     "emergency-access": "bb5228198e7ad5b597990ba7a5cad89c43579b3a77d5e4b118c7518750308678",
     "erasure": "8ec905e2144a1952983151a4b71b824f5eec0a8b27f79368f63ed15428577a39",
     "key-ceremony": "e27caacf15e8f43f100a714e22856a5245b3c187ae8a483c6c687bb6ba718732",
+    "key-resharing": "595ec3baf98f09674d0628f18c454ef100a690a606a0ec405342a6fd9a1a933b",
     "machine-upgrade": "b899fe935e274383d53bf8ae14d21b0a541853f680b17c67f139ae7a1d59f5df",
     "membership": "408c412b8f0b3b3ae5f4178166f741fc8f25ee417b3e371cd5c24770d580ebd0",
     "opening": "f25790536b535a9f6a7b132422efcb0fa06d7151eac2ca3656ecb75cfe2c8c75",

@@ -41,6 +41,10 @@ GUARDIAN_AT_REST: Final = b"cipherward/guardian-at-rest/v1\0"
 ERASED: Final = b"cipherward/erased/v1\0"
 # Id of a contract that another contract has begun.
 BEGUN_CONTRACT: Final = b"cipherward/begun-contract/v1\0"
+# Id of a contract about who belongs to the alliance, which every member finds by what it is about.
+PROPOSED_CHANGE: Final = b"cipherward/proposed-change/v1\0"
+# What an invitation's checksum is taken over.
+INVITATION: Final = b"cipherward/invitation/v1\0"
 # Context of an opening share: the warrant that it is for.
 WARRANT: Final = b"cipherward/warrant/v1\0"
 # `info` of every value sealed by HPKE.
@@ -79,6 +83,12 @@ STUDY_NOISE_SEED: Final = b"cipherward/study-noise-seed/v1\0"
 STUDY_SHARE: Final = b"cipherward/study-share/v1\0"
 # What a member says it destroyed, when a study had no key yet.
 STUDY_WITHOUT_KEY: Final = b"cipherward/study-without-key/v1\0"
+# Context of an attempt to share a data key anew: what its deals are bound to.
+RESHARING: Final = b"cipherward/resharing/v1\0"
+# What the new holders agree on when they have verified all deals: the key, and its new sharing.
+RESHARING_CONFIRMED: Final = b"cipherward/resharing-confirmed/v1\0"
+# Public seed of the ciphertext that a new sharing is tried with.
+RESHARING_TRIAL: Final = b"cipherward/resharing-trial/v1\0"
 # Associated data of what is encrypted at rest.
 COMPUTE_AT_REST: Final = b"cipherward/compute-at-rest/v1\0"
 # Name under which a contribution of rows is compared with an earlier one.
@@ -132,6 +142,8 @@ TAGS: Final = (
     GUARDIAN_AT_REST,
     ERASED,
     BEGUN_CONTRACT,
+    PROPOSED_CHANGE,
+    INVITATION,
     WARRANT,
     SEALED,
     CEREMONY_SEED,
@@ -150,6 +162,9 @@ TAGS: Final = (
     STUDY_NOISE_SEED,
     STUDY_SHARE,
     STUDY_WITHOUT_KEY,
+    RESHARING,
+    RESHARING_CONFIRMED,
+    RESHARING_TRIAL,
     COMPUTE_AT_REST,
     COMPUTE_ROWS,
     STUDY_CONTRIBUTION,
@@ -257,6 +272,18 @@ def begun_contract(parent: bytes, height: int, place: int) -> bytes:
     """Return the id (16 bytes) of the contract that `parent` begins in block `height`."""
     octets = parent + height.to_bytes(8, "big") + place.to_bytes(4, "big")
     return hashlib.sha256(BEGUN_CONTRACT + octets).digest()[:16]
+
+
+def proposed_change(chain_id: str, template: str, subject: bytes, attempt: int) -> bytes:
+    """Return the id (16 bytes) under which the members find a proposal by what it is about.
+
+    Args:
+        subject: whom, or whose registration, it is about.
+        attempt: how many proposals about it have ended, from 0 to 255.
+    """
+    named = b"".join(length_prefixed(one) for one in (chain_id.encode(), template.encode()))
+    octets = named + length_prefixed(subject) + attempt.to_bytes(1, "big")
+    return hashlib.sha256(PROPOSED_CHANGE + octets).digest()[:16]
 
 
 def warrant_context(chain_id: str, warrant: bytes, recipient: str) -> bytes:

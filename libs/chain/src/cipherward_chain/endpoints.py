@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from cipherward_chain.errors import ChainError
@@ -74,14 +74,49 @@ class Endpoints:
         return member if "ledger" in self.by_member.get(member, {}) else self.ledger_member
 
 
+def is_address(text: str) -> bool:
+    """Say whether a text is host:port."""
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isascii() and port.isdigit() and 0 < int(port) < 65_536
+
+
 def _address(fields: JsonFields, name: str, *, required: bool = False) -> str:
     if not required and not fields.has(name):
         return ""
     text = fields.text(name)
-    host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
+    if not is_address(text):
         raise EndpointsMalformed(f"{fields.where}.{name} is not host:port")
     return text
+
+
+def parse_services(services: JsonFields) -> dict[str, Endpoint]:
+    """Take the endpoints of one member's services, by service.
+
+    Raises:
+        EndpointsMalformed, JsonMalformed: one is out of form.
+    """
+    found: dict[str, Endpoint] = {}
+    for service in services.names():
+        if service not in SERVICES:
+            raise EndpointsMalformed(f"{services.where} has an unknown service {service}")
+        item = services.object(service)
+        found[service] = Endpoint(
+            listen=_address(item, "listen", required=True),
+            holder=_address(item, "holder"),
+            health=_address(item, "health"),
+            metrics=_address(item, "metrics"),
+            p2p=_address(item, "p2p"),
+        )
+        item.end()
+    return found
+
+
+def services_document(services: Mapping[str, Endpoint]) -> dict[str, dict[str, str]]:
+    """Return what `parse_services` reads."""
+    return {
+        service: {name: address for name, address in asdict(endpoint).items() if address}
+        for service, endpoint in services.items()
+    }
 
 
 def _parse(raw: bytes) -> Endpoints:
@@ -90,21 +125,7 @@ def _parse(raw: bytes) -> Endpoints:
     members = top.object("endpoints")
     by_member: dict[str, dict[str, Endpoint]] = {}
     for member in members.names():
-        services = members.object(member)
-        found: dict[str, Endpoint] = {}
-        for service in services.names():
-            if service not in SERVICES:
-                raise EndpointsMalformed(f"{services.where} has an unknown service {service}")
-            item = services.object(service)
-            found[service] = Endpoint(
-                listen=_address(item, "listen", required=True),
-                holder=_address(item, "holder"),
-                health=_address(item, "health"),
-                metrics=_address(item, "metrics"),
-                p2p=_address(item, "p2p"),
-            )
-            item.end()
-        by_member[member] = found
+        by_member[member] = parse_services(members.object(member))
     if ledger_member not in by_member:
         raise EndpointsMalformed("alliance.ledger_member has no endpoints")
     return Endpoints(chain_id, ledger_member, by_member)

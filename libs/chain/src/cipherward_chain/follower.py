@@ -47,6 +47,7 @@ class Follower:
         feed: untrusted.
         light_client: at the stored checkpoint, or at the trust root.
         handler: carries out one block.
+        rejected: called for every block that does not verify.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class Follower:
         feed: BlockFeed,
         light_client: LightClient,
         handler: Callable[[VerifiedBlock], Awaitable[None]],
+        *,
+        rejected: Callable[[], object] | None = None,
     ) -> None:
         self._feed = feed
         self._light_client = light_client
@@ -61,7 +64,7 @@ class Follower:
         self._height = light_client.height
         self._forks = ForkWatch()
         self._moved = asyncio.Condition()
-        self.rejected_blocks = 0  # since the start; a service shows it as a metric
+        self._rejected = rejected
 
     @property
     def height(self) -> int:
@@ -82,7 +85,8 @@ class Follower:
                     try:
                         verified = await self._verify(block)
                     except BlockRejected as error:
-                        self.rejected_blocks += 1
+                        if self._rejected is not None:
+                            self._rejected()
                         extra = {"height": self._height + 1, "reason": error.reason}
                         log.error("block_rejected", extra=extra)
                         astray = block

@@ -22,6 +22,7 @@ from cipherward_contract.store import SCHEMA
 from cipherward_kit.database import Database
 from cipherward_kit.datafolder import DataFolder
 from cipherward_kit.jobs import WorkerPool
+from cipherward_kit.own_identity import follow_identity
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve
@@ -41,6 +42,7 @@ async def serve_contract(config: ContractConfig) -> None:
             await chain.load()
             readiness = Readiness(MACHINE_VERSION, CANARIES)
             async with (
+                follow_identity(config, registry, readiness) as identity,
                 Snapshots(folder.path / "snapshots", path, config.snapshot_blocks) as snapshots,
                 WorkerPool(config.draft_workers, DRAFTS_WAITING_MAX, WORKER_MODULE) as pool,
             ):
@@ -57,6 +59,7 @@ async def serve_contract(config: ContractConfig) -> None:
                 await serve(
                     config,
                     domain="contract.cipherward",
+                    identity=identity,
                     registry=registry,
                     register=lambda server: add_ContractServiceServicer_to_server(service, server),
                     readiness=readiness,

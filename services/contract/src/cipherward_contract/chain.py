@@ -34,6 +34,7 @@ from cipherward_contract.errors import (
     StateNotEmpty,
 )
 from cipherward_contract.executor import FORGOTTEN_MAX, Outcome, execute
+from cipherward_contract.figures import Figures
 from cipherward_contract.genesis_state import GenesisUnusable, initial_pairs
 from cipherward_contract.loading import Loaded, committed_rules, load_state
 from cipherward_contract.machine_versions import NEWEST_VERSION
@@ -89,6 +90,7 @@ class Chain:
         self._version_max = version_max
         self._catalogue = Catalogue()
         self._transcripts = Transcripts()
+        self._figures = Figures()
         self._loaded: Loaded | None = None
         self._executed: Executed | None = None
 
@@ -175,7 +177,7 @@ class Chain:
         self._executed = self._loaded = None
         self._loaded = load_state(connection, self._genesis_digest)
         if self._loaded is not None:
-            metrics.HEIGHT.set(self._loaded.head.height)
+            self._figures.begin(connection, self._loaded)
 
     def _init(self, connection: sqlite3.Connection, document: bytes) -> bytes:
         try:
@@ -204,6 +206,8 @@ class Chain:
             raise StateNotEmpty("blocks have made a state here: a snapshot does not replace it")
         replaced = work(connection)
         self._loaded, self._executed = replaced, None
+        if replaced is not None:
+            self._figures.begin(connection, replaced)
 
     def _committed(self, connection: sqlite3.Connection) -> Committed | None:
         loaded = self._loaded
@@ -289,5 +293,5 @@ class Chain:
         save_head(connection, executed.head)
         loaded.tree.adopt(executed.change)
         loaded.head, loaded.rules, self._executed = executed.head, executed.rules, None
-        metrics.count_block(height, [result.reason for result in executed.outcome.results])
+        self._figures.committed(connection, loaded, executed.outcome)
         metrics.BLOCK_SECONDS.labels("commit").observe(time.perf_counter() - started)

@@ -13,6 +13,7 @@
 | orders | the last block's orders: cipherward_chain.orders |
 | suspended/..., raised/..., erased/..., budget/..., depends/... | see marks |
 | proposal/..., active/... | see marks |
+| key_holders/DATA KEY | cipherward_chain.key_holders.KeyHolders |
 | member/ID, issuer/PUBLIC_KEY, registry, gone/... | see registry |
 | template/NAME/VERSION | the template's document |
 | parameters | see genesis_state |

@@ -7,6 +7,7 @@ and writes the instance, its timer and its orders. Every function is total: it e
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from cipherward_chain.canonical import NotCanonical, Value, encode
@@ -160,6 +161,8 @@ def _order_all(
                 _move(block, move)
             if not done.ordered:
                 continue
+        if kind.completes is not None:
+            arguments.update(_completed(block, kind, arguments))
         place = block.order(instance, name, arguments, kind.executors_of(arguments))
         released = place if kind is RELEASE_KEY else released
         step = place if kind.is_step else step
@@ -171,6 +174,17 @@ def _carry_out(block: Block, kind: InstructionKind, given: Given) -> Consequence
     assert kind.effect is not None  # its caller has looked
     try:
         return kind.effect(block, given)
+    except NotCanonical as error:
+        raise _ill_given(kind, error) from error
+
+
+def _completed(
+    block: Block, kind: InstructionKind, arguments: Mapping[str, Value]
+) -> Mapping[str, Value]:
+    """Return what an order says besides what a template has given it."""
+    assert kind.completes is not None  # its caller has looked
+    try:
+        return kind.completes(block, arguments)
     except NotCanonical as error:
         raise _ill_given(kind, error) from error
 

@@ -17,6 +17,7 @@ from cipherward_chain.canonical import decode, encode
 from cipherward_chain.fields import Fields
 
 RAISED, RAISED_END = b"raised/", b"raised0"
+BUDGET, BUDGET_END = b"budget/", b"budget0"
 NOTED = encode({})  # a value where that it is there says everything
 
 
@@ -82,7 +83,7 @@ def erased_entry(height: int) -> bytes:
 
 def budget_key(name: str) -> bytes:
     """Return the key of a budget."""
-    return b"budget/" + name.encode()
+    return BUDGET + name.encode()
 
 
 def budget_entry(spent: int) -> bytes:

@@ -12,12 +12,14 @@ from cipherward_chain.group_keys import (
     newest_epoch,
     newest_group_key_key,
 )
+from cipherward_chain.key_holders import key_holders_key
 from cipherward_chain.reads import Reader
 from cipherward_contract.catalogue import Catalogue
 from cipherward_contract.chain import Chain
 from cipherward_contract.deciding import Answer, Present, Question, decide, instance_of
 from cipherward_contract.entries import INSTANCE, Instance, template_key
 from cipherward_contract.errors import GroupKeyUnknown, PurposeUnknown, TemplateUnknown
+from cipherward_contract.instructions.key_holders import TEMPLATE as DATA_KEY
 from cipherward_contract.proving import Prover, WatchedState
 from cipherward_contract.rights import readable_case
 from cipherward_contract.store import StoredState
@@ -64,7 +66,7 @@ class ProvenReading:
         return await self._chain.on_committed(work)
 
     async def instance(self, reader: Reader) -> tuple[Instance, pb.ProvenState]:
-        """Return the instance that the reader names, and its entry.
+        """Return the instance that the reader names, and its entry; of a data key its holders too.
 
         Raises:
             ReadRejected, InstanceUnknown.
@@ -75,7 +77,10 @@ class ProvenReading:
             block, actor = self._present.opened(prover.connection, stored, reader)
             instance = instance_of(block, reader.object)
             readable_case(block, instance, actor)
-            return instance, prover.prove([INSTANCE + instance.id])
+            keys = [INSTANCE + instance.id]
+            if instance.origin.template == DATA_KEY:  # or that nobody has come to hold it since
+                keys.append(key_holders_key(instance.id))
+            return instance, prover.prove(keys)
 
         return await self._chain.on_committed(work)
 

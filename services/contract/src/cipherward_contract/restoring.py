@@ -15,7 +15,6 @@ import sqlite3
 from copy import copy
 from dataclasses import dataclass, field
 
-from cipherward_contract import metrics
 from cipherward_contract.catalogue import Catalogue
 from cipherward_contract.chain import Chain
 from cipherward_contract.entries import (
@@ -127,7 +126,6 @@ class Restoring:
         head = Head(height, rules.genesis_ns, tree.root, self._genesis_digest, height + 1)
         save_head(connection, head)
         self._index(connection)
-        metrics.HEIGHT.set(height)
         return Loaded(head, rules, tree)
 
     def _index(self, connection: sqlite3.Connection) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_chain.authorization import Signer
 from cipherward_chain.canonical import Value
+from cipherward_chain.key_holders import KeyHolders, key_holders_key
 from cipherward_chain.orders import Order
 from cipherward_chain.results import TransactionResult
 from cipherward_contract.entries import INSTANCE, Instance
@@ -16,8 +18,9 @@ from cipherward_contract.templates.shipped import load_shipped
 from cipherward_contract.templates.values import member_list
 from cipherward_contract.testing import MEMBERS, TICK, Decided, Story, instantiate, report, vote
 from cipherward_contract.testing_studies import PERMIT, digest, granted
+from cipherward_threshold.group.ceremony.plan import enough_of
 
-KEY, STUDY, SCORE = b"k" * 16, b"c" * 16, b"r" * 16
+KEY, STUDY, SCORE, RESHARING = b"k" * 16, b"c" * 16, b"r" * 16, b"h" * 16
 KEY_RELEASES = 20  # of a key in these tests: more than any of them spends, unless it says so
 DAY = 86_400
 
@@ -95,9 +98,13 @@ class KeyScene:
         else:
             found = template.transition_from(state, "vote")
             assert found is not None
-            act, story = vote(self.id, found[0], True), self.story
-            said = [story.transaction(story.member(member), act) for member in MEMBERS[:3]]
-            self.noted(await story.block(*said))
+            await self.vote(found[0], MEMBERS[:3])
+
+    async def vote(self, name: str, members: Iterable[str], approve: bool = True) -> Decided:
+        """Let members vote on a transition, all in one block."""
+        act, story = vote(self.id, name, approve), self.story
+        said = [story.transaction(story.member(member), act) for member in members]
+        return self.noted(await story.block(*said))
 
     async def _all_report(self, state: str, transition: Transition) -> None:
         order, step = self.order, transition.step
@@ -136,11 +143,13 @@ async def ready_key(story: Story, key: bytes = KEY, /, **changed: Value) -> KeyS
 
 async def _of_the_key(key: KeyScene) -> dict[str, Value]:
     instance = await key.instance()
+    raw = await key.story.state(key_holders_key(key.id))
+    holders = MEMBERS if raw is None else KeyHolders.from_bytes(raw).members
     return {
         "source": key.id,
         "data_set": instance.origin.terms["data_set"],
-        "members": list(MEMBERS),
-        "threshold": 3,
+        "members": list(holders),
+        "threshold": enough_of(len(holders)),
         "approvals": 3,
         "minimum": 10,
         "key_digest": instance.variables["key_digest"],
@@ -194,4 +203,40 @@ async def granted_scores(key: KeyScene, score: bytes = SCORE, /, **changed: Valu
     terms = await score_terms(key, **changed)
     await scene.act(story.member("hospital-b"), instantiate("risk-score", score, terms))
     await scene.advance_to("granted")
+    return scene
+
+
+async def resharing_terms(
+    key: KeyScene, members: Iterable[str], /, **changed: Value
+) -> dict[str, Value]:
+    """Return the terms by which a key goes over to members, by its holders of today."""
+    now = await _of_the_key(key)
+    found = sorted(members)
+    return {
+        **now,
+        "holders": now["members"],
+        "old_threshold": now["threshold"],
+        "members": found,
+        "threshold": enough_of(len(found)),
+        **changed,
+    }
+
+
+async def proposed_resharing(
+    key: KeyScene, members: Iterable[str], resharing: bytes = RESHARING, /, **changed: Value
+) -> KeyScene:
+    """Let hospital-a propose that a key goes over to members."""
+    scene = KeyScene(key.story, resharing)
+    terms = await resharing_terms(key, members, **changed)
+    act = instantiate("key-resharing", resharing, terms)
+    await scene.act(key.story.member("hospital-a"), act)
+    return scene
+
+
+async def handed_over(
+    key: KeyScene, members: Iterable[str], resharing: bytes = RESHARING, /, **changed: Value
+) -> KeyScene:
+    """Let a key go over to members."""
+    scene = await proposed_resharing(key, members, resharing, **changed)
+    await scene.advance_to("handed_over")
     return scene

@@ -45,12 +45,18 @@ ARGUMENT_KINDS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("amount", "due", "ends", "height", "index", "key_epoch", "limit", "minimum"),
-            *("releases_max", "round", "seconds", "sharing", "start", "threshold", "version"),
-            "window",
+            *("old_threshold", "releases_max", "round", "seconds", "sharing", "start", "threshold"),
+            *("version", "window"),
         ),
         NUMBER,
     ),
-    **dict.fromkeys(("dealers", "guardians", "members", "outputs", "recipients", "set"), NAMES),
+    **dict.fromkeys(
+        (
+            *("dealers", "guardians", "holders", "members", "new", "outputs", "recipients"),
+            "set",
+        ),
+        NAMES,
+    ),
     **dict.fromkeys(("commitments", "reveals", "verdicts"), MAP),
 }
 # Numbers of which none, or less, would be refused by the instruction itself.

@@ -9,6 +9,7 @@ from cipherward_contract.analysis.findings import Finding
 from cipherward_contract.instructions.closed_list import INSTRUCTIONS
 from cipherward_contract.instructions.data_keys import CUT_KEY_USES
 from cipherward_contract.instructions.depending import DEPENDENTS_MAX
+from cipherward_contract.instructions.resharing import END_KEY, HAND_OVER_KEY
 from cipherward_contract.instructions.studies import CUT_STUDIES
 from cipherward_contract.templates.document import Template, Transition
 
@@ -94,6 +95,14 @@ def worst_cost(template: Template) -> Cost:
 
 # Of the contract itself: its entry, the timer that stops, the one that starts, the step that ends.
 _OWN_ENTRIES = 4
+# The other contracts that an instruction moves at most. A key's end moves the contract that has
+# handed it over too, a hand-over the one before, and a key that its holders end is one more itself.
+_MOVES = {
+    CUT_STUDIES.name: DEPENDENTS_MAX,
+    CUT_KEY_USES.name: DEPENDENTS_MAX + 1,
+    HAND_OVER_KEY.name: DEPENDENTS_MAX + 1,
+    END_KEY.name: DEPENDENTS_MAX + 1,
+}
 # What an instruction of contract's own changes at most, except the registry's: a member's entry,
 # its number, its keys and its issuers.
 _EFFECT_ENTRIES = 10
@@ -103,7 +112,7 @@ def _cost(template: Template, name: str, transition: Transition) -> Cost:
     given = [INSTRUCTIONS[order] for order, _ in transition.effects.instructions]
     entries = _OWN_ENTRIES + bool(transition.effects.spends)
     entries += sum(bool(kind.executors) + _EFFECT_ENTRIES * bool(kind.effect) for kind in given)
-    contracts = DEPENDENTS_MAX if CUT_STUDIES in given or CUT_KEY_USES in given else 0
+    contracts = max((_MOVES.get(kind.name, 0) for kind in given), default=0)
     judged = transition.kind in ("transition", "vote")
     return Cost(name, len(given), entries + contracts * _OWN_ENTRIES, contracts, int(judged))
 

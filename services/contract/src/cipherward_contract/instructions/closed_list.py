@@ -21,6 +21,12 @@ from cipherward_contract.instructions.open_identity import OPEN_IDENTITY
 from cipherward_contract.instructions.permits import BIND_PERMIT
 from cipherward_contract.instructions.pseudonyms import BAN_PSEUDONYM, SUSPEND
 from cipherward_contract.instructions.releasing import CUT_TRANSFERS, RELEASE_KEY, REVOKE_KEY
+from cipherward_contract.instructions.resharing import (
+    BIND_SHARING,
+    END_KEY,
+    HAND_OVER_KEY,
+    RESHARE_KEY,
+)
 from cipherward_contract.instructions.shared_keys import SHARE_KEY, USE_SHARING
 from cipherward_contract.instructions.studies import (
     CUT_STUDIES,
@@ -43,13 +49,16 @@ INSTRUCTIONS: Mapping[str, InstructionKind] = {
         BEGIN_OPENING,
         BIND_KEY,
         BIND_PERMIT,
+        BIND_SHARING,
         CUT_KEY_USES,
         CUT_STUDIES,
         CUT_TRANSFERS,
         DISCLOSE,
+        END_KEY,
         ERASE_RECORD,
         FIX_COLUMNS,
         FREE_KEY,
+        HAND_OVER_KEY,
         NOTIFY,
         OPEN_IDENTITY,
         RAISE_EPOCH,
@@ -60,6 +69,7 @@ INSTRUCTIONS: Mapping[str, InstructionKind] = {
         RELEASE_RESULT,
         REMOVE_MEMBER,
         REQUIRE_REVIEW,
+        RESHARE_KEY,
         RETIRE_KEY,
         REVOKE_KEY,
         RUN_KEY_CEREMONY,

@@ -16,11 +16,18 @@ from cipherward_contract.instructions.depending import (
     depend,
     dependents,
 )
+from cipherward_contract.instructions.key_holders import (
+    READY,
+    TEMPLATE,
+    end_sharing,
+    holders_of,
+    key_refused,
+    ready_key,
+    require_so,
+)
 from cipherward_contract.instructions.kinds import NOTHING, Consequence, Given, Move, own
 from cipherward_contract.marks import budget_key, budget_spent, depends_key
-from cipherward_contract.refusals import Reason, Refused
 
-TEMPLATE, READY = "data-key", "ready"
 # The automatic transition of a key that has nothing left to give.
 SPENT = "spent"
 # The budget of a key: how many ciphertexts under it have been decrypted.
@@ -29,24 +36,18 @@ RELEASES = "releases"
 
 def _bind(block: Block, given: Given) -> Consequence:
     fields = given.fields()
-    source = fields.octets("source")
-    if block.standing(source) != (TEMPLATE, READY):
-        raise _refused("key-ready: there is no data key of that id that is ready")
-    key = block.instance(source)
-    terms = Fields(key.origin.terms)
-    if fields.text("data_set") != terms.text("data_set"):
-        raise _refused("key-data-set: the key is for another data set")
-    if fields.texts("members") != terms.texts("members"):
-        raise _refused("key-members: others hold the key")
-    if fields.integer("minimum") < terms.integer("minimum"):
-        raise _refused("key-minimum: the key asks for more patients in a cell")
-    if fields.integer("releases_max") != terms.integer("releases_max"):
-        raise _refused("key-quota: the key allows another number of releases")
-    if fields.octets("key_digest") != key.variables.get("key_digest"):
-        raise _refused("key-digest: that is another public key")
-    if not depend(block, source, given.instance.id):
-        raise _refused(f"key-studies: {DEPENDENTS_MAX} contracts compute with that key")
+    key = ready_key(block, fields.octets("source"))
+    require_so(key, fields)
+    if fields.texts("members") != holders_of(block, key).members:
+        raise key_refused("key-members: others hold the key")
+    use(block, key.id, given.instance.id)
     return NOTHING
+
+
+def use(block: Block, source: bytes, instance: bytes) -> None:
+    """Note that a contract ends with a key, or refuse: so many do already."""
+    if not depend(block, source, instance):
+        raise key_refused(f"key-studies: {DEPENDENTS_MAX} contracts compute with that key")
 
 
 def _free(block: Block, given: Given) -> Consequence:
@@ -58,15 +59,13 @@ def _free(block: Block, given: Given) -> Consequence:
     raw = block.state.get(budget_key(f"{source.hex()}/{RELEASES}"))
     if raw is None or budget_spent(raw) < limit or dependents(block, source):
         return NOTHING
-    return Consequence(ordered=False, moves=(Move(source, SPENT),))
+    return Consequence(ordered=False, moves=(Move(source, SPENT), *end_sharing(block, source)))
 
 
 def _cut(block: Block, given: Given) -> Consequence:
-    return cut(block, given.fields().octets("source"), KEY_ENDED)
-
-
-def _refused(rule: str) -> Refused:
-    return Refused(Reason.KEY_REFUSED, rule)
+    source = given.fields().octets("source")
+    moves = (*cut(block, source, KEY_ENDED).moves, *end_sharing(block, source))
+    return Consequence(moves=moves) if moves else NOTHING
 
 
 BIND_KEY = own("bind_key", "source data_set members minimum releases_max key_digest", _bind)

@@ -11,8 +11,9 @@ from cipherward_contract.marks import NOTED, depends_end, depends_key, depends_s
 
 # What one contract's end may have to cut in one block.
 DEPENDENTS_MAX = 32
-# The automatic transitions by which a contract ends: with its permit, with the key of its columns.
-PERMIT_ENDED, KEY_ENDED = "permit_ended", "key_ended"
+# The automatic transitions by which a contract ends: with its permit, with the key of its columns,
+# with the sharing of a key that it has made.
+PERMIT_ENDED, KEY_ENDED, SUPERSEDED = "permit_ended", "key_ended", "superseded"
 
 
 def depend(block: Block, on: bytes, instance: bytes) -> bool:

@@ -81,17 +81,20 @@ NOTHING = Consequence(ordered=False)
 Effect: TypeAlias = Callable[[Block, Given], Consequence]
 # Says by a word why a report or a vote cannot lead to this instruction now, or "".
 Obstacle: TypeAlias = Callable[[Block, Mapping[str, Value]], str]
+# Returns what an order says besides its arguments, from what the block knows, or raises `Refused`.
+Completion: TypeAlias = Callable[[Block, Mapping[str, Value]], Mapping[str, Value]]
 
 
 @dataclass(frozen=True, slots=True)
 class InstructionKind:
     """One entry of the closed list.
 
-    arguments: the order's arguments, exactly.
+    arguments: what a template gives, exactly.
     executors: the argument that names who carries it out; "" for what is done in the block.
     is_step: the state that is entered waits for the executors' reports.
     effect: what contract itself does in the block, if anything.
     obstacle: what makes a step fall back instead of refusing the report or vote that decides it.
+    completes: what the order says besides; no template can give it, so none can get it wrong.
     """
 
     name: str
@@ -100,6 +103,7 @@ class InstructionKind:
     is_step: bool = False
     effect: Effect | None = None
     obstacle: Obstacle | None = None
+    completes: Completion | None = None
 
     def executors_of(self, arguments: Mapping[str, Value]) -> tuple[str, ...]:
         """Return the members that an order with these arguments names, sorted."""
@@ -116,14 +120,20 @@ def ordered(
     *,
     is_step: bool = False,
     effect: Effect | None = None,
+    completes: Completion | None = None,
 ) -> InstructionKind:
     """Return an instruction that members carry out: `arguments` are names with spaces between."""
-    return InstructionKind(name, frozenset(arguments.split()), executors, is_step, effect)
+    found = frozenset(arguments.split())
+    return InstructionKind(name, found, executors, is_step, effect, completes=completes)
 
 
 def own(
-    name: str, arguments: str, effect: Effect, obstacle: Obstacle | None = None
+    name: str,
+    arguments: str,
+    effect: Effect,
+    obstacle: Obstacle | None = None,
+    completes: Completion | None = None,
 ) -> InstructionKind:
     """Return an instruction that contract carries out itself, in the block."""
     found = frozenset(arguments.split())
-    return InstructionKind(name, found, effect=effect, obstacle=obstacle)
+    return InstructionKind(name, found, effect=effect, obstacle=obstacle, completes=completes)

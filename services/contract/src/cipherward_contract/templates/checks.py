@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from cipherward_contract.instructions.closed_list import INSTRUCTIONS
-from cipherward_contract.instructions.data_keys import CUT_KEY_USES
-from cipherward_contract.instructions.depending import KEY_ENDED, PERMIT_ENDED
+from cipherward_contract.instructions.data_keys import CUT_KEY_USES, FREE_KEY
+from cipherward_contract.instructions.depending import KEY_ENDED, PERMIT_ENDED, SUPERSEDED
+from cipherward_contract.instructions.resharing import END_KEY, HAND_OVER_KEY
 from cipherward_contract.instructions.studies import CUT_STUDIES
 from cipherward_contract.templates.document import (
     EXHAUSTED_KINDS,
@@ -96,7 +97,13 @@ def _properties(template: Template) -> Iterator[str]:
 
 
 # The transitions by which another contract's end moves one, and what moves so many in one block.
-_MOVED, _CUTTING = (PERMIT_ENDED, KEY_ENDED), (CUT_STUDIES, CUT_KEY_USES)
+# What a key's end moves has no key left to free: that would end the key in the middle of its end.
+_CUTTING = (CUT_STUDIES, CUT_KEY_USES, HAND_OVER_KEY, END_KEY)
+_MOVED = {
+    PERMIT_ENDED: _CUTTING,
+    KEY_ENDED: (*_CUTTING, FREE_KEY),
+    SUPERSEDED: (*_CUTTING, FREE_KEY),
+}
 _NO_TRANSITION = Transition(kind="", sources=(), target="")
 
 
@@ -121,7 +128,7 @@ def _edges(template: Template) -> Iterator[str]:
             yield from (f"{name}: {fault}" for fault in _step(template, transition, step))
         yield from (f"{name}: {fault}" for fault in _instructions(transition))
         yield from (f"{name}: {fault}" for fault in _exhausted(template, transition))
-        if name in _MOVED and any(transition.orders(kind.name) for kind in _CUTTING):
+        if any(transition.orders(kind.name) for kind in _MOVED.get(name, ())):
             yield f"{name}: what another contract's end ends may not end more"
     for kind in sorted(STEP_KINDS):
         for state in template.states.names:

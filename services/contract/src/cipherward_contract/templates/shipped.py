@@ -19,6 +19,7 @@ SHIPPED = (
     "emergency-access",
     "erasure",
     "key-ceremony",
+    "key-resharing",
     "machine-upgrade",
     "membership",
     "opening",
