@@ -1,4 +1,4 @@
-"""A storage that has no room for columns: said by name, and not asked again for a day."""
+"""A storage that has no room for columns, or is away: said by name, and not asked for a day."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from grpc import aio
 
 from cipherward.storage.v1 import storage_service_pb2_grpc as storage_grpc
 from cipherward_compute.columns_store import ColumnStore
-from cipherward_compute.failures import StorageFull
+from cipherward_compute.failures import ColumnsAway, StorageFull
 from cipherward_kit.errors import ServiceError
 from cipherward_kit.testing import TestAlliance, serve_in_process
-from cipherward_member.peers import PeerChannels
+from cipherward_member.peers import PeerChannels, PeerUnknown
 
 
 class NoRoom(ServiceError):
@@ -50,3 +50,13 @@ async def test_a_full_storage_ends_the_step_by_name(tmp_path: Path) -> None:
             with pytest.raises(StorageFull, match="no room") as refused:
                 await ColumnStore("hospital-a", storages).put(b"k" * 16, bytes(100))
             assert refused.value.reason == "STORAGE_FULL"
+
+
+async def test_a_storage_that_is_away_is_named_in_time() -> None:
+    async def nobody(member: str) -> aio.Channel:
+        raise PeerUnknown(member)
+
+    async with PeerChannels(nobody) as storages:
+        with pytest.raises(ColumnsAway, match="hospital-b") as refused:
+            await ColumnStore("hospital-a", storages).get("hospital-b", b"k" * 16, bytes(32), 0.05)
+        assert refused.value.reason == "COLUMNS_AWAY"

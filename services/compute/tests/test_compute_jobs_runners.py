@@ -142,7 +142,7 @@ class Queue:
 
 
 def on_queue() -> float:
-    return REGISTRY.get_sample_value("cipherward_compute_on_queue") or 0
+    return REGISTRY.get_sample_value("cipherward_compute_queue_connected") or 0
 
 
 @pytest.fixture
@@ -453,4 +453,4 @@ def redelivered() -> float:
 
 def refused(why: str) -> float:
     name = "cipherward_compute_job_messages_refused_total"
-    return REGISTRY.get_sample_value(name, {"why": why}) or 0
+    return REGISTRY.get_sample_value(name, {"reason": why}) or 0

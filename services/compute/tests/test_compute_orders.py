@@ -8,16 +8,16 @@ import pytest
 
 from cipherward_chain.orders import Order
 from cipherward_compute.instructions import (
+    HandOverKey,
     KeyCeremony,
     ReleaseResult,
+    ReshareKey,
     RetireKey,
     StartStudy,
-    awaited,
-    opens,
-    stage_of,
-    supersedes,
 )
+from cipherward_compute.order_meaning import awaited, concerned, opens, stage_of, supersedes
 from cipherward_compute.order_reading import OrderMalformed, instruction_of
+from cipherward_compute.orders import concerns
 
 STUDY, DIGEST = b"s" * 16, b"d" * 32
 MEMBERS = ["hospital-a", "hospital-b", "hospital-c"]
@@ -207,3 +207,106 @@ def test_a_refresh_takes_the_dead_release_away_and_the_end_takes_everything() ->
     end = read("retire_key", {"study": STUDY, "members": MEMBERS, "cause": "failed"})
     assert isinstance(end, RetireKey)
     assert {"KeyCeremony", "StartStudy", "ReleaseCounts", "ReleaseResult"} <= set(supersedes(end))
+
+
+HOLDERS, NEW = ["hospital-a", "hospital-b"], ["hospital-b", "hospital-c"]
+RESHARING: dict[str, Any] = {
+    "study": STUDY,
+    "source": b"k" * 16,
+    "holders": HOLDERS,
+    "new": NEW,
+    "threshold": 2,
+    "key_digest": DIGEST,
+}
+RESHARE: dict[str, Any] = {
+    **RESHARING,
+    "evaluation_digest": DIGEST,
+    "spec_digest": DIGEST,
+    "column_commitments": dict.fromkeys(HOLDERS, DIGEST),
+}
+DEALT, ANSWERED = dict.fromkeys(HOLDERS, DIGEST), dict.fromkeys(NEW, DIGEST)
+
+
+def reshare(step: str, **changed: Any) -> dict[str, Any]:
+    place = ("ready", "deal", "answer", "confirm", "test", "open").index(step)
+    return {
+        **RESHARE,
+        "step": step,
+        "members": HOLDERS if place < 2 else NEW,
+        "dealers": HOLDERS if place else [],
+        "seed": DIGEST if place > 3 else b"",
+        "commitments": DEALT if place > 1 else {},
+        "reveals": ANSWERED if place > 2 else {},
+        **changed,
+    }
+
+
+@pytest.mark.parametrize(
+    ("step", "stage"),
+    [
+        ("ready", "readying"),
+        ("deal", "dealing"),
+        ("answer", "answering"),
+        ("confirm", "confirming"),
+        ("test", "giving"),
+        ("open", "opening"),
+    ],
+)
+def test_a_step_of_a_resharing_concerns_old_and_new_holders_and_awaits_who_takes_it(
+    step: str, stage: str
+) -> None:
+    found = read("reshare_key", reshare(step), "key-resharing")
+    assert isinstance(found, ReshareKey)
+    assert (stage_of(found), opens(found)) == (stage, f"resharing/{step}")
+    assert concerned(found) == ("hospital-a", "hospital-b", "hospital-c")
+    assert awaited(found) == tuple(reshare(step)["members"])
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        reshare("ready", members=NEW),
+        reshare("ready", dealers=HOLDERS),
+        reshare("ready", commitments=DEALT),
+        reshare("deal", dealers=["hospital-c"], members=["hospital-c"]),  # who holds nothing
+        reshare("deal", dealers=[], members=[]),
+        reshare("deal", dealers=HOLDERS[::-1], members=HOLDERS[::-1]),
+        reshare("deal", commitments=DEALT),
+        reshare("answer", commitments=ANSWERED),
+        reshare("answer", reveals=ANSWERED),
+        reshare("answer", seed=DIGEST),
+        reshare("confirm", reveals=DEALT),
+        reshare("confirm", members=HOLDERS),
+        reshare("test", seed=b""),
+        reshare("open", seed=b"short"),
+        reshare("open", threshold=3),  # of two
+        reshare("open", threshold=0),
+        reshare("open", new=NEW[::-1]),
+        reshare("open", holders=[]),
+        reshare("open", source=b"k"),
+        reshare("open", column_commitments={"hospital-a": b"short"}),
+        reshare("open", more=1),
+        {**reshare("open"), "step": "repeat"},
+    ],
+)
+def test_an_order_of_a_resharing_out_of_form_is_malformed(order: dict[str, Any]) -> None:
+    with pytest.raises(OrderMalformed):
+        read("reshare_key", order, "key-resharing")
+
+
+def test_a_hand_over_concerns_old_and_new_holders_and_nobody_reports_it() -> None:
+    members = ["hospital-a", "hospital-b", "hospital-c"]
+    found = read("hand_over_key", {**RESHARING, "members": members}, "key-resharing")
+    assert isinstance(found, HandOverKey)
+    assert concerned(found) == tuple(members)
+    assert (stage_of(found), opens(found), awaited(found)) == ("handed_over", "", ())
+    assert "ReshareKey" in supersedes(found)
+    with pytest.raises(OrderMalformed):
+        read("hand_over_key", RESHARING, "key-resharing")
+
+
+def test_a_holder_that_leaves_hears_of_every_order_of_its_resharing() -> None:
+    answer = Order(7, 1, STUDY, "key-resharing", "reshare_key", reshare("answer"))
+    told = {m for m in ("hospital-a", "hospital-c", "hospital-d") if concerns(answer, m)}
+    assert told == {"hospital-a", "hospital-c"}
+    assert not concerns(Order(7, 1, STUDY, "x", "y", {"members": 5}), "hospital-a")

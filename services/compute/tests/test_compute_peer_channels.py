@@ -42,7 +42,8 @@ async def test_a_peer_is_unknown_until_file_and_registry_have_it(
     alliance = TestAlliance(tmp_path, ["hospital-a", "newcomer"])
     certificates = {m: ca.certificate_pem for m, ca in alliance.authorities.items()}
     trust = TrustRegistry({"hospital-a": certificates["hospital-a"]})
-    open_peer = peers_of(config, trust, CHAIN, "compute")
+    own = alliance.identity("hospital-a", "compute")
+    open_peer = peers_of(config, own, trust, CHAIN, "compute")
     for said in (None, [], ["newcomer"]):
         if said is not None:
             await asyncio.to_thread(say, config, *said)

@@ -45,6 +45,8 @@ RELIN_SECOND_ERROR = b"cipherward/threshold/v1/relinearisation-error-second"
 ROTATION_POLYNOMIAL = b"cipherward/threshold/v1/rotation-polynomial"
 ROTATION_ERROR = b"cipherward/threshold/v1/rotation-error"
 TEST_VALUES = b"cipherward/threshold/v1/test-values"
+TRIAL_VALUES = b"cipherward/threshold/v1/trial-values"
+TRIAL_RANDOMNESS = b"cipherward/threshold/v1/trial-randomness"
 
 ALL_TAGS = (
     COMMON_POLYNOMIAL,
@@ -85,4 +87,6 @@ ALL_TAGS = (
     ROTATION_POLYNOMIAL,
     ROTATION_ERROR,
     TEST_VALUES,
+    TRIAL_VALUES,
+    TRIAL_RANDOMNESS,
 )

@@ -12,6 +12,7 @@ from cipherward_compute.identity_channel import open_identity
 from cipherward_compute.service import DOMAIN
 from cipherward_compute.wiring import Outside, open_compute
 from cipherward_kit.drain import Drain
+from cipherward_kit.own_identity import follow_identity
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve
@@ -30,21 +31,23 @@ async def serve_compute(config: ComputeConfig) -> None:
     members = await asyncio.to_thread(MemberRegistry, genesis, path)
     readiness, drain = Readiness("store", "chain"), Drain()
     async with (
-        open_ledger(config, endpoints, members.trust) as ledger,
-        open_identity(config, endpoints, members.trust) as identity,
+        follow_identity(config, members.trust, readiness) as own,
+        open_ledger(config, own, endpoints, members.trust) as ledger,
+        open_identity(config, own, endpoints, members.trust) as identity,
     ):
         outside = Outside(
             members,
             await open_block_source(config, endpoints, genesis, ledger),
             LedgerServiceStub(ledger).SubmitBatch,
             IdentityServiceStub(identity).VerifyPresentations,
-            peers_of(config, members.trust, genesis.chain_id, "compute"),
-            peers_of(config, members.trust, genesis.chain_id, "storage"),
+            peers_of(config, own, members.trust, genesis.chain_id, "compute"),
+            peers_of(config, own, members.trust, genesis.chain_id, "storage"),
         )
         async with open_compute(config, genesis, outside, readiness, drain) as service:
             await serve(
                 config,
                 domain=DOMAIN,
+                identity=own,
                 registry=members.trust,
                 register=lambda server: add_ComputeServiceServicer_to_server(service, server),
                 readiness=readiness,

@@ -12,7 +12,7 @@ from cipherward_chain.results import TransactionResult
 from cipherward_chain.transactions import transaction_id
 from cipherward_compute.column_keys import DATA_KEY, KeyTerms, Registered, data_key_of
 from cipherward_compute.inference.rows import Refused, ScoreTerms
-from cipherward_compute.instructions import RISK_SCORE, TEMPLATES
+from cipherward_compute.instructions import KEY_RESHARING, RISK_SCORE, TEMPLATES
 from cipherward_compute.progress import Answer
 from cipherward_compute.store import Proposed
 from cipherward_member.block_transactions import (
@@ -79,6 +79,8 @@ def _proposed(act: chain_pb.Instantiate, requester: bytes, now: int) -> Proposed
         terms = decode_map(act.terms)
         fields = Fields(terms)
         members, seconds = fields.texts("members"), fields.integer("step_seconds")
+        if act.template == KEY_RESHARING:  # old holders follow it as new ones do
+            members = tuple(sorted({*members, *fields.texts("holders")}))
     except NotCanonical:
         return None
     columns = KeyTerms.read(terms) if act.template == DATA_KEY else None

@@ -184,7 +184,8 @@ def _digests(fields: Fields, name: str) -> tuple[bytes, ...]:
 class Manifests:
     """Keeps the lists of columns that this member has made, or verified, and the checks of flags.
 
-    A peer's list is here once every column in it is proven.
+    A peer's list is here once every column in it is proven; or a resharing has handed it over: then
+    each batch is verified when it is used first.
     """
 
     def __init__(self, database: Database) -> None:
@@ -201,6 +202,41 @@ class Manifests:
             return b"" if row is None else row[0]
 
         return await self._database.read(work)
+
+    async def all(self, study: bytes) -> dict[str, bytes]:
+        """Return the lists of all members that have columns of a data key, by member."""
+
+        def work(connection: sqlite3.Connection) -> dict[str, bytes]:
+            rows = connection.execute(
+                "SELECT member, manifest FROM column_manifests WHERE study = ?", (study,)
+            )
+            return dict(rows.fetchall())
+
+        return await self._database.read(work)
+
+    async def is_proven(self, study: bytes, member: str, batch: int) -> bool:
+        """Return whether this member has verified the proof of a batch of columns."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            row = connection.execute(
+                "SELECT 1 FROM column_manifests m WHERE study = ? AND member = ? AND (NOT handed"
+                " OR EXISTS (SELECT 1 FROM proven_columns p WHERE p.study = m.study"
+                " AND p.member = m.member AND p.batch = ?))",
+                (study, member, batch),
+            )
+            return row.fetchone() is not None
+
+        return await self._database.read(work)
+
+    async def proven(self, study: bytes, member: str, batch: int) -> None:
+        """Keep that the proof of a batch of a handed list holds."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT OR IGNORE INTO proven_columns VALUES (?, ?, ?)", (study, member, batch)
+            )
+
+        await self._database.write(work)
 
     async def verified(self, study: bytes, member: str, manifest: bytes) -> None:
         """Keep a list whose columns are all proven: a restart does not verify them again."""
@@ -230,7 +266,8 @@ def listed(study: bytes, member: str, manifest: bytes) -> Write:
 
     def write(connection: sqlite3.Connection) -> None:
         connection.execute(
-            "INSERT OR REPLACE INTO column_manifests VALUES (?, ?, ?)", (study, member, manifest)
+            "INSERT OR REPLACE INTO column_manifests (study, member, manifest) VALUES (?, ?, ?)",
+            (study, member, manifest),
         )
 
     return write
@@ -243,15 +280,5 @@ def checked(study: bytes, checks: bytes, digest: bytes) -> Write:
         connection.execute(
             "INSERT OR REPLACE INTO column_checks VALUES (?, ?, ?)", (study, digest, checks)
         )
-
-    return write
-
-
-def columns_forgotten(study: bytes) -> Write:
-    """Return the effect of a data key's end; our storage deletes the columns by the same order."""
-
-    def write(connection: sqlite3.Connection) -> None:
-        for table in ("column_manifests", "column_checks", "own_flags"):
-            connection.execute(f"DELETE FROM {table} WHERE study = ?", (study,))
 
     return write

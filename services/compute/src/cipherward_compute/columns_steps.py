@@ -13,26 +13,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cipherward_chain.batches import packed
+from cipherward_compute import key_rows
 from cipherward_compute.arithmetic import columns as arithmetic
-from cipherward_compute.arithmetic.inputs import Encryption, Expected
 from cipherward_compute.arithmetic.peer import PeerWrong
 from cipherward_compute.column_keys import BLOCK_SLOTS, ColumnKeys, NotFixed
 from cipherward_compute.columns import (
-    Batch,
     Layout,
     Manifest,
     ManifestMalformed,
     Manifests,
     checked,
-    columns_forgotten,
     listed,
     parse_manifest,
 )
 from cipherward_compute.columns_flags import OwnFlags
+from cipherward_compute.columns_proofs import ColumnProofs
 from cipherward_compute.columns_store import ColumnStore
 from cipherward_compute.datasets import DataSets, RowsUnnamed
-from cipherward_compute.enrolments import NOW, Enrolments, enrolments_forgotten, slot_values
+from cipherward_compute.enrolments import NOW, Enrolments, slot_values
 from cipherward_compute.errors import DataKeyUnknown
 from cipherward_compute.failures import (
     CommitmentsIncomplete,
@@ -100,7 +98,7 @@ class ColumnSteps:
         self._from = sources
         self._peers = peers
         self._opening = opening
-        self._public = public
+        self._proofs = ColumnProofs(member.chain_id, sources.store, public)
 
     async def commit(self, order: FixColumns) -> Done:
         """Encrypt this member's columns for all who have enrolled, and keep them.
@@ -117,7 +115,7 @@ class ColumnSteps:
         digests: list[bytes] = []
         proofs: list[bytes] = []
         for batch in layout.batches:
-            encryption = self._encryption(ceremony, layout, mine, batch)
+            encryption = self._proofs.encryption(ceremony, layout, mine, batch)
             values = [
                 block_values(columns[column.variable, column.kind], column.block, BLOCK_SLOTS)
                 for column in batch.columns
@@ -245,22 +243,9 @@ class ColumnSteps:
         if known:
             return manifest
         for batch in layout.batches:
-            await self._verify(ceremony, layout, manifest, batch)
+            await self._proofs.verify(ceremony, layout, manifest, batch)
         await self._from.manifests.verified(study, member, octets)
         return manifest
-
-    async def _verify(
-        self, ceremony: Ceremony, layout: Layout, manifest: Manifest, batch: Batch
-    ) -> None:
-        wanted = manifest.columns[batch.first : batch.first + len(batch.columns)]
-        get = self._from.store.get
-        columns = [await get(manifest.member, manifest.study, digest) for digest in wanted]
-        proof = await get(manifest.member, manifest.study, manifest.proofs[batch.number])
-        encryption = self._encryption(ceremony, layout, manifest.member, batch)
-        expected = Expected(manifest.member, encryption, len(columns), zeros=False)
-        await self._public.verify_batch(
-            expected, await asyncio.to_thread(packed, columns, (proof,))
-        )
 
     async def _key(self, order: FixColumns) -> Ceremony:
         ceremony = await self._from.keyring.ceremony(order.shared.study)
@@ -268,17 +253,9 @@ class ColumnSteps:
             raise KeyDiffers("the order names another key than the ceremony made")
         return ceremony
 
-    def _encryption(
-        self, ceremony: Ceremony, layout: Layout, member: str, batch: Batch
-    ) -> Encryption:
-        context = layout.proof_context(self._member.chain_id, member, batch.number)
-        return Encryption(ceremony.profile, ceremony.public_key, context)
-
 
 async def retire_data_key(release: ReleaseSteps, order: RetireKey) -> Done:
     """End a data key: its key, its enrolments and the lists of its columns go."""
     done = await release.retire(order)
     study = order.shared.study
-    return Done(
-        done.digest, all_of(done.write, enrolments_forgotten(study), columns_forgotten(study))
-    )
+    return Done(done.digest, all_of(done.write, lambda c: key_rows.retire_data_key(c, study)))

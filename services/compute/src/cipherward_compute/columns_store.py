@@ -17,7 +17,7 @@ from cipherward.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 from cipherward_chain.batches import chunks_of
 from cipherward_compute.arithmetic.peer import PeerWrong
 from cipherward_compute.chunks import received
-from cipherward_compute.failures import StorageFull
+from cipherward_compute.failures import ColumnsAway, StorageFull
 from cipherward_compute.peers import until_there
 from cipherward_kit.errors import reason_of
 from cipherward_member.peers import PeerChannels
@@ -67,10 +67,16 @@ class ColumnStore:
 
         return await until_there(f"storage of {self._member}", put)
 
-    async def get(self, member: str, data_key: bytes, digest: bytes) -> bytes:
+    async def get(
+        self, member: str, data_key: bytes, digest: bytes, seconds: float | None = None
+    ) -> bytes:
         """Return a column or a proof of a member.
 
+        Args:
+            seconds: how long to ask a storage that does not answer; None: as long as a step lasts.
+
         Raises:
+            ColumnsAway: it has not answered in that time.
             PeerWrong: it has none of that digest, although it committed to it, or sends another.
             StepFailed: the member's storage refuses it.
         """
@@ -86,7 +92,11 @@ class ColumnStore:
                 raise
             return octets
 
-        octets = await until_there(f"storage of {member}", get)
+        try:
+            async with asyncio.timeout(seconds):
+                octets = await until_there(f"storage of {member}", get)
+        except TimeoutError:
+            raise ColumnsAway(f"the storage of {member} does not answer") from None
         if await asyncio.to_thread(lambda: hashlib.sha256(octets).digest()) != digest:
             raise PeerWrong(member, "its storage has another column than it committed to")
         return octets

@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cipherward_chain.domains import ENROLLED
-from cipherward_compute.column_keys import Slots, forget_enrolments
+from cipherward_compute.column_keys import Slots
 from cipherward_compute.datasets_form import NAME_BYTES
 from cipherward_compute.errors import DataKeyUnknown, EnrolmentClosed
 from cipherward_compute.opt_outs import OptOuts
 from cipherward_compute.rows import PatientRows
-from cipherward_compute.store import Write
 from cipherward_compute.vault import Vault
 from cipherward_kit.database import Database
 from cipherward_studies.variables import Floats, Integers
@@ -161,12 +160,6 @@ def slot_values(
     for name in names:
         found[name][rows > 1] = np.nan
     return found
-
-
-def enrolments_forgotten(data_key: bytes) -> Write:
-    """Return the effect of a data key's end: nobody is enrolled for it any more."""
-
-    return lambda connection: forget_enrolments(connection, [data_key])
 
 
 def _require_open(connection: sqlite3.Connection, study: bytes) -> None:

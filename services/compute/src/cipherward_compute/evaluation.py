@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from cipherward_chain.batches import packed
+from cipherward_chain.batches import CIPHERTEXTS_MAX, packed
 from cipherward_chain.domains import verdict_digest
 from cipherward_compute.arithmetic.evaluations import (
     PRODUCT_CIRCUIT,
@@ -22,7 +22,8 @@ from cipherward_compute.arithmetic.evaluations import (
     ProductTerm,
 )
 from cipherward_compute.ciphertexts import CountedText, added, texted
-from cipherward_compute.columns import Layout, ManifestMalformed, parse_manifest
+from cipherward_compute.columns import Layout, Manifest, ManifestMalformed, parse_manifest
+from cipherward_compute.columns_proofs import ColumnProofs
 from cipherward_compute.columns_steps import ColumnSources
 from cipherward_compute.contributions import Inputs
 from cipherward_compute.failures import (
@@ -51,18 +52,25 @@ from cipherward_studies.verdict import verdict_octets
 from cipherward_threshold.errors import ThresholdError
 
 COLUMN_STUDY = "column-study"  # the template
+# A storage that restarts is there again long before; one whose member has left may never be.
+AWAY_SECONDS = 300.0
 
 
 class StoredColumns:
     """Finds the columns of a data key that this member has verified, and multiplies them."""
 
-    def __init__(self, sources: ColumnSources, arithmetic: PublicArithmetic) -> None:
+    def __init__(self, sources: ColumnSources, arithmetic: PublicArithmetic, chain_id: str) -> None:
         self._from = sources
         self._arithmetic = arithmetic
+        self._proofs = ColumnProofs(chain_id, sources.store, arithmetic)
 
     async def layout(self, data_key: bytes) -> Layout:
         """Return which columns a data key has, or raise what `ColumnSources.layout` does."""
         return await self._from.layout(data_key)
+
+    async def members(self, data_key: bytes) -> tuple[str, ...]:
+        """Return the members that store columns under a data key, whoever holds it now; sorted."""
+        return tuple(sorted(await self._from.manifests.all(data_key)))
 
     async def evaluation_key(self, data_key: bytes) -> bytes:
         """Return what multiplies under a data key, or raise `KeyMissing`."""
@@ -87,7 +95,9 @@ class StoredColumns:
 
         Raises:
             ColumnsUnverified: its proof was not verified here.
-            PeerWrong: the member's storage has another column than was verified.
+            ColumnsAway: its member's storage does not answer.
+            PeerWrong: the member's storage has another column than was verified, or one of a handed
+                list without proof.
             StepFailed: its storage refuses it.
         """
         data_key = layout.data_key.id
@@ -99,7 +109,20 @@ class StoredColumns:
         except ManifestMalformed as error:
             raise ColumnsUnverified(f"the columns of {factor.at}: {error}") from None
         column = Column(factor.variable, block, factor.kind)
-        return await self._from.store.get(factor.at, data_key, manifest.of(layout, column))
+        digest = manifest.of(layout, column)
+        octets = await self._from.store.get(factor.at, data_key, digest, AWAY_SECONDS)
+        await self._proven(layout, manifest, layout.columns.index(column))
+        return octets
+
+    async def _proven(self, layout: Layout, manifest: Manifest, place: int) -> None:
+        """Return once the batch of a column is verified: of a list that a resharing has handed to
+        this member when a column of it is used first, for its storage may have been away then."""
+        data_key, member, batch = manifest.study, manifest.member, place // CIPHERTEXTS_MAX
+        if await self._from.manifests.is_proven(data_key, member, batch):
+            return
+        ceremony = await self._from.keyring.ceremony(data_key)
+        await self._proofs.verify(ceremony, layout, manifest, layout.batches[batch])
+        await self._from.manifests.proven(data_key, member, batch)
 
 
 class EvaluationSteps:
@@ -138,7 +161,9 @@ class EvaluationSteps:
         plan = await columns_asked_for(octets, order.asked, ceremony.profile)
         layout = await self._columns.layout(order.asked.source)
         try:
-            plan.check_columns(layout.data_key.text, order.shared.members)
+            plan.check_columns(
+                layout.data_key.text, await self._columns.members(order.asked.source)
+            )
         except study_errors.ColumnsDiffer as error:
             raise ColumnsDiffer(str(error)) from None
         total, digest = await self._products(order, plan, layout, ceremony.profile)

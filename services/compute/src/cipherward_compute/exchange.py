@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from cipherward_chain.batches import packed, unpacked
+from cipherward_compute.ceremony.handing import HANDED, Handing
 from cipherward_compute.ciphertexts import Ciphertexts
 from cipherward_compute.columns import Manifests
 from cipherward_compute.commitments import Contributed
@@ -43,6 +44,11 @@ SHOWN_FROM: dict[MessageKind, str] = {
     "relin_second": "keys/relin_combine",
     "test": "keys/test_open",
     "test_share": "keys/test_open",
+    "reshare_mask": "resharing/answer",
+    "reshare_deal": "resharing/answer",
+    "reshare_check": "resharing/confirm",
+    "reshare_share": "resharing/open",
+    **dict.fromkeys(HANDED, "resharing/answer"),
 }
 
 
@@ -51,6 +57,7 @@ class Shown:
     """What is stored of studies and shown to those who may see it."""
 
     keyring: Keyring
+    handing: Handing
     ciphertexts: Ciphertexts
     verdicts: Verdicts
     shares: ShareLog
@@ -78,7 +85,7 @@ class Exchange:
         self._require_fresh = require_fresh
 
     async def ceremony_message(self, study: bytes, kind: MessageKind, caller: str) -> bytes:
-        """Return this member's message of a key ceremony; a deal is the caller's own.
+        """Return this member's message of a ceremony or resharing; a deal is the caller's own.
 
         Raises:
             ChainStale: the chain is silent.
@@ -89,6 +96,8 @@ class Exchange:
 
         async def find() -> bytes:
             await self._studies.require_opened(study, SHOWN_FROM[kind])
+            if kind in HANDED:
+                return _made(await self._shown.handing.message(study, kind))
             keyring = self._shown.keyring
             return _made(await keyring.message(study, kind, dealer=self._member, receiver=caller))
 

@@ -111,6 +111,12 @@ class ColumnsUnverified(StepFailed):
     reason = "COLUMNS_UNVERIFIED"
 
 
+class ColumnsAway(StepFailed):
+    """The storage that has a member's columns does not answer; the member may have left."""
+
+    reason = "COLUMNS_AWAY"
+
+
 class WeightsRefused(StepFailed):
     """The weights of a model are too far apart for the circuit."""
 

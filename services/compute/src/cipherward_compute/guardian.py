@@ -22,6 +22,7 @@ from cipherward_compute.framing import framed
 from cipherward_compute.instructions import Release
 from cipherward_compute.keyring import Ceremony, Keyring
 from cipherward_compute.member import Member
+from cipherward_compute.metrics import SHARES
 from cipherward_compute.shares import ShareLog, ShareQuestion
 from cipherward_compute.vault import CeremonyRoot
 from cipherward_threshold.errors import ThresholdError
@@ -73,10 +74,19 @@ class Guardian:
     async def _made(
         self, question: ShareQuestion, make: Callable[[], Awaitable[list[bytes]]]
     ) -> list[bytes]:
+        outcome = "repeated"
+
+        async def first() -> list[bytes]:
+            nonlocal outcome
+            outcome = "made"
+            return await make()
+
         try:
-            return await self._log.give(question, make)
+            shares = await self._log.give(question, first)
         except ThresholdError as error:
             raise ShareRefused(f"no share can be made: {error}") from None
+        SHARES.labels("result" if question.recipient else "counts", outcome).inc(len(shares))
+        return shares
 
     async def _question(
         self, order: Release, batch: bytes, recipient: bytes, circuit: str

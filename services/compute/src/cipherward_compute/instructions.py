@@ -15,7 +15,8 @@ from cipherward_member.reports import OrderKey
 
 # Templates whose orders compute services carry out.
 RISK_SCORE = "risk-score"
-TEMPLATES = frozenset(("study", "column-study", "data-key", RISK_SCORE))
+KEY_RESHARING = "key-resharing"
+TEMPLATES = frozenset(("study", "column-study", "data-key", RISK_SCORE, KEY_RESHARING))
 # Why a study ends: its result is out, a step failed, somebody withdrew it, its permit is over; or a
 # data key is given up by its members, too old, used up, or over for what was computed with it.
 CAUSES = (
@@ -42,6 +43,7 @@ CeremonyStep: TypeAlias = Literal[
     "test_commit",
     "test_open",
 ]
+ReshareStep: TypeAlias = Literal["ready", "deal", "answer", "confirm", "test", "open"]
 FixStep: TypeAlias = Literal["commit", "verify"]
 StartStep: TypeAlias = Literal["commit", "verify", "refresh", "add"]
 
@@ -167,6 +169,55 @@ class FixColumns:
 
 
 @dataclass(frozen=True, slots=True)
+class Resharing:
+    """What every order of a resharing says about it.
+
+    source: the data key. holders: who hold it and are in the alliance. new, threshold: who shall,
+    and how many of them decrypt. key_digest: of the key, which stays.
+    """
+
+    source: bytes
+    holders: tuple[str, ...]
+    new: tuple[str, ...]
+    threshold: int
+    key_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReshareKey:
+    """A step of a resharing, for the holders, their dealers or the new holders to take.
+
+    Attributes:
+        dealers: the holders that deal, from that step on.
+        evaluation_digest, spec_digest: of the key by which ciphertexts are multiplied, and of the
+            text of the columns: what a new holder is handed is held against them.
+        columns: each member's commitment to the list of its columns.
+        seed: of the block that holds all answers about the deals; empty before the test.
+        commitments: the dealers', to what they deal; empty before all have.
+        reveals: the new holders', to their answers, and then to their shares of the test.
+    """
+
+    shared: Shared
+    step: ReshareStep
+    resharing: Resharing
+    dealers: tuple[str, ...]
+    evaluation_digest: bytes
+    spec_digest: bytes
+    columns: Mapping[str, bytes]
+    seed: bytes
+    commitments: Mapping[str, bytes]
+    reveals: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverKey:
+    """The new sharing is in force: the old shares are destroyed, in the block's own transaction."""
+
+    shared: Shared
+    resharing: Resharing
+
+
+@dataclass(frozen=True, slots=True)
 class RetireKey:
     """The study is over: its key is destroyed. `cause` is why, one of CAUSES."""
 
@@ -176,79 +227,12 @@ class RetireKey:
 
 Release: TypeAlias = ReleaseCounts | ReleaseResult
 Instruction: TypeAlias = (
-    KeyCeremony | StartStudy | FixColumns | ReleaseCounts | ReleaseResult | RetireKey
+    KeyCeremony
+    | StartStudy
+    | FixColumns
+    | ReleaseCounts
+    | ReleaseResult
+    | ReshareKey
+    | HandOverKey
+    | RetireKey
 )
-
-
-def stage_of(instruction: Instruction) -> str:
-    """Return the state of the contract in which the instruction is given."""
-    match instruction:
-        case KeyCeremony():
-            return f"keying_{instruction.step}"
-        case StartStudy() if instruction.shared.template == RISK_SCORE:
-            if instruction.stage == "values":
-                return "scoring"
-            return "masking" if instruction.step == "commit" else "mask_ready"
-        case StartStudy(step="refresh"):
-            return f"{instruction.stage}_refreshing"
-        case StartStudy(step="add"):
-            return f"{instruction.stage}_adding"
-        case StartStudy(stage="counts"):
-            return "counting" if instruction.step == "commit" else "counts_ready"
-        case StartStudy():
-            return "valuing" if instruction.step == "commit" else "values_ready"
-        case FixColumns():
-            return "fixing" if instruction.step == "commit" else "checking_flags"
-        case ReleaseCounts():
-            return "opening_flags" if instruction.shared.template == "data-key" else "checking"
-        case ReleaseResult():
-            return "releasing"
-        case RetireKey():
-            return "ended"
-
-
-def opens(instruction: Instruction) -> str:
-    """Return what peers may fetch from this order on, because all have committed; or ""."""
-    match instruction:
-        case KeyCeremony():
-            return f"keys/{instruction.step}"
-        case StartStudy(step="verify" | "add"):
-            return instruction.sum.name
-        case StartStudy(stage="values", step="commit"):
-            return VERDICTS
-        case FixColumns(step="verify"):
-            return COLUMNS
-        case _:
-            return ""
-
-
-def awaited(instruction: Instruction) -> tuple[str, ...]:
-    """Return the members whose reports the contract waits for."""
-    if isinstance(instruction, ReleaseResult):
-        return instruction.online
-    return instruction.shared.members
-
-
-def supersedes(instruction: Instruction) -> tuple[str, ...]:
-    """Return the kinds of waiting orders of the study that mean nothing any more.
-
-    A release whose set has failed waits for shares in vain: the next attempt, or the values that
-    others' verdicts have let through, come in its place; as does the next use of a risk score. The
-    end of a study takes all.
-    """
-    match instruction:
-        case StartStudy(stage="counts") if instruction.shared.template == RISK_SCORE:
-            return tuple(kind.__name__ for kind in _INSTRUCTIONS)  # of uses before
-        case StartStudy(stage="values") if instruction.shared.template == RISK_SCORE:
-            return (ReleaseCounts.__name__,)
-        case StartStudy(step="refresh") | StartStudy(stage="values", step="commit"):
-            return (ReleaseCounts.__name__, ReleaseResult.__name__)
-        case FixColumns(step="verify"):  # anew, with other weights
-            return (ReleaseCounts.__name__,)
-        case RetireKey():
-            return tuple(kind.__name__ for kind in _INSTRUCTIONS)
-        case _:
-            return ()
-
-
-_INSTRUCTIONS = (KeyCeremony, StartStudy, FixColumns, ReleaseCounts, ReleaseResult)

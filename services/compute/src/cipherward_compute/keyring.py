@@ -1,8 +1,7 @@
 """What a key ceremony leaves here: salts, messages, deals, and at last the key and a share of it.
 
 A ceremony is kept under the id of the contract that ordered it: a study, or a data key that lives
-longer than any study. Everything secret is sealed. What a step no longer needs goes in the step's
-own transaction; retirement takes the rest.
+longer than any study. Everything secret is sealed. `key_effects` says what a step leaves behind.
 """
 
 from __future__ import annotations
@@ -12,15 +11,31 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from cipherward_compute.errors import StepFailed
-from cipherward_compute.store import Write
+from cipherward_compute.key_rows import in_force, source_of
 from cipherward_compute.vault import Vault
 from cipherward_kit.database import Database
 
 DEAL, KEY_SHARE = b"deals", b"ceremonies/key_share"
 
 MessageKind: TypeAlias = Literal[
-    "reveal", "deal", "check", "opening", "relin_first", "relin_second", "test", "test_share"
+    "reveal",
+    "deal",
+    "check",
+    "opening",
+    "relin_first",
+    "relin_second",
+    "test",
+    "test_share",
+    "reshare_mask",  # from here on: of the resharing of a data key
+    "reshare_deal",
+    "reshare_check",
+    "reshare_share",
+    "public_key",  # what dealers hand to a new holder, here and below
+    "evaluation_key",
+    "columns",
 ]
+DealKind: TypeAlias = Literal["deal", "reshare_deal"]
+SEALED: frozenset[MessageKind] = frozenset(("deal", "reshare_deal"))  # for one receiver each
 TO_ALL = ""  # the receiver of what everybody may see
 
 
@@ -78,6 +93,14 @@ class Keyring:
             raise KeyMissing("this member has no key of the study")
         return found
 
+    async def source(self, study: bytes) -> bytes:
+        """Return the data key that a resharing is of, or b"" if it is none that runs here."""
+        return await self._database.read(lambda connection: source_of(connection, study))
+
+    async def in_force(self, study: bytes) -> bytes:
+        """Return the data key of which a resharing has made this member's share, or b""."""
+        return await self._database.read(lambda connection: in_force(connection, study))
+
     async def evaluation_key(self, study: bytes) -> bytes:
         """Return the key by which ciphertexts of a data key are multiplied.
 
@@ -103,7 +126,7 @@ class Keyring:
         Raises:
             VaultCorrupt: a deal is not what was stored.
         """
-        to = receiver if kind == "deal" else TO_ALL
+        to = receiver if kind in SEALED else TO_ALL
 
         def work(connection: sqlite3.Connection) -> bytes:
             row = connection.execute(
@@ -113,7 +136,7 @@ class Keyring:
             ).fetchone()
             if row is None:
                 return b""
-            return self.open_deal(study, dealer, to, row[0]) if kind == "deal" else row[0]
+            return self.open_deal(study, dealer, to, row[0]) if kind in SEALED else row[0]
 
         return await self._database.read(work)  # on its own thread: opening a deal costs 1 ms
 
@@ -125,7 +148,7 @@ class Keyring:
             }
         )
 
-    async def deals(self, study: bytes) -> dict[tuple[str, str], bytes]:
+    async def deals(self, study: bytes, kind: DealKind = "deal") -> dict[tuple[str, str], bytes]:
         """Return the stored deals of a study, opened, by (dealer, receiver).
 
         Raises:
@@ -134,7 +157,7 @@ class Keyring:
         return await self._database.read(
             lambda connection: {
                 (dealer, receiver): self.open_deal(study, dealer, receiver, sealed)
-                for dealer, receiver, sealed in _messages(connection, study, "deal")
+                for dealer, receiver, sealed in _messages(connection, study, kind)
             }
         )
 
@@ -158,21 +181,26 @@ class Keyring:
 
         return await self._database.write(work)
 
-    def seal_deal(self, study: bytes, dealer: str, receiver: str, deal: bytes) -> Message:
+    def seal_deal(
+        self, study: bytes, dealer: str, receiver: str, deal: bytes, kind: DealKind = "deal"
+    ) -> Message:
         """Return a deal as it is stored."""
         sealed = self._vault.seal(deal, DEAL, study, dealer.encode(), receiver.encode())
-        return Message("deal", dealer, sealed, receiver)
+        return Message(kind, dealer, sealed, receiver)
 
     def open_deal(self, study: bytes, dealer: str, receiver: str, sealed: bytes) -> bytes:
         """Return a stored deal, or raise `VaultCorrupt`."""
         return self._vault.open(sealed, DEAL, study, dealer.encode(), receiver.encode())
 
     def seal_key_share(self, study: bytes, key_share: bytes) -> bytes:
-        """Return a key share as it is stored."""
+        """Return a share of a study's key as it is stored."""
         return self._vault.seal(key_share, KEY_SHARE, study)
 
-    def open_key_share(self, ceremony: Ceremony) -> bytes:
+    def open_key_share(self, ceremony: Ceremony, source: bytes = b"") -> bytes:
         """Return this member's share of the study's key.
+
+        Args:
+            source: the data key, if the ceremony is a resharing of it.
 
         Raises:
             KeyMissing: the ceremony has not come so far.
@@ -180,91 +208,7 @@ class Keyring:
         """
         if not ceremony.sealed_key_share:
             raise KeyMissing("this member has no share of the study's key")
-        return self._vault.open(ceremony.sealed_key_share, KEY_SHARE, ceremony.study)
-
-
-def begun(ceremony: Ceremony, messages: tuple[Message, ...]) -> Write:
-    """Return the effect of the first step: secrets, and what is revealed and dealt, are kept."""
-
-    def write(connection: sqlite3.Connection) -> None:
-        connection.execute(
-            "INSERT INTO ceremonies (study, profile, secret_salt, noise_salt) VALUES (?, ?, ?, ?)",
-            (ceremony.study, ceremony.profile, ceremony.secret_salt, ceremony.noise_salt),
-        )
-        _put(connection, ceremony.study, messages)
-
-    return write
-
-
-def exchanged(study: bytes, messages: tuple[Message, ...], *over: MessageKind) -> Write:
-    """Return the effect of a step: messages are kept, and those of kinds that are over go."""
-
-    def write(connection: sqlite3.Connection) -> None:
-        _drop(connection, study, over)
-        _put(connection, study, messages)
-
-    return write
-
-
-def completed(study: bytes, public_key: bytes, sealed_key_share: bytes) -> Write:
-    """Return the effect of having verified all deals: the key is there, the deals go.
-
-    This member's answer about them stays: a slower peer has yet to fetch it.
-    """
-
-    def write(connection: sqlite3.Connection) -> None:
-        connection.execute(
-            "UPDATE ceremonies SET public_key = ?, key_share = ? WHERE study = ?",
-            (public_key, sealed_key_share, study),
-        )
-        _drop(connection, study, ("reveal", "deal"))
-
-    return write
-
-
-def secret_destroyed(study: bytes) -> Write:
-    """Return the effect of a member's own secret having done its job: its seed is gone."""
-
-    def write(connection: sqlite3.Connection) -> None:
-        connection.execute("UPDATE ceremonies SET secret_salt = x'' WHERE study = ?", (study,))
-
-    return write
-
-
-def evaluation_key_made(study: bytes, evaluation_key: bytes) -> Write:
-    """Return the effect of having combined the evaluation key."""
-
-    def write(connection: sqlite3.Connection) -> None:
-        connection.execute(
-            "UPDATE ceremonies SET evaluation_key = ? WHERE study = ?", (evaluation_key, study)
-        )
-        _drop(connection, study, ("check", "relin_first"))
-
-    return write
-
-
-def destroyed(study: bytes) -> Write:
-    """Return the effect of retirement: no key, no part of one and no message is left."""
-
-    def write(connection: sqlite3.Connection) -> None:
-        for table in ("ceremonies", "ceremony_messages", "opened"):
-            connection.execute(f"DELETE FROM {table} WHERE study = ?", (study,))
-
-    return write
-
-
-def _put(connection: sqlite3.Connection, study: bytes, messages: tuple[Message, ...]) -> None:
-    connection.executemany(
-        "INSERT OR REPLACE INTO ceremony_messages VALUES (?, ?, ?, ?, ?)",
-        [(study, one.kind, one.sender, one.receiver, one.octets) for one in messages],
-    )
-
-
-def _drop(connection: sqlite3.Connection, study: bytes, kinds: tuple[MessageKind, ...]) -> None:
-    connection.executemany(
-        "DELETE FROM ceremony_messages WHERE study = ? AND kind = ?",
-        [(study, kind) for kind in kinds],
-    )
+        return self._vault.open(ceremony.sealed_key_share, KEY_SHARE, source or ceremony.study)
 
 
 def _messages(

@@ -17,10 +17,14 @@ from cipherward_compute.instructions import (
     CeremonyStep,
     FixColumns,
     FixStep,
+    HandOverKey,
     Instruction,
     KeyCeremony,
     ReleaseCounts,
     ReleaseResult,
+    ReshareKey,
+    ReshareStep,
+    Resharing,
     RetireKey,
     Shared,
     StartStep,
@@ -161,6 +165,64 @@ def _fix_columns(shared: Shared, fields: Fields) -> FixColumns:
     )
 
 
+def _reshare_key(shared: Shared, fields: Fields) -> ReshareKey:
+    found = ReshareKey(
+        shared,
+        cast("ReshareStep", _one_of(fields, "step", *get_args(ReshareStep))),
+        _resharing(fields),
+        fields.texts("dealers"),
+        fields.octets("evaluation_digest", length=DIGEST_BYTES),
+        fields.octets("spec_digest", length=DIGEST_BYTES),
+        _digests(fields, "column_commitments"),
+        _octets_or_none(fields, "seed", DIGEST_BYTES),
+        _digests(fields, "commitments"),
+        _digests(fields, "reveals"),
+    )
+    _check_resharing(found)
+    return found
+
+
+def _check_resharing(order: ReshareKey) -> None:
+    """Refuse an order whose members and digests do not fit its step."""
+    resharing, dealers, step = order.resharing, order.dealers, order.step
+    takes = {"ready": resharing.holders, "deal": dealers}.get(step, resharing.new)
+    if order.shared.members != takes:
+        raise NotCanonical("another step's members")
+    if step == "ready":
+        wanted: tuple[tuple[str, ...], ...] = ((), (), ())
+    else:
+        if not _sorted_once(dealers) or not set(dealers) <= set(resharing.holders):
+            raise NotCanonical("field dealers names others than holders")
+        wanted = (
+            dealers,
+            () if step == "deal" else dealers,
+            () if step in ("deal", "answer") else resharing.new,
+        )
+    if (dealers, tuple(sorted(order.commitments)), tuple(sorted(order.reveals))) != wanted:
+        raise NotCanonical("the dealers or the digests are not those of the step")
+    if bool(order.seed) != (step in ("test", "open")):
+        raise NotCanonical("field seed does not fit the step")
+
+
+def _hand_over_key(shared: Shared, fields: Fields) -> HandOverKey:
+    return HandOverKey(shared, _resharing(fields))
+
+
+def _resharing(fields: Fields) -> Resharing:
+    found = Resharing(
+        fields.octets("source", length=ID_BYTES),
+        fields.texts("holders"),
+        fields.texts("new"),
+        fields.integer("threshold", minimum=1),
+        fields.octets("key_digest", length=DIGEST_BYTES),
+    )
+    if not _sorted_once(found.holders) or not _sorted_once(found.new):
+        raise NotCanonical("the holders are not in order")
+    if found.threshold > len(found.new):
+        raise NotCanonical("the threshold is more than the holders")
+    return found
+
+
 def _retire_key(shared: Shared, fields: Fields) -> RetireKey:
     return RetireKey(shared, _one_of(fields, "cause", *CAUSES))
 
@@ -171,6 +233,8 @@ _READERS: Mapping[str, Callable[[Shared, Fields], Instruction]] = {
     "release_counts": _release_counts,
     "release_result": _release_result,
     "fix_columns": _fix_columns,
+    "reshare_key": _reshare_key,
+    "hand_over_key": _hand_over_key,
     "retire_key": _retire_key,
 }
 

@@ -87,7 +87,7 @@ class BlockHandler:
         taken: list[Taken] = []
         reports: list[Report] = []
         for order in block.orders:
-            if self._member not in _members(order):
+            if not concerns(order, self._member):
                 continue
             try:
                 instruction = instruction_of(order)
@@ -103,6 +103,10 @@ class BlockHandler:
         return taken, reports
 
 
-def _members(order: Order) -> list[object]:
-    members = order.arguments.get("members", ())
-    return list(members) if isinstance(members, (list, tuple)) else []
+def concerns(order: Order, member: str) -> bool:
+    """Return whether an order names a member: who takes its step, or held the key before it."""
+    found: list[object] = []
+    for name in ("members", "holders"):
+        members = order.arguments.get(name, ())
+        found += members if isinstance(members, (list, tuple)) else ()
+    return member in found

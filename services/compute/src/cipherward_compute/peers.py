@@ -62,6 +62,13 @@ KINDS: Mapping[MessageKind, pb.CeremonyMessageKind.ValueType] = {
     "test": pb.CEREMONY_MESSAGE_KIND_TEST,
     "test_share": pb.CEREMONY_MESSAGE_KIND_TEST_SHARE,
     "opening": pb.CEREMONY_MESSAGE_KIND_OPENING,
+    "reshare_mask": pb.CEREMONY_MESSAGE_KIND_RESHARE_MASK,
+    "reshare_deal": pb.CEREMONY_MESSAGE_KIND_RESHARE_DEAL,
+    "reshare_check": pb.CEREMONY_MESSAGE_KIND_RESHARE_CHECK,
+    "reshare_share": pb.CEREMONY_MESSAGE_KIND_RESHARE_SHARE,
+    "public_key": pb.CEREMONY_MESSAGE_KIND_PUBLIC_KEY,
+    "evaluation_key": pb.CEREMONY_MESSAGE_KIND_EVALUATION_KEY,
+    "columns": pb.CEREMONY_MESSAGE_KIND_COLUMNS,
 }
 
 
@@ -72,7 +79,7 @@ class Peers:
         self._channels = channels
 
     async def ceremony_message(self, member: str, study: bytes, kind: MessageKind) -> bytes:
-        """Return a member's message of a key ceremony; a deal is that to this member."""
+        """Return a member's message of a ceremony or resharing; a deal is that to this member."""
         request = pb.GetCeremonyMessageRequest(study_id=study, kind=KINDS[kind])
 
         async def ask() -> bytes:

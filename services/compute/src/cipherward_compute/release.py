@@ -22,7 +22,8 @@ from cipherward_compute.failures import (
 from cipherward_compute.framing import digest_of
 from cipherward_compute.guardian import Guardian
 from cipherward_compute.instructions import ReleaseCounts, ReleaseResult, RetireKey
-from cipherward_compute.keyring import Keyring, destroyed
+from cipherward_compute.key_effects import destroyed
+from cipherward_compute.keyring import Keyring
 from cipherward_compute.member import Member
 from cipherward_compute.opening import Opened, Opening
 from cipherward_compute.steps import Done, all_of

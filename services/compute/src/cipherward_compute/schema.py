@@ -137,6 +137,13 @@ SCHEMA: tuple[str, ...] = (
         PRIMARY KEY (study, kind, sender, receiver)
     );
 
+    CREATE TABLE resharings (                      -- of data keys to other holders
+        study       BLOB PRIMARY KEY,
+        source      BLOB NOT NULL,                 -- the data key
+        in_force    INTEGER NOT NULL DEFAULT 0     -- whether its new shares are the key's
+    ) WITHOUT ROWID;
+    CREATE INDEX resharings_by_source ON resharings (source);
+
     CREATE TABLE sums (
         study       BLOB NOT NULL,
         stage       TEXT NOT NULL,                 -- counts or values
@@ -167,7 +174,7 @@ SCHEMA: tuple[str, ...] = (
     CREATE TABLE data_keys (                       -- contracts of columns that are stored encrypted
         study       BLOB PRIMARY KEY,
         data_set    TEXT NOT NULL,
-        minimum     INTEGER NOT NULL,
+        minimum     INTEGER NOT NULL,              -- 0: the proposal was not seen
         spec_digest BLOB NOT NULL,
         text        BLOB NOT NULL DEFAULT x'',
         fixed_at    INTEGER NOT NULL DEFAULT 0     -- the block that fixed the slots; 0: none
@@ -189,7 +196,14 @@ SCHEMA: tuple[str, ...] = (
         study       BLOB NOT NULL,
         member      TEXT NOT NULL,
         manifest    BLOB NOT NULL,
+        handed      INTEGER NOT NULL DEFAULT 0,    -- by a resharing: proofs are verified at use
         PRIMARY KEY (study, member)
+    ) WITHOUT ROWID;
+    CREATE TABLE proven_columns (                  -- of handed lists: proofs that were verified
+        study       BLOB NOT NULL,
+        member      TEXT NOT NULL,
+        batch       INTEGER NOT NULL,
+        PRIMARY KEY (study, member, batch)
     ) WITHOUT ROWID;
     CREATE TABLE column_checks (                   -- of the flags of all members
         study       BLOB NOT NULL,

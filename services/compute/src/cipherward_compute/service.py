@@ -23,6 +23,7 @@ from cipherward_compute.inference.desk import InferenceDesk
 from cipherward_compute.inference.models import Models
 from cipherward_compute.iterates import Iterates
 from cipherward_compute.keyring import MessageKind
+from cipherward_compute.peers import KINDS as MESSAGE_KINDS
 from cipherward_compute.readers import StudyReads
 from cipherward_compute.specs import Specs
 from cipherward_compute.studies import Studies, Study, happens
@@ -45,16 +46,7 @@ STAGES: dict[int, Stage] = {
     pb.CONTRIBUTION_STAGE_COUNTS: "counts",
     pb.CONTRIBUTION_STAGE_VALUES: "values",
 }
-KINDS: dict[int, MessageKind] = {
-    pb.CEREMONY_MESSAGE_KIND_REVEAL: "reveal",
-    pb.CEREMONY_MESSAGE_KIND_DEAL: "deal",
-    pb.CEREMONY_MESSAGE_KIND_CHECK: "check",
-    pb.CEREMONY_MESSAGE_KIND_RELIN_FIRST: "relin_first",
-    pb.CEREMONY_MESSAGE_KIND_RELIN_SECOND: "relin_second",
-    pb.CEREMONY_MESSAGE_KIND_TEST: "test",
-    pb.CEREMONY_MESSAGE_KIND_TEST_SHARE: "test_share",
-    pb.CEREMONY_MESSAGE_KIND_OPENING: "opening",
-}
+KINDS: dict[int, MessageKind] = {number: kind for kind, number in MESSAGE_KINDS.items()}
 CHOICES: dict[int, Choice] = {pb.OPT_OUT_CHOICE_OUT: "out", pb.OPT_OUT_CHOICE_IN: "in"}
 
 

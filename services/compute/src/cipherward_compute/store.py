@@ -30,15 +30,15 @@ from cipherward_compute.inference.rows import (
 from cipherward_compute.instructions import (
     RISK_SCORE,
     FixColumns,
+    HandOverKey,
     Instruction,
     ReleaseResult,
+    ReshareKey,
     RetireKey,
     StartStudy,
-    awaited,
-    opens,
-    stage_of,
-    supersedes,
 )
+from cipherward_compute.key_rows import begin_resharing, hand_over
+from cipherward_compute.order_meaning import awaited, concerned, opens, stage_of, supersedes
 from cipherward_compute.progress import Answer, await_answers, take_answers
 from cipherward_compute.studies import PROPOSED, end_study, lapse_studies, names_of
 from cipherward_kit.database import Database
@@ -229,7 +229,7 @@ def _take(connection: sqlite3.Connection, taken: Taken, block_seconds: int) -> N
     connection.execute(  # a study of which this member saw no beginning has no requester here
         "INSERT OR IGNORE INTO studies (study, requester, members, lapses, template, stage)"
         " VALUES (?, x'', ?, 0, ?, ?)",
-        (study, names_of(shared.members), shared.template, stage_of(instruction)),
+        (study, names_of(concerned(instruction)), shared.template, stage_of(instruction)),
     )
     connection.executemany(
         "DELETE FROM orders WHERE study = ? AND instruction = ?",
@@ -245,7 +245,7 @@ def _take(connection: sqlite3.Connection, taken: Taken, block_seconds: int) -> N
         if shared.template != RISK_SCORE or len(shared.members) > 1:  # not who masks alone
             connection.execute(
                 "UPDATE studies SET members = ? WHERE study = ? AND NOT ended",
-                (names_of(shared.members), study),
+                (names_of(concerned(instruction)), study),
             )
         await_answers(connection, study, key, awaited(instruction))
     if isinstance(instruction, StartStudy):
@@ -254,6 +254,10 @@ def _take(connection: sqlite3.Connection, taken: Taken, block_seconds: int) -> N
         take_score_order(connection, instruction, block_seconds)
     if isinstance(instruction, FixColumns):
         fix_slots(connection, study, key.height)
+    if isinstance(instruction, ReshareKey):
+        begin_resharing(connection, study, instruction.resharing.source)
+    if isinstance(instruction, HandOverKey):  # no later order may meet the old share
+        hand_over(connection, study, instruction.resharing.source, key.height)
     if isinstance(instruction, ReleaseResult):
         connection.execute(
             "INSERT INTO releases VALUES (?, ?, ?, ?, ?)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cipherward_compute.ceremony.handing import Handing
 from cipherward_compute.ciphertexts import Ciphertexts
 from cipherward_compute.cohorts import Cohorts
 from cipherward_compute.column_keys import ColumnKeys
@@ -115,6 +116,7 @@ class Stores:
         """Return what others may see."""
         return Shown(
             self.keyring,
+            Handing(self.keyring, self.column_keys, self.manifests),
             self.ciphertexts,
             self.verdicts,
             self.shares,

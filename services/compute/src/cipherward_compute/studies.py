@@ -26,9 +26,11 @@ from cipherward_member.reports import OrderKey
 PROPOSED, RELEASED, FAILED, WITHDRAWN = "proposed", "released", "failed", "withdrawn"
 ENDED = "ended"  # with its permit, or with its data key
 RETIRED = "retired"  # a data key that has done its work
+HANDED_OVER, SUPERSEDED = "handed_over", "superseded"  # a resharing in force, and before another
 # Steps of this member: of the key and the counts, of each round of values, of a release anew.
 STEPS_BEFORE, STEPS_OF_ROUND, STEPS_OF_ATTEMPT = 6, 3, 3
-STEPS_OF_COLUMNS, STEPS_OF_USE = 4, 5  # of a study of stored columns; of a risk score's use
+# Of a study of stored columns; of a risk score's use; of a resharing, for who deals and stays.
+STEPS_OF = {"column-study": 4, "risk-score": 5, "key-resharing": 7}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,10 @@ class Study:
     @property
     def steps_total(self) -> int:
         """How many steps there are, of the rounds and attempts that are known."""
-        if self.template == "column-study":
-            return STEPS_OF_COLUMNS + STEPS_OF_ATTEMPT * self.attempts
-        if self.template == "risk-score":
-            return STEPS_OF_USE * max(1, self.round)
         rounds = STEPS_OF_ROUND * max(1, self.round)
-        return STEPS_BEFORE + rounds + STEPS_OF_ATTEMPT * self.attempts
+        steps = STEPS_OF.get(self.template, STEPS_BEFORE + rounds)
+        uses = max(1, self.round) if self.template == "risk-score" else 1
+        return steps * uses + STEPS_OF_ATTEMPT * self.attempts
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from cipherward_chain.orders import Order
 from cipherward_compute import metrics
 from cipherward_compute.additions import AdditionSteps
 from cipherward_compute.arithmetic.peer import PeerWrong
+from cipherward_compute.ceremony.resharing import ResharingSteps
 from cipherward_compute.ceremony.steps import CeremonySteps
 from cipherward_compute.column_keys import DATA_KEY
 from cipherward_compute.columns_steps import ColumnSteps, retire_data_key
@@ -25,18 +26,22 @@ from cipherward_compute.contributions import ContributionSteps
 from cipherward_compute.errors import StepFailed
 from cipherward_compute.evaluation import COLUMN_STUDY, EvaluationSteps
 from cipherward_compute.failures import INTERNAL
+from cipherward_compute.figures import StepFigures
 from cipherward_compute.inference.steps import InferenceSteps, retire_scores
 from cipherward_compute.instructions import (
+    KEY_RESHARING,
     RISK_SCORE,
     FixColumns,
+    HandOverKey,
     Instruction,
     KeyCeremony,
     ReleaseCounts,
     ReleaseResult,
+    ReshareKey,
     RetireKey,
     StartStudy,
-    stage_of,
 )
+from cipherward_compute.order_meaning import stage_of
 from cipherward_compute.order_reading import instruction_of
 from cipherward_compute.release import ReleaseSteps
 from cipherward_compute.steps import Done, nothing
@@ -72,6 +77,7 @@ class Steps:
     columns: ColumnSteps
     evaluation: EvaluationSteps
     inference: InferenceSteps
+    resharing: ResharingSteps
 
     async def take(self, instruction: Instruction) -> Done:
         """Take the step that an order asks for."""
@@ -104,6 +110,12 @@ class Steps:
                 return await self.evaluation.switch_result(instruction)
             case ReleaseResult():
                 return await self.release.switch_result(instruction)
+            case ReshareKey():
+                return await self.resharing.carry_out(instruction)
+            case HandOverKey():
+                return await self.resharing.handed_over(instruction)
+            case RetireKey() if instruction.shared.template == KEY_RESHARING:
+                return await self.resharing.retire(instruction)
             case RetireKey() if instruction.shared.template == DATA_KEY:
                 return await retire_data_key(self.release, instruction)
             case RetireKey():
@@ -124,7 +136,7 @@ class Steps:
                 return await self.inference.switch(instruction)
             case RetireKey():
                 return await retire_scores(self.release, instruction)
-            case KeyCeremony() | FixColumns():
+            case KeyCeremony() | FixColumns() | ReshareKey() | HandOverKey():
                 raise StepFailed("a risk score makes no key and fixes no columns")
 
 
@@ -163,6 +175,7 @@ class Tasks:
         self._room = asyncio.Semaphore(at_once_max)
         self._changed = asyncio.Event()
         self._running: dict[bytes, Running] = {}
+        self._figures = StepFigures()
 
     def wake(self) -> None:
         """Say that a block may have brought orders."""
@@ -231,13 +244,15 @@ class Tasks:
             metrics.STEP_SECONDS.labels(step, outcome).observe(time.perf_counter() - began)
 
     async def _take(self, instruction: Instruction) -> Done:
-        while True:
-            if not isinstance(instruction, RetireKey):  # giving up a right needs no living chain
-                await self._fresh()
-            try:
-                return await self._steps.take(instruction)
-            except (WorkersBusy, WorkerLost):
-                await asyncio.sleep(WORKER_RETRY_SECONDS)
+        with self._figures.running(stage_of(instruction)):
+            while True:
+                # Giving up a right needs no living chain.
+                if not isinstance(instruction, RetireKey):
+                    await self._fresh()
+                try:
+                    return await self._steps.take(instruction)
+                except (WorkersBusy, WorkerLost):
+                    await asyncio.sleep(WORKER_RETRY_SECONDS)
 
     async def _finish(self, order: WaitingOrder, done: Done, failed: Failure | None) -> None:
         outcome = Outcome.FAILED if failed else Outcome.DONE

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from cipherward_chain.authorization import MemberSigner
 from cipherward_chain.genesis import Genesis
 from cipherward_chain.reads import ReadGate
-from cipherward_compute import arithmetic, metrics
+from cipherward_compute import arithmetic
 from cipherward_compute.additions import AdditionSteps
 from cipherward_compute.arithmetic.keys import warm
+from cipherward_compute.ceremony.resharing import ResharingSteps
 from cipherward_compute.ceremony.steps import PROFILE, CeremonySteps
 from cipherward_compute.choices import Choices, Epochs, Patients, VerifyPresentations
 from cipherward_compute.columns_steps import ColumnSteps
@@ -22,6 +23,7 @@ from cipherward_compute.contributions import ContributionSteps
 from cipherward_compute.enrolments_shown import EnrolmentDesk
 from cipherward_compute.evaluation import EvaluationSteps, StoredColumns
 from cipherward_compute.exchange import Exchange
+from cipherward_compute.figures import StudyFigures
 from cipherward_compute.guardian import Guardian
 from cipherward_compute.inference.desk import Asker, Enrolled, InferenceDesk
 from cipherward_compute.inference.running import Others, UseRunner
@@ -121,9 +123,8 @@ async def open_compute(
         storages = await stack.enter_async_context(PeerChannels(outside.open_storage))
         fresh_seconds = genesis.parameters.fresh_seconds
         progress = ChainProgress(fresh_seconds, nanoseconds(outside.clock))
-        progress.show(metrics.PROVEN_TIME, metrics.HEIGHT)
         signer = ReportSigner(keys.signer, genesis.chain_id, progress.block_seconds)
-        reports = Reports(stores.chain.reports, signer, outside.submit, metrics.REPORTS_PENDING)
+        reports = Reports(stores.chain.reports, signer, outside.submit)
         news = stores.studies.news
         tasks = Tasks(
             stores.chain,
@@ -132,7 +133,9 @@ async def open_compute(
             progress.require_fresh,
             config.studies_at_once_max,
         )
-        sources = stores.scores(StoredColumns(stores.columns(member.id, storages), public))
+        sources = stores.scores(
+            StoredColumns(stores.columns(member.id, storages), public, genesis.chain_id)
+        )
         uses = UseRunner(
             member, sources, Others(outside.submit, peers, stores.shares, progress.block_seconds)
         )
@@ -150,6 +153,7 @@ async def open_compute(
             tasks.run(),
             reports.run(),
             uses.run(),
+            StudyFigures(database).run(),
             watch_freshness(progress, readiness, "chain"),
         ):
             yield ComputeService(
@@ -203,7 +207,7 @@ def _steps(
     guardian = Guardian(member, root, stores.keyring, stores.shares)
     inputs = stores.inputs()
     columns = stores.columns(member.id, storages)
-    stored = StoredColumns(columns, public)
+    stored = StoredColumns(columns, public, member.chain_id)
     keys = (stores.keyring, stores.ciphertexts)
     opening = Opening(member, guardian, peers, stores.studies.news)
     return Steps(
@@ -214,4 +218,5 @@ def _steps(
         ColumnSteps(member, columns, peers, opening, public),
         EvaluationSteps(member, stores.studies, inputs, stored, opening, guardian),
         InferenceSteps(member, stores.scores(stored), peers, public, opening, guardian),
+        ResharingSteps(member, root, stores.keyring, peers),
     )

@@ -12,7 +12,8 @@ import pytest
 from cipherward_compute.ceremony.dealing import AnsweredBefore
 from cipherward_compute.errors import StepFailed
 from cipherward_compute.instructions import CeremonyStep
-from cipherward_compute.keyring import KeyMissing, Message, destroyed
+from cipherward_compute.key_effects import destroyed
+from cipherward_compute.keyring import KeyMissing, Message
 from cipherward_compute.vault import VaultCorrupt
 from cipherward_threshold.keys import public_key_digest
 

@@ -6,6 +6,7 @@ stood in for by ones that keep columns in memory, over real sockets.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 import sqlite3
@@ -60,6 +61,7 @@ World: TypeAlias = Any
 MEMBERS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
 POINTS = (1, 2, 3, 4)
 THRESHOLD = 3
+BEAT_SECONDS = 2.0  # a busy machine takes longer for a step than a silent chain is believed
 TEXT = ColumnText.from_document(
     {
         "data_set": "cohort-1",
@@ -82,9 +84,20 @@ class MadeKey:
 
 @pytest.fixture(scope="session")
 def made_key() -> MadeKey:
-    members = [member_secret(PROFILE, seed_of(m), b"a data key") for m in MEMBERS]
-    deals = [one.deal(POINTS, THRESHOLD) for one in members]
-    shares = {p: aggregate_shares(PROFILE, [deal[p] for deal in deals]) for p in POINTS}
+    return a_key(MEMBERS, THRESHOLD)
+
+
+@pytest.fixture(scope="session")
+def key_of_three() -> MadeKey:
+    """A key that the last member has no share of."""
+    return a_key(MEMBERS[:3], 2)
+
+
+def a_key(names: Sequence[str], threshold: int) -> MadeKey:
+    members = [member_secret(PROFILE, seed_of(m), b"a data key") for m in names]
+    points = POINTS[: len(names)]
+    deals = [one.deal(points, threshold) for one in members]
+    shares = {p: aggregate_shares(PROFILE, [deal[p] for deal in deals]) for p in points}
     public = combine_public_key(PROFILE, b"a data key", [s.public_key_share() for s in members])
     firsts = [relin_first(one) for one in members]
     seconds = [relin_second(one, public, firsts) for one in members]
@@ -156,9 +169,14 @@ class DataKeyRun:
     def world(self) -> World:
         return self.study.world
 
+    @property
+    def spec_digest(self) -> bytes:
+        """What the terms name, unless a test proposes another text."""
+        return TEXT.digest
+
     def propose(self, text: ColumnText = TEXT) -> None:
         terms: dict[str, Value] = {
-            "members": list(MEMBERS),
+            "members": list(self.study.members),
             "step_seconds": 600,
             "data_set": text.data_set,
             "minimum": 10,
@@ -170,7 +188,7 @@ class DataKeyRun:
         self.world.append(chain_pb.Act(instantiate=act))
 
     async def put_text(self, text: ColumnText = TEXT) -> None:
-        """Hand the text to every hospital, once it knows of the proposal."""
+        """Hand the text to every member of the key, once it knows of the proposal."""
 
         async def taken(hospital: Hospital) -> bool:
             try:
@@ -181,13 +199,13 @@ class DataKeyRun:
                 return False
             return True
 
-        for hospital in self.world.hospitals.values():
-            await eventually(lambda hospital=hospital: taken(hospital))
+        for member in self.study.members:
+            await eventually(lambda one=self.world.hospitals[member]: taken(one))
 
     def give_key(self) -> None:
         """Let every member have the key, as after its ceremony."""
-        for member, hospital in self.world.hospitals.items():
-            point = MEMBERS.index(member) + 1
+        for member in self.study.members:
+            hospital, point = self.world.hospitals[member], MEMBERS.index(member) + 1
             vault = Vault(seed_of(f"{member}/data"))
             sealed = vault.seal(self.made.shares[point], KEY_SHARE, self.id)
             connection = sqlite3.connect(hospital.config.data_dir / "compute.db")
@@ -205,6 +223,17 @@ class DataKeyRun:
                     ),
                 )
             connection.close()
+
+    def replace_key_share(self, member: str, key_share: bytes) -> None:
+        """Let a member have another share of the key than the ceremony gave it."""
+        hospital = self.world.hospitals[member]
+        sealed = Vault(seed_of(f"{member}/data")).seal(key_share, KEY_SHARE, self.id)
+        connection = sqlite3.connect(hospital.config.data_dir / "compute.db")
+        with connection:
+            connection.execute(
+                "UPDATE ceremonies SET key_share = ? WHERE study = ?", (sealed, self.id)
+            )
+        connection.close()
 
     def a_patient(self, **rows: tuple[float, float]) -> Patient:
         """Return a patient with rows at hospitals a to d: (age, bmi) of each."""
@@ -269,7 +298,7 @@ class DataKeyRun:
         return self.study.order(
             "fix_columns",
             step=step,
-            threshold=THRESHOLD,
+            threshold=self.study.threshold,
             key_digest=public_key_digest(self.made.public_key),
             commitments=dict(self.commitments),
             seed=seed,
@@ -283,12 +312,23 @@ class DataKeyRun:
         """Let all verify, and agree on the checks."""
         (self.digest,) = set((await self.study.done(self.fix_order("verify", seed))).values())
 
+    async def make_ready(self) -> None:
+        """Let the patients enrol and the members fix and verify the columns, to the flags' end."""
+        self.register(*self.patients)
+        await self.contribute()
+        for patient in self.patients:
+            await self.enrol(patient)
+        self.give_key()
+        await self.fix()
+        await self.verify()
+        await self.study.done(self.open_order())
+
     def open_order(self, online: Sequence[str] = MEMBERS[:3]) -> OrderKey:
         return self.study.order(
             "release_counts",
             set=list(online),
             digest=self.digest,
-            threshold=THRESHOLD,
+            threshold=self.study.threshold,
             minimum=10,
             key_digest=public_key_digest(self.made.public_key),
             source=b"",
@@ -375,3 +415,18 @@ async def run(
             )
             world.storage_ports[member] = served.ports.listen
         yield DataKeyRun(study, storages, made_key, a_wallet)
+
+
+@pytest.fixture
+async def living(run: DataKeyRun) -> AsyncIterator[DataKeyRun]:
+    """A data key on a chain that makes blocks although nothing happens, as a real one does."""
+
+    async def beat() -> None:
+        while True:
+            run.world.chain.heartbeat()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    task = asyncio.create_task(beat())
+    yield run
+    task.cancel()
+    await asyncio.wait((task,))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,6 @@ Values = NDArray[np.float64]
 MEMBERS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
 SET = MEMBERS[:3]
 COMMON = 12  # patients of both hospitals
-BEAT_SECONDS = 2.0  # a busy machine takes longer for a step than a silent chain is believed
 
 
 @pytest.fixture(scope="session")
@@ -132,21 +130,6 @@ async def begun(study: ColumnStudy) -> ColumnStudy:
 
 
 @pytest.fixture
-async def living(run: DataKeyRun) -> AsyncIterator[DataKeyRun]:
-    """A data key on a chain that makes blocks although nothing happens, as a real one does."""
-
-    async def beat() -> None:
-        while True:
-            run.world.chain.heartbeat()
-            await asyncio.sleep(BEAT_SECONDS)
-
-    task = asyncio.create_task(beat())
-    yield run
-    task.cancel()
-    await asyncio.wait((task,))
-
-
-@pytest.fixture
 async def ready(living: DataKeyRun) -> DataKeyRun:
     """A data key whose columns are verified: some patients go to both hospitals, some to one."""
     run = living
@@ -159,14 +142,7 @@ async def ready(living: DataKeyRun) -> DataKeyRun:
     run.a_patient(a=(77.0, 30.0))
     run.a_patient(b=(66.0, 31.5))
     run.a_patient(a=(200.0, 20.0), b=(44.0, 33.0))  # an age that is not plausible
-    run.register(*run.patients)
-    await run.contribute()
-    for patient in run.patients:
-        await run.enrol(patient)
-    run.give_key()
-    await run.fix()
-    await run.verify()
-    await run.study.done(run.open_order())
+    await run.make_ready()
     return run
 
 

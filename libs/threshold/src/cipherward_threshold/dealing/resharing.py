@@ -9,7 +9,7 @@ Receivers answer the challenge as in `checks`. Everybody sees for each dealer th
 one polynomial; and of the sum of all that rho b + sum b_r,i + a sum V_i is small: then what was
 dealt together is the secret of the public key, up to what would spoil every decryption and tell
 nothing (an x that is off by d changes a decryption by c1 d, which whoever knows d can compute). The
-caller lets the new holders open a test ciphertext before the old shares are destroyed.
+new holders open a ciphertext before the old shares are destroyed (`trial`).
 
 Nothing is opened in a dispute: these are parts of a living key. When a dealer's deals lie on no
 polynomial, it or a new holder is at fault; when the sum is wrong, one of the dealers. The resharing

@@ -28,15 +28,8 @@ from cipherward_compute.ceremony.messages import (
 from cipherward_compute.ceremony.participant import Participant
 from cipherward_compute.errors import StepFailed
 from cipherward_compute.instructions import KeyCeremony
-from cipherward_compute.keyring import (
-    Ceremony,
-    KeyMissing,
-    Message,
-    begun,
-    completed,
-    exchanged,
-    secret_destroyed,
-)
+from cipherward_compute.key_effects import begun, completed, exchanged, secret_destroyed
+from cipherward_compute.keyring import Ceremony, KeyMissing, Message
 from cipherward_compute.peers import from_all
 from cipherward_compute.steps import Done, all_of
 from cipherward_compute.vault import SALT_BYTES

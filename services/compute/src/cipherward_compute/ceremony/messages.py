@@ -71,6 +71,33 @@ class Revealed:
         return cls(share, proof, mask, _octets_by_member(member, digests, members, DIGEST_BYTES))
 
 
+@dataclass(frozen=True, slots=True)
+class Redealt:
+    """What a dealer of a resharing shows to all: its mask's share, and the digest of each deal."""
+
+    mask_share: bytes
+    deal_digests: Mapping[str, bytes]
+
+    def to_bytes(self) -> bytes:
+        """Return the message."""
+        return encode({"mask_share": self.mask_share, "deal_digests": self.deal_digests})
+
+    @classmethod
+    def parse(cls, member: str, octets: bytes, receivers: tuple[str, ...]) -> Redealt:
+        """Return what `member` shows of its deals to `receivers`.
+
+        Raises:
+            PeerWrong: it is out of form.
+        """
+        try:
+            fields = Fields(decode_map(octets))
+            mask, digests = fields.octets("mask_share"), fields.mapping("deal_digests")
+            fields.end()
+        except NotCanonical as error:
+            raise PeerWrong(member, f"its message: {error}") from None
+        return cls(mask, _octets_by_member(member, digests, receivers, DIGEST_BYTES))
+
+
 def opening_of(deals: Mapping[str, bytes]) -> bytes:
     """Return the message in which a dealer opens its deals, by receiver."""
     return encode({"deals": dict(deals)})

@@ -22,15 +22,8 @@ from cipherward_compute.errors import StepFailed
 from cipherward_compute.failures import ShareRefused
 from cipherward_compute.framing import framed
 from cipherward_compute.instructions import KeyCeremony
-from cipherward_compute.keyring import (
-    Ceremony,
-    KeyMissing,
-    Message,
-    MessageKind,
-    evaluation_key_made,
-    exchanged,
-    secret_destroyed,
-)
+from cipherward_compute.key_effects import evaluation_key_made, exchanged, secret_destroyed
+from cipherward_compute.keyring import Ceremony, KeyMissing, Message, MessageKind
 from cipherward_compute.peers import from_all
 from cipherward_compute.steps import Done, all_of
 from cipherward_threshold.errors import ThresholdError

@@ -72,23 +72,32 @@ class Participant:
             PeerWrong: so did a peer.
             StepFailed: a peer refuses for good.
         """
-        study, members = order.shared.study, order.shared.members
-        if sorted(digests) != list(members):
+        if sorted(digests) != list(order.shared.members):
             raise CommitmentsIncomplete("the order does not have a commitment of every member")
-        own = await self.keyring.message(study, kind, dealer=self.id, receiver=self.id)
-        digest = await asyncio.to_thread(commitment_to, study, kind, self.id, own)
-        if digest != digests[self.id]:
-            raise OldBackup("this member committed to other keys: an old backup was restored")
+        return await self.shown_by(order.shared.study, kind, digests)
+
+    async def shown_by(
+        self, study: bytes, kind: MessageKind, digests: Mapping[str, bytes]
+    ) -> dict[str, bytes]:
+        """Return the message of a kind of everybody who committed to one, as `shown`."""
+        senders = tuple(sorted(digests))
 
         async def show(name: str) -> bytes:
-            message = await self.peers.ceremony_message(name, study, kind)
+            mine = name == self.id
+            if mine:
+                message = await self.keyring.message(study, kind, dealer=name, receiver=name)
+            else:
+                message = await self.peers.ceremony_message(name, study, kind)
             digest = await asyncio.to_thread(commitment_to, study, kind, name, message)
-            if digest != digests[name]:
-                raise PeerWrong(name, "its message is not what it committed to")
-            return message
+            if digest == digests[name]:
+                return message
+            if mine:
+                raise OldBackup("this member committed to other keys: an old backup was restored")
+            raise PeerWrong(name, "its message is not what it committed to")
 
-        found = await from_all(self.member.others(members), show)
-        return {name: own if name == self.id else found[name] for name in members}
+        if self.id in digests:  # before anybody else is asked
+            await show(self.id)
+        return await from_all(senders, show)
 
     def _context(self, order: KeyCeremony) -> bytes:
         return framed(

@@ -174,7 +174,7 @@ class InferenceDesk:
         if (await self._from.studies.known(contract.id)).ended:
             raise RiskScoreNotReady("the risk score has ended: propose another one")
         try:
-            return await self._from.planned(contract.id, contract.source, contract.model)
+            return await self._from.planned(contract.source, contract.model)
         except StepFailed as error:
             raise RiskScoreNotReady(str(error)) from None
 

@@ -132,7 +132,7 @@ class UseRunner:
         study, contract = due.contract.id, due.contract
         release = await self._from.studies.release(study, due.order)
         _, batch = await self._from.inputs.ciphertexts.total(study, "values", release.digest)
-        layout, plan = await self._from.planned(study, contract.source, contract.model)
+        layout, plan = await self._from.planned(contract.source, contract.model)
         secret = await self._from.uses.secret(due.id)
         if secret is None:
             raise NotReleased("the use has ended meanwhile")

@@ -59,16 +59,14 @@ class ScoreSources:
     models: Models
     uses: Uses
 
-    async def planned(
-        self, study: bytes, data_key: bytes, model: bytes
-    ) -> tuple[Layout, ScorePlan]:
+    async def planned(self, data_key: bytes, model: bytes) -> tuple[Layout, ScorePlan]:
         """Return the columns of a data key, and how a risk score's model is computed on them.
 
         Raises:
             StepFailed: one of its subclasses says why it cannot be.
         """
         layout = await self.columns.layout(data_key)
-        members = (await self.studies.known(study)).members
+        members = await self.columns.members(data_key)
         return layout, await self.models.plan(model, layout.data_key, members)
 
 
@@ -227,7 +225,7 @@ class InferenceSteps:
 
     async def _planned(self, order: StartStudy) -> tuple[Layout, ScorePlan]:
         asked = order.asked
-        return await self._from.planned(order.shared.study, asked.source, asked.spec_digest)
+        return await self._from.planned(asked.source, asked.spec_digest)
 
     async def _mask(self, order: StartStudy, ceremony: Ceremony, layout: Layout) -> Mask:
         """Return the mask that an order names, as it is kept here or its hospital sends it: it is

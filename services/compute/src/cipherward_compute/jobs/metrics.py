@@ -14,9 +14,9 @@ REDELIVERED = Counter("cipherward_compute_jobs_redelivered", "Jobs sent again: a
 REFUSED = Counter(
     "cipherward_compute_job_messages_refused",
     "Messages in the queue that are not ours, damaged, repeated or late.",
-    ["why"],
+    ["reason"],
 )
-ON_QUEUE = Gauge("cipherward_compute_on_queue", "1 while the brokers of the queue answer.")
+ON_QUEUE = Gauge("cipherward_compute_queue_connected", "1 while the brokers of the queue answer.")
 JOB_SECONDS = Histogram(
     "cipherward_compute_job_seconds",
     "Wall time of a job that was done: for its owner with the way and the wait.",

@@ -5,10 +5,9 @@ The orders of a use are those of its contract, one after another.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -35,7 +34,6 @@ MEMBERS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
 A, B, C, D = MEMBERS
 SET = (B, C, D)  # who decrypts: the hospital that asks is not among them
 THRESHOLD = 3
-BEAT_SECONDS = 2.0  # a busy machine takes longer for a step than a silent chain is believed
 TEXT = ColumnText.from_document(  # as in the folder's data keys
     {
         "data_set": "cohort-1",
@@ -219,21 +217,6 @@ class ScoreRun:
 
 
 @pytest.fixture
-async def living(run: DataKeyRun) -> AsyncIterator[DataKeyRun]:
-    """A data key on a chain that makes blocks although nothing happens, as a real one does."""
-
-    async def beat() -> None:
-        while True:
-            run.world.chain.heartbeat()
-            await asyncio.sleep(BEAT_SECONDS)
-
-    task = asyncio.create_task(beat())
-    yield run
-    task.cancel()
-    await asyncio.wait((task,))
-
-
-@pytest.fixture
 async def ready(living: DataKeyRun) -> DataKeyRun:
     """A data key whose columns are verified.
 
@@ -248,14 +231,7 @@ async def ready(living: DataKeyRun) -> DataKeyRun:
     run.a_patient(a=(33.0, 20.0))
     run.a_patient(a=(200.0, 20.0), b=(44.0, 33.0))
     run.a_patient(b=(66.0, 31.5))
-    run.register(*run.patients)
-    await run.contribute()
-    for patient in run.patients:
-        await run.enrol(patient)
-    run.give_key()
-    await run.fix()
-    await run.verify()
-    await run.study.done(run.open_order())
+    await run.make_ready()
     return run
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from grpc import aio
 
@@ -27,6 +30,8 @@ from cipherward_compute.instructions import Asked, Shared, StartStudy
 from cipherward_kit.errors import reason_of
 from cipherward_kit.testing import eventually
 from cipherward_member.reports import OrderKey
+from cipherward_threshold.messages import KeyShare
+from cipherward_threshold.rings import profile_ring
 
 if TYPE_CHECKING:
     from conftest import MakeModel, MakeScores, ScoreRun, World
@@ -88,7 +93,19 @@ def replaced(scores: ScoreRun, values: dict[int, int]) -> None:
     scores.commitments = {A: digest_of(MASK_COMMITMENT, *parts)}
 
 
-async def test_a_mask_of_others_patients_or_of_other_numbers_is_refused_and_another_use_may_follow(
+@contextmanager
+def wrong_key_share(scores: ScoreRun, member: str) -> Generator[None]:
+    """Let a member have another share than it was dealt while the context is open."""
+    right = scores.key.made.shares[MEMBERS.index(member) + 1]
+    ring = profile_ring(PROFILE)
+    share = KeyShare.parse(ring.profile, right)
+    wrong = replace(share, value=ring.add(share.value, np.ones_like(share.value)))
+    scores.key.replace_key_share(member, wrong.to_bytes(ring.profile))
+    yield
+    scores.key.replace_key_share(member, right)
+
+
+async def test_a_wrong_mask_or_a_wrong_share_ends_a_use_by_name_and_another_use_may_follow(
     scores: ScoreRun,
 ) -> None:
     own, *_, wild, stranger = scores.key.patients
@@ -103,6 +120,14 @@ async def test_a_mask_of_others_patients_or_of_other_numbers_is_refused_and_anot
         assert found.failure_reason == "MASK_REFUSED"
         seen = await scores.study.seen_at(C)
         assert (seen.failure_reason, A in seen.failure) == ("MASK_REFUSED", True)
+
+    # A share of another polynomial than was dealt is as well formed as the right one.
+    inference = await scores.infer(own)
+    digest = await scores.to_scores()
+    with wrong_key_share(scores, B):
+        await scores.released(digest)
+        found = await scores.answer(inference, pb.INFERENCE_STATE_FAILED)
+    assert (found.failure_reason, list(found.scores)) == ("SCORES_UNREADABLE", [])
 
     inference = await scores.infer(own)
     await scores.released(await scores.to_scores())
