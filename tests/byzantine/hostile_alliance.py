@@ -163,7 +163,8 @@ class HostileAlliance(CometAlliance):
             sample.value
             for family in text_string_to_metric_families(page)
             for sample in family.samples
-            if sample.name == f"ledger_{name}_total" and labels.items() <= sample.labels.items()
+            if sample.name == f"cipherward_ledger_{name}_total"
+            and labels.items() <= sample.labels.items()
         )
 
 

@@ -117,10 +117,10 @@ async def test_a_block_with_what_is_invalid_is_voted_down_and_the_next_proposer_
     why, make = INVALID[lie]
     false = make()
     height = await members[A].height()
-    before = {one: await hostile.counted(one, "proposals_refused", why=why) for one in HONEST}
+    before = {one: await hostile.counted(one, "proposals_refused", reason=why) for one in HONEST}
 
     async def all_refused() -> bool:
-        now = [await hostile.counted(one, "proposals_refused", why=why) for one in HONEST]
+        now = [await hostile.counted(one, "proposals_refused", reason=why) for one in HONEST]
         return all(count > before[one] for one, count in zip(HONEST, now, strict=True))
 
     with hostile.proposing(*false):

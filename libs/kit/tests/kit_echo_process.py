@@ -15,6 +15,7 @@ from cipherward.rpc_rules import RpcRule
 from cipherward_kit.config import ServerConfig
 from cipherward_kit.datafolder import DataFolder
 from cipherward_kit.drain import Drain
+from cipherward_kit.own_identity import follow_identity
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve
@@ -64,18 +65,22 @@ async def serve_echo(config: EchoConfig) -> None:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
     authority = await asyncio.to_thread(config.genesis_file.read_bytes)
+    registry = TrustRegistry({config.member: authority})
     with DataFolder(config.data_dir, "test-chain"):
-        await serve(
-            config,
-            domain="echo.cipherward",
-            registry=TrustRegistry({config.member: authority}),
-            register=register,
-            readiness=readiness,
-            drain=drain,
-            rules={
-                f"/{SERVICE}/{name}": RpcRule("anyone", False, ()) for name in ("Slow", "Forever")
-            },
-        )
+        async with follow_identity(config, registry, readiness) as identity:
+            await serve(
+                config,
+                domain="echo.cipherward",
+                identity=identity,
+                registry=registry,
+                register=register,
+                readiness=readiness,
+                drain=drain,
+                rules={
+                    f"/{SERVICE}/{name}": RpcRule("anyone", False, ())
+                    for name in ("Slow", "Forever")
+                },
+            )
 
 
 if __name__ == "__main__":

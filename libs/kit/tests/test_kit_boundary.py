@@ -11,6 +11,7 @@ import grpc
 import pytest
 import structlog
 from grpc import aio
+from prometheus_client import REGISTRY
 
 from cipherward_kit.access import (
     ALL_RULES,
@@ -204,6 +205,20 @@ async def test_a_caller_that_goes_away_frees_its_place(served: Served, echo: Any
         call.cancel()
     await eventually(lambda: echo.waiting == 0)
     assert await unary(channel, "Anyone") == b"x"
+
+
+async def test_a_call_is_counted_under_the_status_that_its_handler_gave(served: Served) -> None:
+    name = {"grpc_method": f"{ECHO}FlakyUnsafe".removeprefix("/")}
+
+    def counted() -> tuple[float, float]:
+        ended = "grpc_server_call_duration_seconds_count"
+        away = REGISTRY.get_sample_value(ended, name | {"grpc_status": "UNAVAILABLE"})
+        begun = REGISTRY.get_sample_value("grpc_server_call_started_total", name)
+        return begun or 0, away or 0
+
+    begun, away = counted()
+    await refusal(unary(served.holder_channel(), "FlakyUnsafe"))
+    await eventually(lambda: counted() == (begun + 1, away + 1))
 
 
 async def test_an_endless_stream_ends_when_the_server_drains(served: Served, echo: Any) -> None:

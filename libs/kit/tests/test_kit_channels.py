@@ -10,7 +10,8 @@ import grpc
 import pytest
 from grpc import aio
 
-from cipherward_kit.channels import DEADLINE_SECONDS, service_config
+from cipherward_kit.channels import service_config
+from cipherward_kit.renewing import DEADLINE_SECONDS
 from cipherward_kit.testing import Served, TestAlliance, serve_in_process
 
 ECHO = "/cipherward.echo.v1.EchoService/"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -148,8 +149,16 @@ async def test_the_metrics_page_has_the_calls(
         await writer.wait_closed()
     assert page.startswith("HTTP/1.1 200 OK")
     name = "grpc_server_call_duration_seconds_count"
-    assert f'{name}{{grpc_method="{ECHO}Slow",grpc_status="OK"}} 1.0' in page
-    assert 'cipherward_ready{condition="chain"} 1.0' in page
+    slow_name = f"{ECHO}Slow".removeprefix("/")
+    assert f'{name}{{grpc_method="{slow_name}",grpc_status="OK"}} 1.0' in page
+    assert f'grpc_server_call_started_total{{grpc_method="{slow_name}"}} 1.0' in page
+    assert 'cipherward_service_ready{condition="chain"} 1.0' in page
+    assert 'cipherward_build_info{service="echo",version="' in page
+    free = re.search(r"^cipherward_service_data_free_bytes (\S+)$", page, re.MULTILINE)
+    whole = re.search(r"^cipherward_service_data_capacity_bytes (\S+)$", page, re.MULTILINE)
+    assert free
+    assert whole
+    assert 0 < float(free[1]) <= float(whole[1])
 
 
 @pytest.mark.parametrize("setting", ["LISTEN", "HOLDER_LISTEN", "HEALTH_LISTEN", "METRICS_LISTEN"])

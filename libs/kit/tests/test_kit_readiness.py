@@ -131,9 +131,9 @@ async def test_one_can_wait_until_it_is_ready() -> None:
 def test_the_gauge_follows() -> None:
     readiness = Readiness("gauge-test")
     labels = {"condition": "gauge-test"}
-    assert REGISTRY.get_sample_value("cipherward_ready", labels) == 0
+    assert REGISTRY.get_sample_value("cipherward_service_ready", labels) == 0
     readiness.set("gauge-test", True)
-    assert REGISTRY.get_sample_value("cipherward_ready", labels) == 1
+    assert REGISTRY.get_sample_value("cipherward_service_ready", labels) == 1
 
 
 def test_a_condition_nobody_declared_is_an_error() -> None:

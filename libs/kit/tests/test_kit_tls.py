@@ -17,6 +17,7 @@ from cipherward_kit.devca import DevAuthority, is_development_certificate, save_
 from cipherward_kit.errors import reason_of
 from cipherward_kit.testing import Served, TestAlliance, serve_in_process
 from cipherward_kit.tls import (
+    AUTHORITIES_MAX,
     Caller,
     CertificateUnreadable,
     Identity,
@@ -110,6 +111,10 @@ def registry(alliance: TestAlliance) -> TrustRegistry:
     return TrustRegistry({m: ca.certificate_pem for m, ca in alliance.authorities.items()})
 
 
+def days_ago(days: float) -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
+
+
 def authorities(*members: DevAuthority) -> dict[str, bytes]:
     return {authority.member: authority.certificate_pem for authority in members}
 
@@ -199,11 +204,44 @@ async def test_an_authority_under_anothers_name_does_not_replace_it(
         alliance.registry.authority_pem("hospital-x")
 
 
-def test_only_the_certificate_itself_becomes_a_root(alliance: TestAlliance) -> None:
+def test_only_the_certificates_themselves_become_roots(alliance: TestAlliance) -> None:
     own = alliance.authorities["hospital-a"].certificate_pem
-    smuggled = DevAuthority.create("hospital-z").certificate_pem
-    registry = TrustRegistry({"hospital-a": own + smuggled})
+    registry = TrustRegistry({"hospital-a": b"a note\n" + own + b"another\n"})
     assert registry.all_authorities_pem() == registry.authority_pem("hospital-a") == own
+
+
+def test_what_stands_in_one_members_bundle_vouches_for_no_other(alliance: TestAlliance) -> None:
+    own = alliance.authorities["hospital-a"].certificate_pem
+    smuggled = DevAuthority.create("hospital-z")
+    registry = TrustRegistry(
+        {
+            "hospital-a": own + smuggled.certificate_pem,
+            "hospital-b": alliance.authorities["hospital-b"].certificate_pem,
+        }
+    )
+    for name, good in (("hospital-a", True), ("hospital-b", False), ("hospital-z", False)):
+        leaf = smuggled.issue("storage", spiffe_id=f"spiffe://{name}/storage")
+        if good:
+            caller = registry.verify_peer(leaf.certificate_pem, f"spiffe://{name}/storage")
+            assert caller == Caller("hospital-a", "storage")
+        else:
+            with pytest.raises(PeerNotTrusted):
+                registry.verify_peer(leaf.certificate_pem, f"spiffe://{name}/storage")
+
+
+def test_a_bundle_has_a_bound(alliance: TestAlliance) -> None:
+    own = alliance.authorities["hospital-a"].certificate_pem
+    TrustRegistry({"hospital-a": own * AUTHORITIES_MAX})
+    with pytest.raises(CertificateUnreadable, match="authority of hospital-a"):
+        TrustRegistry({"hospital-a": own * (AUTHORITIES_MAX + 1)})
+
+
+def test_no_certificate_outlives_its_authority() -> None:
+    authority = DevAuthority.create("hospital-a", days=0.5, starts=days_ago(1))
+    registry = TrustRegistry({"hospital-a": authority.certificate_pem})
+    leaf = authority.issue("storage")
+    with pytest.raises(PeerNotTrusted, match="validity period"):
+        registry.verify_peer(leaf.certificate_pem, "spiffe://hospital-a/storage")
 
 
 def test_a_verified_peer_is_forgotten_with_its_authority(
@@ -297,6 +335,15 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
         Identity.from_files(tmp_path / "x", tmp_path / "x")
     with pytest.raises(CertificateUnreadable, match="authority of hospital-a"):
         TrustRegistry({"hospital-a": b"not PEM"})
+
+
+def test_a_key_of_another_certificate_is_named(alliance: TestAlliance, tmp_path: Path) -> None:
+    certificate, _ = save_identity(alliance.authorities["hospital-a"].issue("x"), tmp_path, "one")
+    _, key = save_identity(alliance.authorities["hospital-a"].issue("x"), tmp_path, "two")
+    with pytest.raises(CertificateUnreadable, match=r"two\.key is not the key of .*one\.pem"):
+        Identity.from_files(certificate, key)
+    with pytest.raises(CertificateUnreadable, match="not a plain PEM private key"):
+        Identity.from_files(certificate, certificate)
 
 
 def test_an_identity_does_not_print_its_key(alliance: TestAlliance) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import math
 
 import pytest
-from prometheus_client import CollectorRegistry, Gauge
 
 from cipherward_chain.checkpoint import Checkpoint
 from cipherward_chain.testing import TestChain, make_genesis
@@ -100,15 +99,6 @@ async def test_a_height_is_waited_for_and_no_longer_than_asked() -> None:
     progress.saw(2, NOW * NANOS)
     assert await waiting
     assert await progress.reach(1, 0)
-
-
-def test_gauges_follow_time_and_height() -> None:
-    progress, registry = Clocks().progress(), CollectorRegistry()
-    progress.show(Gauge("time", "t", registry=registry), Gauge("height", "h", registry=registry))
-    assert registry.get_sample_value("time") == 0
-    progress.saw(3, NOW * NANOS)
-    assert registry.get_sample_value("time") == NOW
-    assert registry.get_sample_value("height") == 3
 
 
 async def test_readiness_follows_the_chain() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc import aio
-from prometheus_client import CollectorRegistry, Gauge
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.ledger.v1 import ledger_service_pb2 as ledger_pb
@@ -45,13 +44,12 @@ class Desk:
         self.on_disk: list[bytes] = []  # when each was submitted
         self.refusal = ""
         self.away = False
-        self.gauge = Gauge("pending", "p", registry=CollectorRegistry())
 
     def sender(self) -> Reports:
         """A sender as after a start: it knows of nothing but the disk."""
         member = MemberSigner("hospital-a", KEYS.member_seeds["hospital-a"])
         signer = ReportSigner(member, GENESIS.chain_id, lambda: self.seconds)
-        return Reports(self.store, signer, self.submit, self.gauge)
+        return Reports(self.store, signer, self.submit)
 
     async def add(self, *reports: Report) -> None:
         await self.database.write(lambda c: add_reports(c, reports))

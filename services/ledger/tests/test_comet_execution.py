@@ -216,7 +216,7 @@ async def test_a_version_that_contract_lacks_stops_the_ledger(
 async def test_a_double_signature_in_a_block_is_counted(scene: Scene) -> None:
     def counted() -> float:
         labels = {"kind": "DUPLICATE_VOTE"}
-        return REGISTRY.get_sample_value("ledger_misbehaviour_total", labels) or 0
+        return REGISTRY.get_sample_value("cipherward_ledger_misbehaviour_total", labels) or 0
 
     before = counted()
     await scene.execution.info()

@@ -96,7 +96,7 @@ class World:
 
     async def is_published(self) -> None:
         """Return when the topic has every proven block, as the ledger's own metric says."""
-        await eventually(lambda: metric("ledger_feed_height") == self.proven, seconds=DEADLINE)
+        await eventually(lambda: metric("cipherward_ledger_feed_height") == self.proven, seconds=DEADLINE)
 
 
 def metric(name: str, **labels: str) -> float:
@@ -147,11 +147,11 @@ async def test_junk_at_the_end_is_stepped_over_and_counted(world: World) -> None
         (own[3].key, own[3].value),  # ours, and old
     ]
     await world.topic.write(*junk * 100)  # more than is looked at together
-    before = metric("ledger_feed_foreign_messages_total")
+    before = metric("cipherward_ledger_feed_foreign_messages_total")
     await world.grow(3)
     async with world.publishing():
         await world.is_published()
-    assert metric("ledger_feed_foreign_messages_total") - before > 100
+    assert metric("cipherward_ledger_feed_foreign_messages_total") - before > 100
     published = await world.heights()
     assert published[-3:] == [21, 22, 23]
     assert published[20 + 500 :] in ([21, 22, 23], list(range(5, 24)))
@@ -181,10 +181,10 @@ async def test_a_block_that_the_topic_does_not_take_is_left_out(world: World) ->
     world.topic = narrow
     await world.desk.record(world.chain.decide([world.chain.transaction() for _ in range(20)]))
     await world.grow(2)
-    before = metric("ledger_feed_refused_blocks_total")
+    before = metric("cipherward_ledger_feed_refused_blocks_total")
     async with world.publishing():
         await world.is_published()
-    assert metric("ledger_feed_refused_blocks_total") == before + 1
+    assert metric("cipherward_ledger_feed_refused_blocks_total") == before + 1
     assert await world.heights() == [height for height in range(1, 24) if height != 22]
 
 
@@ -193,10 +193,10 @@ async def test_a_block_that_no_message_holds_is_left_out_and_those_after_it_foll
 ) -> None:
     await world.desk.record(world.chain.decide([bytes(9 * 1024 * 1024)]))
     await world.grow(3)
-    before = metric("ledger_feed_refused_blocks_total")
+    before = metric("cipherward_ledger_feed_refused_blocks_total")
     async with world.publishing():
         await world.is_published()
-    assert metric("ledger_feed_refused_blocks_total") == before + 1
+    assert metric("cipherward_ledger_feed_refused_blocks_total") == before + 1
     assert await world.heights() == [height for height in range(1, 25) if height != 22]
 
 
@@ -265,12 +265,12 @@ async def test_a_broker_killed_in_the_middle_loses_no_block_and_repeats_no_effec
             await world.grow(5)
             await asyncio.to_thread(server.kill)
             await world.grow(20)
-            assert metric("ledger_feed_lag_blocks") >= 20
-            await eventually(lambda: metric("ledger_feed_connected") == 0, seconds=DEADLINE)
+            assert metric("cipherward_ledger_feed_lag_blocks") >= 20
+            await eventually(lambda: metric("cipherward_ledger_feed_connected") == 0, seconds=DEADLINE)
             await asyncio.to_thread(server.start)
             await consumer.is_even()
             await world.is_published()
-            assert metric("ledger_feed_lag_blocks") == 0
+            assert metric("cipherward_ledger_feed_lag_blocks") == 0
         published = await world.heights()
         assert set(published) == set(range(1, world.proven + 1))
 

@@ -21,7 +21,7 @@ from prometheus_client import REGISTRY
 
 
 def pending() -> float:
-    return REGISTRY.get_sample_value("cipherward_storage_reports_pending") or 0.0
+    return REGISTRY.get_sample_value("cipherward_chain_reports_pending") or 0.0
 
 
 async def test_a_report_is_signed_by_the_member_and_settled_by_its_block(

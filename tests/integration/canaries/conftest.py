@@ -29,6 +29,7 @@ from cipherward_client.canaries.verdicts import Results
 from cipherward_client.canaries.watch import CANARIES, SCENES, Waits, Watch
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.testing import eventually
+from cipherward_kit.tls import Identity
 
 START_SECONDS = 180.0  # eight processes on a busy machine without compiled bytecode
 MEMBER = "hospital-a"
@@ -104,13 +105,11 @@ class Watched:
 def files_of(folder: AllianceFolder) -> Files:
     """Return the files that the canaries of hospital-a are given."""
     home = folder.member(MEMBER)
-    certificate, private_key = home.certificate(CLIENT)
     return Files(
         folder.endpoints_file,
         folder.genesis_file,
-        certificate,
-        private_key,
         home.key(MEMBER_KEY),
+        Identity.from_files(*home.certificate(CLIENT)),
     )
 
 

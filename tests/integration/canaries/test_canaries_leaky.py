@@ -92,7 +92,7 @@ def test_what_the_template_does_not_say_is_refused_all_the_same(leaky: Watched) 
 async def test_a_leak_ends_readiness_here_and_of_the_members_services(leaky: Watched) -> None:
     paths = "contract, decide, guardian-share, open, record, released-key"
     assert leaky.readiness.missing() == {CANARIES: f"not refused on: {paths}"}
-    gauge = REGISTRY.get_sample_value("cipherward_ready", {"condition": CANARIES})
+    gauge = REGISTRY.get_sample_value("cipherward_service_ready", {"condition": CANARIES})
     assert gauge == 0
     endpoints = leaky.running.endpoints
     assert await health_of(endpoints.of("hospital-a", "storage").health) == "NOT_SERVING"

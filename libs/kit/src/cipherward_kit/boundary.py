@@ -36,7 +36,11 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-# gRPC proposal A66 names; buckets from 0.5 ms (a cached read) to 30 s (the unary deadline).
+# Names, labels and methods without their first slash: as gRPC's proposal A66 says.
+RPC_STARTED = Counter(
+    "grpc_server_call_started", "RPCs begun, refused ones included.", ["grpc_method"]
+)
+# Buckets from 0.5 ms (a cached read) to 30 s (the unary deadline).
 RPC_SECONDS = Histogram(
     "grpc_server_call_duration_seconds",
     "Wall time of one RPC.",
@@ -161,7 +165,8 @@ class RpcBoundary(aio.ServerInterceptor):
     @asynccontextmanager
     async def _guard(self, method: str, context: Context, is_stream: bool) -> AsyncGenerator[None]:
         started = time.perf_counter()
-        code = "OK"
+        code, name = "OK", method.removeprefix("/")
+        RPC_STARTED.labels(name).inc()
         self._in_flight[is_stream] += 1
         try:
             self._admit(method, context, is_stream)
@@ -170,7 +175,7 @@ class RpcBoundary(aio.ServerInterceptor):
             code = error.code.name
             await self._refuse(method, context, error)
         except aio.AbortError:  # grpc's own servicers abort by hand
-            code = "ABORTED_BY_HANDLER"
+            code = cast("Any", context).code().name  # the stub has no such method
             raise
         except Exception as error:
             if isinstance(error, aio.AioRpcError) and error.code() in AWAY:
@@ -185,10 +190,10 @@ class RpcBoundary(aio.ServerInterceptor):
             raise
         finally:
             self._in_flight[is_stream] -= 1
-            RPC_SECONDS.labels(method, code).observe(time.perf_counter() - started)
+            RPC_SECONDS.labels(name, code).observe(time.perf_counter() - started)
 
     async def _refuse(self, method: str, context: Context, error: ServiceError) -> NoReturn:
-        RPC_REFUSALS.labels(method, self._domain, error.reason).inc()
+        RPC_REFUSALS.labels(method.removeprefix("/"), self._domain, error.reason).inc()
         log.info("rpc_refused", method=method, reason=error.reason, metadata=error.metadata)
         trailers = ((DETAILS_KEY, error.details(self._domain)),)
         await context.abort(error.code, clipped(str(error)), trailing_metadata=trailers)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from cipherward_kit.errors import CannotStart
+from cipherward_kit.measures import show_disk
 
 LOCK_NAME = "lock"
 CHAIN_NAME = "chain-id"
@@ -99,6 +100,7 @@ class DataFolder:
             os.close(lock)
             raise
         self._lock = lock
+        show_disk(self.path)
         return self
 
     def __exit__(

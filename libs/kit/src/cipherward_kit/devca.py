@@ -77,19 +77,25 @@ class DevAuthority:
         return self._certificate.public_bytes(Encoding.PEM)
 
     @classmethod
-    def create(cls, member: str) -> DevAuthority:
-        """Make a new authority for `member`."""
+    def create(
+        cls,
+        member: str,
+        *,
+        days: float = AUTHORITY_DAYS,
+        starts: datetime.datetime | None = None,
+    ) -> DevAuthority:
+        """Make a new authority for `member`, valid for `days` from `starts` (five minutes ago)."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = _name(member)
-        now = datetime.datetime.now(datetime.UTC)
+        begin = starts or datetime.datetime.now(datetime.UTC) - BACKDATED
         certificate = (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - BACKDATED)
-            .not_valid_after(now + datetime.timedelta(days=AUTHORITY_DAYS))
+            .not_valid_before(begin)
+            .not_valid_after(begin + datetime.timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(authority=True), critical=True)
             .add_extension(

@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 START_SECONDS = 60.0  # a worker's import takes a second; a machine under load far longer
 
-JOBS = Gauge("cipherward_jobs_in_flight", "Heavy jobs running or waiting.", ["module"])
+JOBS = Gauge("cipherward_service_jobs_in_flight", "Heavy jobs running or waiting.", ["module"])
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

@@ -2,7 +2,7 @@
 
 | exit status | meaning |
 |---|---|
-| 0 | stopped by a signal, drained |
+| 0 | stopped by a signal, drained; with `--check`: the settings are right |
 | 1 | crashed (the log has it), or its parent is gone |
 | 2 | a setting is wrong; one line each on stderr |
 | 130 | interrupted while it started |
@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from cipherward_kit.config import ENV_PREFIX, ProcessConfig, env_name
 from cipherward_kit.errors import CannotStart
 from cipherward_kit.logging import configure_logging
+from cipherward_kit.measures import show_release
 from cipherward_kit.memory import keep_freed_memory
 from cipherward_kit.parent import die_with_parent
 
@@ -33,6 +34,7 @@ ConfigT = TypeVar("ConfigT", bound=ProcessConfig)
 
 BAD_CONFIG_STATUS = 2
 CRASH_STATUS = 1
+CHECK = "--check"  # the one argument of a service: read the settings, say what is wrong, end
 INTERRUPTED_STATUS = 130  # what shells give for SIGINT
 
 # What Kubernetes adds to the environment for a Service whose name begins like our prefix.
@@ -52,6 +54,7 @@ def run_service(
         serve_service: wires and serves it; returns when it has drained.
     """
     configure_logging(name)
+    show_release(name)
     keep_freed_memory()
     try:
         config = config_class.model_validate({})  # every field comes from the environment
@@ -59,6 +62,8 @@ def run_service(
         for line in config_faults(error):
             print(f"cipherward {name}: {line}", file=sys.stderr)
         sys.exit(BAD_CONFIG_STATUS)
+    if CHECK in sys.argv[1:]:
+        sys.exit(0)
     if config.parent_pid is not None:
         die_with_parent(config.parent_pid)
     if config.ready_file is not None:

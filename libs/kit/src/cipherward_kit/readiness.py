@@ -19,7 +19,9 @@ SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 # restart a process, so no condition counts.
 LIVE = "live"
 
-READY = Gauge("cipherward_ready", "1 while the condition for serving is true.", ["condition"])
+READY = Gauge(
+    "cipherward_service_ready", "1 while the condition for serving is true.", ["condition"]
+)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -37,6 +39,12 @@ class Readiness:
         self._changed = asyncio.Event()
         for condition in conditions:
             READY.labels(condition).set(0)
+
+    def add(self, condition: str) -> None:
+        """Make readiness depend on one more condition, false until it is set."""
+        self._why[condition] = "starting"
+        READY.labels(condition).set(0)
+        self._tell()
 
     @property
     def ready(self) -> bool:

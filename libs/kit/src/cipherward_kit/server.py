@@ -23,18 +23,13 @@ from grpc import aio
 from cipherward_kit.access import ALL_RULES, Access, Rules
 from cipherward_kit.boundary import RpcBoundary
 from cipherward_kit.config import ProcessConfig, ServerConfig, env_name
+from cipherward_kit.credentials import holder_credentials, server_credentials
 from cipherward_kit.datafolder import write_atomically
 from cipherward_kit.drain import Drain
 from cipherward_kit.errors import CannotStart
 from cipherward_kit.metrics import metrics_page
 from cipherward_kit.readiness import HealthService, Readiness
-from cipherward_kit.tls import (
-    CertificateUnreadable,
-    Identity,
-    TrustRegistry,
-    holder_credentials,
-    server_credentials,
-)
+from cipherward_kit.tls import Presented, TrustRegistry
 
 Register = Callable[[aio.Server], None]
 
@@ -56,12 +51,6 @@ class PortInUse(CannotStart):
     """An address cannot be bound."""
 
     exit_status = 3
-
-
-class IdentityUnusable(CannotStart):
-    """The server's own certificate or key cannot be used."""
-
-    exit_status = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +84,7 @@ async def serve(
     config: ServerConfig,
     *,
     domain: str,
+    identity: Presented,
     registry: TrustRegistry,
     register: Register,
     readiness: Readiness,
@@ -109,8 +99,9 @@ async def serve(
     flight get `grace_seconds`. Resources are closed by the caller's `async with`, after.
 
     Args:
-        config: addresses, identity, limits.
+        config: addresses, limits.
         domain: of every `ErrorInfo`, such as "storage.cipherward".
+        identity: what both ports show; each handshake shows what it is then.
         registry: the members' certificate authorities.
         register: adds the servicers to a server; called once for each of the two ports.
         readiness: what health follows.
@@ -120,10 +111,10 @@ async def serve(
 
     Raises:
         PortInUse: an address cannot be bound.
-        IdentityUnusable: certificate or key cannot be read.
     """
     surface = Surface(domain, register, registry, frozenset(also_own), rules)
-    await _live(config, domain, readiness, drain or Drain(), listening(config, surface, readiness))
+    bound = listening(config, identity, surface, readiness)
+    await _live(config, domain, readiness, drain or Drain(), bound)
 
 
 async def serve_probes(
@@ -184,10 +175,9 @@ async def probing(config: ProcessConfig, readiness: Readiness) -> AsyncGenerator
 
 @asynccontextmanager
 async def listening(
-    config: ServerConfig, surface: Surface, readiness: Readiness
+    config: ServerConfig, identity: Presented, surface: Surface, readiness: Readiness
 ) -> AsyncGenerator[Ports]:
     """Bind and serve every port while the context is open; at its end calls get their grace."""
-    identity = own_identity(config)
     async with AsyncExitStack() as stack:
         probes = await stack.enter_async_context(probing(config, readiness))
         services = _server(config, surface, surface.registry)
@@ -208,14 +198,6 @@ async def listening(
         for server in servers:
             await server.start()
         yield Ports(port, holder_port, probes.health, probes.metrics)
-
-
-def own_identity(config: ServerConfig) -> Identity:
-    """Read the identity that the configuration names, or raise `IdentityUnusable`."""
-    try:
-        return Identity.from_files(config.tls_certificate, config.tls_private_key)
-    except CertificateUnreadable as error:
-        raise IdentityUnusable(f"this service's identity is unusable: {error}") from None
 
 
 def _options(message_bytes_max: int) -> list[tuple[str, int]]:

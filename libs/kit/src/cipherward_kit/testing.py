@@ -30,11 +30,13 @@ from cipherward_kit.config import ServerConfig
 from cipherward_kit.devca import DevAuthority, save_identity
 from cipherward_kit.drain import Drain
 from cipherward_kit.errors import ServiceError
+from cipherward_kit.own_identity import follow_identity
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import Ports, Register, Surface, listening
 from cipherward_kit.tls import Identity, TrustRegistry
 
 MEMBERS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
+LOOK_SECONDS = 0.05  # a test that renews a certificate shall not wait for it
 PROMISES_TEST = "test_every_promise_is_kept"
 
 
@@ -150,7 +152,11 @@ async def serve_in_process(
     config = ServerConfig(**{**alliance.settings(member, service), **settings})
     readiness, drain = readiness or Readiness(), drain or Drain()
     surface = Surface(domain, register, alliance.registry, frozenset(also_own), rules)
-    async with listening(config, surface, readiness) as ports, AsyncExitStack() as stack:
+    async with (
+        follow_identity(config, alliance.registry, readiness, seconds=LOOK_SECONDS) as identity,
+        listening(config, identity, surface, readiness) as ports,
+        AsyncExitStack() as stack,
+    ):
         yield Served(
             alliance,
             member,

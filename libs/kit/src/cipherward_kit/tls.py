@@ -1,4 +1,4 @@
-"""Who is at the other end: certificates, the members' authorities, and gRPC credentials.
+"""Who is at the other end: certificates, and the members' authorities.
 
 Every member has its own certificate authority. A service's certificate names it twice: as
 `spiffe://<member>/<service>` (what the boundary reads) and as
@@ -12,21 +12,24 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-import grpc
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 SPIFFE_ID = re.compile(
     r"spiffe://(?P<member>[a-z][a-z0-9-]{1,30})/(?P<service>[a-z][a-z0-9-]{1,30})"
 )
 
-# Connections that a server may have seen at once, members times services times replicas, with room.
+# A server's connections: members times services times replicas, with room.
 VERIFIED_PEERS_MAX = 1024
+
+# A member that changes its authority has the old and the new one for a while; twice that is room.
+AUTHORITIES_MAX = 4  # of one member
 
 # What TLS and `verify_directly_issued_by` both check signatures with.
 AUTHORITY_KEYS = (ec.EllipticCurvePublicKey, rsa.RSAPublicKey, ed25519.Ed25519PublicKey)
@@ -63,21 +66,42 @@ class Identity:
         """Read both files.
 
         Raises:
-            CertificateUnreadable: one is missing or unreadable, or the first is no certificate.
+            CertificateUnreadable: one is missing or unreadable, or the two do not belong together.
         """
         try:
             identity = cls(certificate.read_bytes(), private_key.read_bytes())
-            x509.load_pem_x509_certificate(identity.certificate_pem)
+            certified = identity.leaf().public_key()
         except OSError as error:
             raise CertificateUnreadable(f"cannot read {error.filename}: {error.strerror}") from None
-        except ValueError:
+        except (ValueError, UnsupportedAlgorithm):
             raise CertificateUnreadable(f"{certificate} is not a PEM certificate") from None
+        try:
+            public = load_pem_private_key(identity.private_key_pem, None).public_key()
+        except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a password
+            raise CertificateUnreadable(f"{private_key} is not a plain PEM private key") from None
+        if public != certified:
+            raise CertificateUnreadable(f"{private_key} is not the key of {certificate}")
         return identity
+
+    @property
+    def current(self) -> Identity:
+        """This one: it never is another (`FollowedIdentity` is the one that may be)."""
+        return self
+
+    def leaf(self) -> x509.Certificate:
+        """Return the certificate itself, without its chain."""
+        return x509.load_pem_x509_certificate(self.certificate_pem)
 
     def caller(self) -> Caller:
         """Return who this identity says it is (unverified: it is our own)."""
-        leaf = x509.load_pem_x509_certificate(self.certificate_pem)
-        return caller_of(only_uri(leaf))
+        return caller_of(only_uri(self.leaf()))
+
+
+class Presented(Protocol):
+    """What a process shows of itself: an `Identity`, or `FollowedIdentity` as files change."""
+
+    @property
+    def current(self) -> Identity: ...
 
 
 def server_name(member: str, service: str) -> str:
@@ -116,15 +140,17 @@ class _Verified:
 class _Trust:
     """The authorities of one moment, and the peers that were verified by them."""
 
-    authorities: Mapping[str, x509.Certificate]
+    authorities: Mapping[str, tuple[x509.Certificate, ...]]
+    pem: Mapping[str, bytes]  # of each member's authorities
     roots_pem: bytes
-    verified: dict[tuple[bytes, str], _Verified] = field(
-        default_factory=dict[tuple[bytes, str], _Verified]
-    )
+    verified: dict[tuple[bytes, str], _Verified]
 
 
 class TrustRegistry:
-    """The certificate authorities of the alliance's members, as the chain's registry lists them."""
+    """The certificate authorities of the alliance's members, as the chain's registry lists them.
+
+    A member has one, or for as long as it changes it several: what any of them issued counts.
+    """
 
     def __init__(self, ca_by_member: Mapping[str, bytes]) -> None:
         """Take the members' authorities, PEM by member id.
@@ -132,8 +158,7 @@ class TrustRegistry:
         Raises:
             CertificateUnreadable: one of them cannot be used.
         """
-        left_out = self.replace(ca_by_member)
-        if left_out:
+        if left_out := self.replace(ca_by_member):
             raise CertificateUnreadable(next(iter(left_out.values())))
 
     def replace(self, ca_by_member: Mapping[str, bytes]) -> dict[str, str]:
@@ -145,29 +170,35 @@ class TrustRegistry:
         that bears the name of another's, must not shut the others out.
 
         Args:
-            ca_by_member: PEM by member id; where two bear one name, the first counts.
+            ca_by_member: PEM by member id, of at most AUTHORITIES_MAX certificates each; where two
+                members' bear one name, the first member's counts.
 
         Returns:
-            Why an authority was left out, by member.
+            Why a member's authorities were left out, by member.
         """
-        authorities: dict[str, x509.Certificate] = {}
+        authorities: dict[str, tuple[x509.Certificate, ...]] = {}
         names: set[x509.Name] = set()
         left_out: dict[str, str] = {}
-        for member, pem in ca_by_member.items():
+        for member, document in ca_by_member.items():
             try:
-                authority = _read_authority(pem)
+                bundle = _read_authorities(document)
             except ValueError:
                 left_out[member] = f"the authority of {member} is not PEM of a usable key"
                 continue
-            # TLS looks an issuer up by its name: a second one would make it try the wrong key.
-            if authority.subject in names:
+            # TLS looks an issuer up by its name: another member's would make it try the wrong key.
+            own_names = {authority.subject for authority in bundle}
+            if own_names & names:
                 left_out[member] = f"the authority of {member} bears another one's name"
                 continue
-            names.add(authority.subject)
-            authorities[member] = authority
-        # Written anew: only the certificate that was read, whatever stood around it in the file.
-        roots = b"".join(one.public_bytes(Encoding.PEM) for one in authorities.values())
-        self._trust = _Trust(authorities, roots)  # at once: a handshake is on another thread
+            names |= own_names
+            authorities[member] = bundle
+        # Written anew: only the certificates that were read, whatever stood around them.
+        pem = {
+            member: b"".join(one.public_bytes(Encoding.PEM) for one in bundle)
+            for member, bundle in authorities.items()
+        }
+        # At once: a handshake is on another thread.
+        self._trust = _Trust(authorities, pem, b"".join(pem.values()), {})
         return left_out
 
     @property
@@ -176,11 +207,18 @@ class TrustRegistry:
         return frozenset(self._trust.authorities)
 
     def authority_pem(self, member: str) -> bytes:
-        """Return the member's authority, or raise `PeerNotTrusted` if there is no such member."""
-        authority = self._trust.authorities.get(member)
-        if authority is None:
+        """Return the member's authorities, or raise `PeerNotTrusted` if there is no such member."""
+        pem = self._trust.pem.get(member)
+        if pem is None:
             raise PeerNotTrusted(f"no member {member} in the registry")
-        return authority.public_bytes(Encoding.PEM)
+        return pem
+
+    def authorities_until(self) -> Mapping[str, datetime.datetime]:
+        """Return when the last of each member's authorities runs out, UTC."""
+        return {
+            member: max(one.not_valid_after_utc for one in bundle)
+            for member, bundle in self._trust.authorities.items()
+        }
 
     def all_authorities_pem(self) -> bytes:
         """Return every member's authority, concatenated: what TLS accepts as roots."""
@@ -210,35 +248,49 @@ class TrustRegistry:
         return known.caller
 
 
-def _read_authority(pem: bytes) -> x509.Certificate:
-    """Return the certificate, or raise ValueError: also if nobody can check signatures with it."""
-    authority = x509.load_pem_x509_certificate(pem)
+def _read_authorities(pem: bytes) -> tuple[x509.Certificate, ...]:
+    """Return the certificates, or raise ValueError, also if one cannot check signatures."""
+    bundle = tuple(x509.load_pem_x509_certificates(pem))
     try:
-        usable = isinstance(authority.public_key(), AUTHORITY_KEYS)
+        usable = all(isinstance(one.public_key(), AUTHORITY_KEYS) for one in bundle)
     except UnsupportedAlgorithm:
         usable = False
-    if not usable:
-        raise ValueError("not a key that issues certificates")
-    return authority
+    if not usable or len(bundle) > AUTHORITIES_MAX:
+        raise ValueError("too many, or not keys that issue certificates")
+    return bundle
 
 
 def _verify(trust: _Trust, leaf_pem: bytes, spiffe_id: str) -> _Verified:
     caller = caller_of(spiffe_id)
-    authority = trust.authorities.get(caller.member)
-    if authority is None:
+    bundle = trust.authorities.get(caller.member)
+    if bundle is None:
         raise PeerNotTrusted(f"no member {caller.member} in the registry")
     try:
         leaf = x509.load_pem_x509_certificate(leaf_pem)
-        leaf.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        raise PeerNotTrusted(
-            f"the certificate was not issued by the authority of {caller.member}"
-        ) from None
+    except ValueError:
+        leaf = None
+    issuers = [one for one in bundle if leaf is not None and _issued(leaf, one)]
+    if leaf is None or not issuers:
+        raise PeerNotTrusted(f"the certificate was not issued by the authority of {caller.member}")
     if only_uri(leaf) != spiffe_id:
         raise PeerNotTrusted("the certificate bears another name")
     if _is_authority(leaf):
         raise PeerNotTrusted("an authority's certificate is not a service's")
-    return _Verified(caller, leaf.not_valid_before_utc, leaf.not_valid_after_utc)
+    # As TLS has it: no longer than the authority itself. One that was renewed has several.
+    issuer = max(issuers, key=lambda one: one.not_valid_after_utc)
+    return _Verified(
+        caller,
+        max(leaf.not_valid_before_utc, issuer.not_valid_before_utc),
+        min(leaf.not_valid_after_utc, issuer.not_valid_after_utc),
+    )
+
+
+def _issued(leaf: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        leaf.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def _is_authority(leaf: x509.Certificate) -> bool:
@@ -246,55 +298,3 @@ def _is_authority(leaf: x509.Certificate) -> bool:
         return leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
-
-
-def server_credentials(identity: Identity, registry: TrustRegistry) -> grpc.ServerCredentials:
-    """Return TLS that requires a client certificate of any member's authority.
-
-    Each handshake goes by the registry as it then is; connections that are open stay open, and the
-    boundary asks the registry about each of their calls.
-    """
-    served = registry.all_authorities_pem()
-
-    def configuration() -> grpc.ServerCertificateConfiguration:
-        return grpc.ssl_server_certificate_configuration(
-            [(identity.private_key_pem, identity.certificate_pem)], root_certificates=served
-        )
-
-    def configuration_if_changed() -> grpc.ServerCertificateConfiguration | None:
-        """Run on a thread of gRPC's before every handshake; None leaves all as it is."""
-        nonlocal served
-        current = registry.all_authorities_pem()
-        if current is served:
-            return None
-        served = current
-        return configuration()
-
-    return grpc.dynamic_ssl_server_credentials(
-        configuration(),
-        configuration_if_changed,  # pyright: ignore[reportArgumentType] - typed without its None
-        require_client_authentication=True,
-    )
-
-
-def holder_credentials(identity: Identity) -> grpc.ServerCredentials:
-    """Return TLS that asks for no client certificate: a wallet that has one is not anonymous."""
-    return grpc.ssl_server_credentials([(identity.private_key_pem, identity.certificate_pem)])
-
-
-def channel_credentials(
-    identity: Identity | None, registry: TrustRegistry, peer_member: str
-) -> grpc.ChannelCredentials:
-    """Return TLS that trusts only the authority of `peer_member`; None shows no certificate.
-
-    Raises:
-        PeerNotTrusted: the registry has no such member.
-    """
-    roots = registry.authority_pem(peer_member)
-    if identity is None:
-        return grpc.ssl_channel_credentials(root_certificates=roots)
-    return grpc.ssl_channel_credentials(
-        root_certificates=roots,
-        private_key=identity.private_key_pem,
-        certificate_chain=identity.certificate_pem,
-    )

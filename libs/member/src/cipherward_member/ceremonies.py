@@ -16,12 +16,12 @@ from typing import Final
 
 import structlog
 from grpc import aio
-from prometheus_client import Counter, Gauge
 
 from cipherward_chain.group_key_orders import CeremonyOrder, SharingOrder
 from cipherward_chain.group_keys import GroupKeyEntry
 from cipherward_chain.orders import Order
 from cipherward_member.background import news_or_time
+from cipherward_member.ceremony_figures import CeremonyFigures
 from cipherward_member.ceremony_posts import CeremonyPosts, Owed
 from cipherward_member.ceremony_steps import FollowedCeremony, Self
 from cipherward_member.ceremony_store import CeremonyStore, KeptSharing, StoredCeremony
@@ -39,16 +39,6 @@ LOOK_SECONDS: Final = 10.0
 # After a call that the ledger did not answer; doubled up to the maximum.
 RETRY_SECONDS, RETRY_SECONDS_MAX = 0.1, 10.0
 SEED, SHARE = b"seed", b"share"  # what stands sealed, as part of its place
-
-RUNNING = Gauge(
-    "cipherward_ceremonies_running", "Ceremonies of shared keys that are under way.", ["purpose"]
-)
-ENDED = Counter(
-    "cipherward_ceremonies_ended",
-    "Ceremonies that ended, by what this member got: share, none (not a member, or it could not "
-    "take part), lost (it took part and has no share), failed (nobody has one).",
-    ["purpose", "got"],
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +92,7 @@ class Ceremonies:
         self._followed: dict[bytes, FollowedCeremony] = {}
         self._said: dict[tuple[bytes, str], list[Owed]] = {}  # by ceremony and window
         self._running = True  # as far as is known; the store has not been asked yet
+        self._figures = CeremonyFigures(guardian.purpose)
         self._turn = asyncio.Lock()  # one step at a time, whoever asks for it
         self._news = asyncio.Event()
 
@@ -164,12 +155,12 @@ class Ceremonies:
         """Follow every ceremony as far as the store has it; close those that are over."""
         running = await self._store.running()
         purpose = self._guardian.purpose
-        RUNNING.labels(purpose).set(len(running))
         self._running = bool(running)
         known = {one.ceremony for one in running}
         self._followed = {name: one for name, one in self._followed.items() if name in known}
         self._said = {window: said for window, said in self._said.items() if window[0] in known}
         owed: list[Owed] = []
+        open_phases: list[tuple[bytes, str]] = []
         for stored in running:
             # Before the messages: what is read behind this height is fed at its own.
             height = self._progress.height
@@ -179,9 +170,12 @@ class Ceremonies:
             elif followed.failure:
                 log.warning("ceremony_failed", purpose=purpose, why=followed.failure)
                 await self._store.close(stored.ceremony, None)
-                ENDED.labels(purpose, "failed").inc()
+                self._figures.ended("failed")
             elif self._progress.fresh:
                 owed += await self._owed(stored.ceremony, followed)
+            if not (stored.in_force or followed.failure):
+                open_phases.append((stored.ceremony, followed.phase))
+        self._figures.show(open_phases)
         return owed
 
     async def _read(self, stored: StoredCeremony, height: int) -> FollowedCeremony:
@@ -231,7 +225,7 @@ class Ceremonies:
             sealed = self._vault.seal(share, *place) if share else b""
             kept = KeptSharing(entry.key_epoch, entry.sharing, entry.to_bytes(), sealed)
         await self._store.close(stored.ceremony, kept)
-        ENDED.labels(used.purpose, got).inc()
+        self._figures.ended(got)
         log.info("sharing_in_use", purpose=used.purpose, sharing=used.sharing, got=got)
 
     async def _share_of(self, ceremony: bytes, followed: FollowedCeremony) -> tuple[bytes, str]:

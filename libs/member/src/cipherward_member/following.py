@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable
 from typing import TypeAlias
 
-from prometheus_client import Gauge
-
 from cipherward_chain.checkpoint import Checkpoint, CheckpointForeign, CheckpointMalformed
 from cipherward_chain.genesis import Genesis
 from cipherward_chain.light import LightClient
@@ -77,12 +75,6 @@ class ChainProgress:
     def height(self) -> int:
         """The newest applied block; 0 before the first."""
         return self._height
-
-    def show(self, proven_time: Gauge, height: Gauge | None = None) -> None:
-        """Let gauges follow the newest proven header's time (Unix seconds) and the height."""
-        proven_time.set_function(lambda: (self._newest_ns or 0) / NANOS)
-        if height is not None:
-            height.set_function(lambda: self._height)
 
     def goes_on_from(self, place: Checkpoint | None) -> None:
         """Take time and height of a stored place. It makes nothing fresh: only news does."""

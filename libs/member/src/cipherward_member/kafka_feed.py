@@ -29,7 +29,7 @@ from cipherward_member.kafka_topic import Message, offset_of
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 BLOCKS = Counter("cipherward_feed_blocks", "Blocks handed to the follower, by source.", ["source"])
-DETOURS = Counter("cipherward_feed_detours", "Times the topic was left for the ledger.", ["cause"])
+DETOURS = Counter("cipherward_feed_detours", "Times the topic was left for the ledger.", ["reason"])
 REPEATED = Counter("cipherward_feed_repeated_messages", "Messages of blocks that were known.")
 ON_TOPIC = Gauge("cipherward_feed_on_topic", "1 while blocks come from the topic.")
 

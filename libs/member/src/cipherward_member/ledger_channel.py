@@ -7,15 +7,16 @@ from grpc import aio
 from cipherward_chain.endpoints import Endpoints
 from cipherward_kit.channels import open_channel
 from cipherward_kit.config import ServerConfig
-from cipherward_kit.server import own_identity
-from cipherward_kit.tls import TrustRegistry
+from cipherward_kit.tls import Presented, TrustRegistry
 
 # A proven block, with its proofs and headers, in one message: 2 MiB of transactions and as much
 # again of what they led to stay below it.
 BLOCK_MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 
 
-def open_ledger(config: ServerConfig, endpoints: Endpoints, registry: TrustRegistry) -> aio.Channel:
+def open_ledger(
+    config: ServerConfig, identity: Presented, endpoints: Endpoints, registry: TrustRegistry
+) -> aio.Channel:
     """Return a channel over which proven blocks fit; the caller closes it.
 
     It leads to the member's own ledger, or to the alliance's only one.
@@ -23,7 +24,7 @@ def open_ledger(config: ServerConfig, endpoints: Endpoints, registry: TrustRegis
     home = endpoints.home(config.member)
     return open_channel(
         endpoints.of(home, "ledger").listen,
-        identity=own_identity(config),
+        identity=identity,
         registry=registry,
         peer_member=home,
         peer_service="ledger",

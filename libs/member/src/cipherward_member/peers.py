@@ -11,8 +11,7 @@ from grpc import aio
 
 from cipherward_chain.endpoints import EndpointUnknown
 from cipherward_kit.channels import open_channel
-from cipherward_kit.server import own_identity
-from cipherward_kit.tls import PeerNotTrusted, TrustRegistry
+from cipherward_kit.tls import PeerNotTrusted, Presented, TrustRegistry
 from cipherward_member.alliance_files import read_endpoints
 from cipherward_member.config import MemberServiceConfig
 from cipherward_member.errors import EndpointsUnusable
@@ -27,7 +26,11 @@ OpenPeer: TypeAlias = Callable[[str], Awaitable[aio.Channel]]
 
 
 def peers_of(
-    config: MemberServiceConfig, trust: TrustRegistry, chain_id: str, service: str
+    config: MemberServiceConfig,
+    identity: Presented,
+    trust: TrustRegistry,
+    chain_id: str,
+    service: str,
 ) -> OpenPeer:
     """Return what opens channels to the members' `service`.
 
@@ -38,7 +41,6 @@ def peers_of(
     async def open_peer(member: str) -> aio.Channel:
         try:
             endpoints = await asyncio.to_thread(read_endpoints, config.endpoints_file, chain_id)
-            identity = await asyncio.to_thread(own_identity, config)
             return open_channel(
                 endpoints.of(member, service).listen,
                 identity=identity,

@@ -34,6 +34,10 @@ SUBMIT_SECONDS = 10.0
 RETRY_SECONDS, RETRY_SECONDS_MAX = 0.1, 10.0
 # With nothing new: expiries are met, and a report admitted by a ledger that lost its disk.
 LOOK_SECONDS = 30.0
+
+REPORTS_PENDING = Gauge(
+    "cipherward_chain_reports_pending", "Reports on orders that no block holds yet."
+)
 # Verdicts after which the same transaction can never be taken.
 TOO_LATE = frozenset(("TRANSACTION_EXPIRED", "EXPIRY_TOO_FAR"))
 # Verdicts after which it is the ledger's to bring it into a block, or it is in one.
@@ -131,21 +135,17 @@ class ReportSigner:
 class Reports:
     """Sends the reports of one member; `run` it beside the server."""
 
-    def __init__(
-        self, store: ReportStore, signer: ReportSigner, submit: SubmitBatch, pending: Gauge
-    ) -> None:
+    def __init__(self, store: ReportStore, signer: ReportSigner, submit: SubmitBatch) -> None:
         """Describe the sending.
 
         Args:
             store: what is pending.
             signer: the member's.
             submit: sends transactions to the ledger.
-            pending: told how many reports no block holds.
         """
         self._store = store
         self._signer = signer
         self._submit = submit
-        self._gauge = pending
         self._news = asyncio.Event()
         self._taken: set[bytes] = set()  # ids that the ledger has taken, of those pending
 
@@ -174,7 +174,7 @@ class Reports:
             grpc.aio.AioRpcError: the ledger does not answer.
         """
         pending = await self._store.pending(PENDING_MAX)
-        self._gauge.set(len(pending))
+        REPORTS_PENDING.set(len(pending))
         self._taken &= {one.transaction_id for one in pending}
         again = [
             one

@@ -9,6 +9,7 @@ from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward_identity.config import IdentityConfig
 from cipherward_identity.service import DOMAIN
 from cipherward_identity.wiring import Outside, open_identity
+from cipherward_kit.own_identity import follow_identity
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve
@@ -27,7 +28,10 @@ async def serve_identity(config: IdentityConfig) -> None:
     # Not the chain: VerifyPresentations needs none. If a standing chain made identity unreachable,
     # no validator could check a proposal with a presentation, and the chain would stand for ever.
     readiness = Readiness("store")
-    async with open_ledger(config, endpoints, members.trust) as ledger:
+    async with (
+        follow_identity(config, members.trust, readiness) as own,
+        open_ledger(config, own, endpoints, members.trust) as ledger,
+    ):
         source = await open_block_source(config, endpoints, genesis, ledger)
         submit = LedgerServiceStub(ledger).SubmitBatch
         async with open_identity(config, genesis, Outside(members, source, submit)) as service:
@@ -35,6 +39,7 @@ async def serve_identity(config: IdentityConfig) -> None:
             await serve(
                 config,
                 domain=DOMAIN,
+                identity=own,
                 registry=members.trust,
                 register=lambda server: add_IdentityServiceServicer_to_server(service, server),
                 readiness=readiness,

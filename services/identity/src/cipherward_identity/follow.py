@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from prometheus_client import Gauge
-
 from cipherward_chain.light import VerifiedBlock
 from cipherward_chain.wire import NANOS
 from cipherward_identity.orders import BlockHandler
@@ -24,14 +22,6 @@ UnixClock = Callable[[], float]  # seconds
 # A busy chain makes hundreds of blocks a second, and here each would cost a sync of the disk for
 # nothing but a shorter replay: 5 s of blocks are verified again in about one.
 CHECKPOINT_SECONDS = 5.0
-
-PROVEN_TIME = Gauge(
-    "cipherward_identity_proven_time_seconds",
-    "Unix time of the newest proven header; 0 before the first one.",
-)
-BLOCKS_REJECTED = Gauge(
-    "cipherward_identity_blocks_rejected", "Blocks that the feed sent and that do not verify."
-)
 
 
 class ChainClock:
@@ -66,11 +56,10 @@ class ChainClock:
         self._handler = handler
         self._progress = progress
         self._progress.goes_on_from(self._before)
-        self._progress.show(PROVEN_TIME)
 
     async def run(self) -> None:
         """Follow the chain until cancelled."""
-        await follow_source(self._source, self._place, self._take, self._progress, BLOCKS_REJECTED)
+        await follow_source(self._source, self._place, self._take, self._progress)
 
     def now(self) -> int:
         """Return seconds of Unix time: the local clock's, but never before the newest header's."""

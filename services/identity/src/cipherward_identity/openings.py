@@ -12,10 +12,10 @@ from typing import Final
 
 import grpc
 import structlog
-from prometheus_client import Counter
 
 from cipherward_chain.openings import CIPHERTEXT_BYTES, Warrant
 from cipherward_chain.sealing import SealingKeyRefused, seal
+from cipherward_identity.metrics import OPENING_SHARES
 from cipherward_identity.store import IdentityStore
 from cipherward_identity.warrants import Warrants
 from cipherward_kit.errors import ServiceError
@@ -30,12 +30,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 # With nothing new: a warrant that came while the chain was silent is carried out when it is not.
 LOOK_SECONDS: Final = 10.0
-
-SHARES = Counter(
-    "cipherward_identity_opening_shares",
-    "Warrants that named this member a guardian, by what came of them (made, refused).",
-    ["outcome"],
-)
 
 
 class WarrantUnknown(ServiceError):
@@ -119,7 +113,7 @@ class Openings:
                 log.warning("opening_refused", why=str(error))
                 sealed = b""
             await self._warrants.settle(taken, sealed)
-            SHARES.labels("made" if sealed else "refused").inc()
+            OPENING_SHARES.labels("made" if sealed else "refused").inc()
         if pending:
             self._reports.wake()
         return len(pending)

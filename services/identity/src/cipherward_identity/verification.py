@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import grpc
 
 from cipherward_identity.arithmetic import Shown, verify_all
+from cipherward_identity.metrics import BATCH_SIZE, PRESENTATIONS, VERIFY_SECONDS
 from cipherward_kit.errors import ServiceError
 from cipherward_kit.jobs import WorkerPool
 
@@ -33,4 +34,12 @@ async def verdicts_of(pool: WorkerPool, batch: Sequence[Shown]) -> list[bool]:
         raise BatchTooLarge(
             f"{len(batch)} presentations; at most {BATCH_MAX}", have=len(batch), most=BATCH_MAX
         )
-    return await pool.run(verify_all, list(batch)) if batch else []
+    if not batch:
+        return []
+    BATCH_SIZE.observe(len(batch))
+    with VERIFY_SECONDS.time():
+        verdicts = await pool.run(verify_all, list(batch))
+    valid = verdicts.count(True)
+    PRESENTATIONS.labels("valid").inc(valid)
+    PRESENTATIONS.labels("invalid").inc(len(verdicts) - valid)
+    return verdicts

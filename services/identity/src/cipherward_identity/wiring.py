@@ -8,8 +8,6 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from prometheus_client import Gauge
-
 from cipherward_chain.authorization import MemberSigner
 from cipherward_chain.genesis import Genesis
 from cipherward_chain.group_keys import OPENING
@@ -45,10 +43,6 @@ from cipherward_member.reports import Reports, ReportSigner, SubmitBatch
 from cipherward_member.source_following import Place
 
 DATABASE_NAME = "identity.db"
-
-REPORTS_PENDING = Gauge(
-    "cipherward_identity_reports_pending", "Outcomes of orders that no block holds yet."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +80,6 @@ class _Guardianship:
             SqliteReports(database),
             ReportSigner(signer, guardian.chain_id, progress.block_seconds),
             submit,
-            REPORTS_PENDING,
         )
         posts = CeremonyPosts(signer, guardian.chain_id, progress.block_seconds, submit)
         ceremonies = Ceremonies(guardian, SqliteCeremonies(database), vault, posts, progress)

@@ -5,32 +5,41 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from cipherward.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
+from cipherward_chain.admission import FOLDER
 from cipherward_kit.datafolder import DataFolder
 from cipherward_kit.drain import Drain
+from cipherward_kit.own_identity import follow_identity
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
-from cipherward_kit.server import own_identity, serve
+from cipherward_kit.server import serve
 from cipherward_ledger.assembly import Surroundings, conditions, open_ledger
 from cipherward_ledger.authorities import Authorities
+from cipherward_ledger.beginning import AllianceFiles
 from cipherward_ledger.clock import Clock
 from cipherward_ledger.config import LedgerConfig
 from cipherward_ledger.peers import open_peers
 from cipherward_ledger.service import DOMAIN
 from cipherward_ledger.setup import limits_of, read_chain, read_endpoints
-from cipherward_member.alliance_files import trust_registry
+from cipherward_member.alliance_files import read_genesis, trust_registry
 
 
 async def serve_ledger(config: LedgerConfig) -> None:
     """Wire the ledger between its data folder and the services it calls, and serve it."""
-    chain = read_chain(config)
-    endpoints = read_endpoints(config, chain.genesis)
-    identity = own_identity(config)
-    registry = trust_registry(chain.genesis)
-    own = chain.genesis.members[config.member].ca_certificate.encode()
+    genesis = read_genesis(config.genesis_file, config.member)
+    endpoints = read_endpoints(config, genesis)
+    registry = trust_registry(genesis)
+    own = genesis.members[config.member].ca_certificate.encode()
     authorities = Authorities(registry, {config.member: own})
-    around = Surroundings(Readiness(*conditions(chain)), Drain(), Clock(), authorities.follow)
+    files = AllianceFiles(config.endpoints_file, config.genesis_file.parent / FOLDER)
+    around = Surroundings(
+        Readiness(*conditions(genesis)), Drain(), Clock(), authorities.follow, files
+    )
     async with AsyncExitStack() as stack:
-        folder = stack.enter_context(DataFolder(config.data_dir, chain.genesis.chain_id))
+        identity = await stack.enter_async_context(
+            follow_identity(config, registry, around.readiness)
+        )
+        chain = read_chain(config, identity, registry)
+        folder = stack.enter_context(DataFolder(config.data_dir, genesis.chain_id))
         peers = await stack.enter_async_context(
             open_peers(config.member, endpoints, identity, registry)
         )
@@ -40,6 +49,7 @@ async def serve_ledger(config: LedgerConfig) -> None:
         await serve(
             config,
             domain=DOMAIN,
+            identity=identity,
             registry=registry,
             register=lambda server: add_LedgerServiceServicer_to_server(ledger, server),
             readiness=around.readiness,

@@ -17,6 +17,7 @@ from cipherward_kit.readiness import Readiness
 from cipherward_ledger.admission import Admission
 from cipherward_ledger.application import CONDITION as CONTRACT_CONDITION
 from cipherward_ledger.application import ContractApplication
+from cipherward_ledger.beginning import AllianceFiles, Beginning
 from cipherward_ledger.blockstore import BlockStore
 from cipherward_ledger.checks import Rules
 from cipherward_ledger.clock import Clock
@@ -40,7 +41,8 @@ from cipherward_ledger.publishing.publisher import open_publisher
 from cipherward_ledger.receipts import Receipts
 from cipherward_ledger.recording import Recorder
 from cipherward_ledger.schema import bind_genesis, open_database
-from cipherward_ledger.service import ChainName, LedgerService
+from cipherward_ledger.service import LedgerService
+from cipherward_ledger.skew import SkewWatch
 from cipherward_ledger.solo import Pace, SoloEngine, Stores
 from cipherward_ledger.ticker import Ticker, Validators
 from cipherward_ledger.tip import Position, Tip
@@ -77,12 +79,14 @@ class Surroundings:
     """What the process around the ledger gives it.
 
     registered: told who belongs to the alliance, at the start and whenever a block changed it.
+    files: what those who join are told from.
     """
 
     readiness: Readiness
     drain: Drain
     clock: Clock
     registered: Callable[[contract_pb.GetRegistryResponse], None] | None = None
+    files: AllianceFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,7 @@ async def open_ledger(
         engine = _engine(chain, limits, around, parts)
         admission = Admission(verifier, outbox, application, tip, clock)
         ticker = Ticker(admission, tip, clock, chain.signer, genesis.chain_id, parts.validators)
+        skew = SkewWatch(tip, clock, around.readiness, genesis.parameters.fresh_seconds)
         await engine.load()
         no_block_before = _block_time(chain, clock, tip)
         await outbox.restore(no_block_before())
@@ -148,6 +153,7 @@ async def open_ledger(
             outbox.run_expiry(clock, no_block_before),
             presentations.run(),
             ticker.run(),
+            skew.run(),
         ]
         if isinstance(chain.engine, NodeSettings):
             views = (tip, parts.validators)
@@ -158,7 +164,7 @@ async def open_ledger(
             async with asyncio.TaskGroup() as group:
                 running = [group.create_task(one) for one in work]
                 yield LedgerService(
-                    ChainName(genesis.chain_id, genesis.engine),
+                    Beginning(genesis, chain.document, around.files),
                     admission,
                     outbox.mempool,
                     Receipts(outbox, proven),
@@ -171,9 +177,9 @@ async def open_ledger(
             verifier.close()
 
 
-def conditions(chain: Chain) -> tuple[str, ...]:
+def conditions(genesis: Genesis) -> tuple[str, ...]:
     """Return what must be true before the ledger of this chain is ready."""
-    if isinstance(chain.engine, NodeSettings):
+    if genesis.engine == "cometbft":
         return (CONTRACT_CONDITION, NODE_CONDITION)
     return (CONTRACT_CONDITION,)
 

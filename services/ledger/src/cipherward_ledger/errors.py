@@ -126,6 +126,13 @@ class BlockCorrupt(ServiceError):
     reason = "BLOCK_CORRUPT"
 
 
+class AdmissionNotKept(ServiceError):
+    """No proof that a member of that id joined later lies beside this ledger's genesis."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "ADMISSION_NOT_KEPT"
+
+
 class GenesisDiffers(CannotStart):
     """The data folder, or contract, was started with another genesis."""
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cipherward_ledger.errors import OutboxFull
-from cipherward_ledger.metrics import PENDING
+from cipherward_ledger.metrics import MEMPOOL_BYTES, MEMPOOL_TRANSACTIONS
 
 # A transaction in a block costs its bytes, a tag and a length of at most three bytes (64 KiB).
 FRAME_BYTES = 4
@@ -85,6 +85,7 @@ class Mempool:
         finally:
             self._count -= count
             self._size -= size
+            self._show()
 
     def hash_of(self, transaction_id: bytes) -> bytes | None:
         """Return the hash of the waiting transaction with that id, or None if none waits."""
@@ -103,7 +104,7 @@ class Mempool:
         self._count += 1
         self._size += len(entry.content)
         self._arrived.set()
-        PENDING.set(len(self._entries))
+        self._show()
 
     def after(self, sequence: int, limit: int) -> list[tuple[int, Entry]]:
         """Return at most `limit` waiting entries that arrived after `sequence`, in order.
@@ -172,7 +173,11 @@ class Mempool:
         if len(self._expiries) > most:
             self._expiries = [(one.expires_ns, one.id) for one in self._entries.values()]
             heapq.heapify(self._expiries)
-        PENDING.set(len(self._entries))
+        self._show()
+
+    def _show(self) -> None:
+        MEMPOOL_TRANSACTIONS.set(len(self._entries))
+        MEMPOOL_BYTES.set(self._size)
 
 
 def _number(arrival: tuple[int, bytes]) -> int:

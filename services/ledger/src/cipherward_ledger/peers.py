@@ -10,7 +10,7 @@ from cipherward.contract.v1.contract_service_pb2_grpc import ContractServiceStub
 from cipherward.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from cipherward_chain.endpoints import Endpoints
 from cipherward_kit.channels import open_channel
-from cipherward_kit.tls import Identity, TrustRegistry
+from cipherward_kit.tls import Presented, TrustRegistry
 
 # A block of 2 MiB, its results and its orders fit; both ends of these channels know the bound.
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
@@ -26,7 +26,7 @@ class Peers:
 
 @asynccontextmanager
 async def open_peers(
-    member: str, endpoints: Endpoints, identity: Identity, registry: TrustRegistry
+    member: str, endpoints: Endpoints, identity: Presented, registry: TrustRegistry
 ) -> AsyncGenerator[Peers]:
     """Open the channels to the services of `member`; they themselves may come later."""
     async with AsyncExitStack() as stack:

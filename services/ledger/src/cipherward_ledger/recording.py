@@ -34,7 +34,7 @@ from cipherward_ledger.clock import NANOSECONDS
 from cipherward_ledger.errors import BlockCorrupt, BlockUnknown, StoreCorrupt, StoresDisagree
 from cipherward_ledger.history import Term
 from cipherward_ledger.mempool import Mempool
-from cipherward_ledger.metrics import BLOCK_INTERVAL, COMMITTED, HEIGHT
+from cipherward_ledger.metrics import BLOCK_INTERVAL, COMMITTED, show_tip
 from cipherward_ledger.proven import ProvenBlocks
 from cipherward_ledger.rows import Head, Name, Outcome
 from cipherward_ledger.tip import Position
@@ -167,7 +167,7 @@ class Recorder:
 
     def _stand(self, last: _Last) -> None:
         block, executed = last.block, last.executed
-        HEIGHT.set(block.height)
+        show_tip(block.height, block.time_ns, block.commit)
         self._proven.tip.move(Position.after(block.height, block.time_ns, executed))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 
 from cipherward.ledger.v1 import ledger_service_pb2 as pb
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceServicer
 from cipherward_kit.boundary import Context
 from cipherward_kit.drain import Drain
 from cipherward_ledger.admission import Admission, Verdict
+from cipherward_ledger.beginning import Beginning
 from cipherward_ledger.mempool import Mempool
 from cipherward_ledger.proven import ProvenBlocks
 from cipherward_ledger.receipts import Receipts
@@ -18,27 +18,19 @@ from cipherward_ledger.streams import blocks_from
 DOMAIN = "ledger.cipherward"
 
 
-@dataclass(frozen=True, slots=True)
-class ChainName:
-    """What the chain is called and who orders it."""
-
-    chain_id: str
-    engine: str
-
-
 class LedgerService(LedgerServiceServicer):
     """Admits transactions and answers about the chain. Errors: see the proto."""
 
     def __init__(
         self,
-        name: ChainName,
+        beginning: Beginning,
         admission: Admission,
         mempool: Mempool,
         receipts: Receipts,
         proven: ProvenBlocks,
         drain: Drain,
     ) -> None:
-        self._name = name
+        self._beginning = beginning
         self._admission = admission
         self._mempool = mempool
         self._receipts = receipts
@@ -100,17 +92,29 @@ class LedgerService(LedgerServiceServicer):
         changes = self._proven.validators.changes_to(height + 1)
         return pb.GetValidatorChangesResponse(changes=changes)
 
+    async def GetGenesis(
+        self, request: pb.GetGenesisRequest, context: Context
+    ) -> pb.GetGenesisResponse:
+        """Answer the genesis and where the members' services are."""
+        return await self._beginning.told()
+
+    async def GetAdmission(
+        self, request: pb.GetAdmissionRequest, context: Context
+    ) -> pb.GetAdmissionResponse:
+        """Answer the proof that a member joined later."""
+        return pb.GetAdmissionResponse(admission=await self._beginning.admission(request.member))
+
     async def GetStatus(
         self, request: pb.GetStatusRequest, context: Context
     ) -> pb.GetStatusResponse:
         """Answer where the chain stands."""
         position = self._proven.tip.position
         return pb.GetStatusResponse(
-            chain_id=self._name.chain_id,
+            chain_id=self._beginning.genesis.chain_id,
             height=position.height,
             app_hash=position.app_hash,
             pending=len(self._mempool),
-            engine=self._name.engine,
+            engine=self._beginning.genesis.engine,
             first_height=self._proven.first_height,
             catching_up=self._proven.tip.catching_up,
             snapshot_height=self._proven.tip.snapshot_height,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from grpc import aio
 
@@ -16,7 +17,7 @@ from cipherward_chain.signatures import SEED_BYTES, SigningKey
 from cipherward_chain.solo import NotTheValidator, SoloProposer
 from cipherward_kit.channels import open_channel
 from cipherward_kit.config import env_name
-from cipherward_kit.server import own_identity
+from cipherward_kit.tls import Presented, TrustRegistry
 from cipherward_ledger.assembly import Chain, Limits
 from cipherward_ledger.comet.engine import NodeSettings
 from cipherward_ledger.comet.errors import NodeUnusable
@@ -34,8 +35,17 @@ PEERS = ("contract", "identity")  # what the ledger calls
 NODE_FOLDER = "node"  # in the ledger's data folder
 
 
-def read_chain(config: LedgerConfig) -> Chain:
+# Opens channels to the other members' ledgers, by member.
+Connect: TypeAlias = Callable[[], Mapping[str, aio.Channel]]
+
+
+def read_chain(config: LedgerConfig, identity: Presented, registry: TrustRegistry) -> Chain:
     """Return the chain that the settings name.
+
+    Args:
+        config: names the files.
+        identity: what this ledger shows the other members'.
+        registry: the members' authorities.
 
     Raises:
         GenesisUnusable: the file cannot be read, or names no such member.
@@ -48,7 +58,8 @@ def read_chain(config: LedgerConfig) -> Chain:
     path = config.validator_key_file
     seed = read_key(path, SEED_BYTES, "validator_key_file")
     if genesis.engine == "cometbft":
-        return Chain(genesis, document, _node_settings(config, genesis, seed), signer)
+        connect = _connect(config, genesis, identity, registry)
+        return Chain(genesis, document, _node_settings(config, genesis, seed, connect), signer)
     try:
         proposer = SoloProposer(genesis, seed)
     except NotTheValidator as error:
@@ -56,7 +67,9 @@ def read_chain(config: LedgerConfig) -> Chain:
     return Chain(genesis, document, proposer, signer)
 
 
-def _node_settings(config: LedgerConfig, genesis: Genesis, seed: bytes) -> NodeSettings:
+def _node_settings(
+    config: LedgerConfig, genesis: Genesis, seed: bytes, connect: Connect
+) -> NodeSettings:
     if config.node_key_file is None or config.p2p_listen is None:
         missing = "node_key_file" if config.node_key_file is None else "p2p_listen"
         raise NodeUnusable(f"this chain's engine is cometbft: set {env_name(missing)}")
@@ -80,7 +93,7 @@ def _node_settings(config: LedgerConfig, genesis: Genesis, seed: bytes) -> NodeS
         keys=keys,
         plan=plan,
         addresses=_addresses(config, genesis.chain_id),
-        connect=_connect(config, genesis),
+        connect=connect,
         trusted=_trusted(config, genesis),
         transactions_max=config.block_transactions_max,
     )
@@ -127,12 +140,13 @@ def _trusted(config: LedgerConfig, genesis: Genesis) -> RootFile:
     return read_trust_root(config.trust_root_file, genesis)
 
 
-def _connect(config: LedgerConfig, genesis: Genesis) -> Callable[[], Mapping[str, aio.Channel]]:
+def _connect(
+    config: LedgerConfig, genesis: Genesis, identity: Presented, registry: TrustRegistry
+) -> Connect:
     """Return what opens channels to the other members' ledgers, as far as they are known."""
 
     def connect() -> Mapping[str, aio.Channel]:
         endpoints = alliance_files.read_endpoints(config.endpoints_file, genesis.chain_id)
-        identity, registry = own_identity(config), alliance_files.trust_registry(genesis)
         return {
             member: open_channel(
                 services["ledger"].listen,

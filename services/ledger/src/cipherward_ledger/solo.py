@@ -26,7 +26,7 @@ from cipherward_ledger.application import Committed, ContractApplication
 from cipherward_ledger.blockstore import BlockStore, DecidedBlock, prove
 from cipherward_ledger.clock import NANOSECONDS, Clock, first_of
 from cipherward_ledger.errors import BlockCorrupt, BlockUnknown, StoreCorrupt, StoresDisagree
-from cipherward_ledger.metrics import BLOCK_INTERVAL, COMMITTED, HEIGHT
+from cipherward_ledger.metrics import BLOCK_INTERVAL, COMMITTED, show_tip
 from cipherward_ledger.outbox import Outbox
 from cipherward_ledger.proven import ProvenBlocks
 from cipherward_ledger.rows import Head, Name, Outcome
@@ -199,7 +199,7 @@ class SoloEngine:
             self._tip.move(Position(0, start.time_ns, genesis.app_hash, genesis.next_timer_ns))
             return
         block, executed = last.block, last.executed
-        HEIGHT.set(block.height)
+        show_tip(block.height, block.time_ns, block.commit)
         # A clock that was set back must not silence the chain until it has caught up.
         self._beat_due_ns = min(block.time_ns, self._clock.now_ns()) + beat_ns
         self._tip.move(Position.after(block.height, block.time_ns, executed))

@@ -234,7 +234,7 @@ class RunningLedger:
         return await self.stub.GetStatus(pb.GetStatusRequest(), timeout=DEADLINE)
 
     def open_streams(self) -> int:
-        value = REGISTRY.get_sample_value("ledger_block_streams")
+        value = REGISTRY.get_sample_value("cipherward_ledger_block_streams")
         return round(value or 0)
 
     async def blocks(self, height: int, count: int) -> list[chain_pb.ProvenBlock]:

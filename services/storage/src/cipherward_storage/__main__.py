@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
 from cipherward_kit.datafolder import DataFolder
+from cipherward_kit.own_identity import follow_identity
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve
@@ -34,9 +35,12 @@ async def serve_storage(config: StorageConfig) -> None:
     readiness = Readiness(CHAIN, STORE, CANARIES)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(DataFolder(config.data_dir, genesis.chain_id))
-        channel = await stack.enter_async_context(open_ledger(config, endpoints, members.trust))
+        own = await stack.enter_async_context(follow_identity(config, members.trust, readiness))
+        channel = await stack.enter_async_context(
+            open_ledger(config, own, endpoints, members.trust)
+        )
         source = await open_block_source(config, endpoints, genesis, channel)
-        peers = peers_of(config, members.trust, genesis.chain_id, "storage")
+        peers = peers_of(config, own, members.trust, genesis.chain_id, "storage")
         ledger = LedgerSide(members, source, LedgerServiceStub(channel).SubmitBatch, peers)
         progress = ChainProgress(genesis.parameters.fresh_seconds)
         service = await stack.enter_async_context(
@@ -45,6 +49,7 @@ async def serve_storage(config: StorageConfig) -> None:
         await serve(
             config,
             domain=DOMAIN,
+            identity=own,
             registry=members.trust,
             register=lambda server: add_StorageServiceServicer_to_server(service, server),
             readiness=readiness,

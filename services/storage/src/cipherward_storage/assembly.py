@@ -24,7 +24,6 @@ from cipherward_member.peers import OpenPeer, PeerChannels
 from cipherward_member.registry import MemberRegistry
 from cipherward_member.reports import Reports, ReportSigner, SubmitBatch
 from cipherward_member.source_following import Place, follow_source
-from cipherward_storage import metrics
 from cipherward_storage.alliance_slots import AllianceSlots
 from cipherward_storage.cleanup import Cleanup
 from cipherward_storage.columns import Columns
@@ -39,6 +38,8 @@ from cipherward_storage.parts import Parts
 from cipherward_storage.peer_slots import PeerSlots
 from cipherward_storage.place import Room, StoreOwner
 from cipherward_storage.readers import ReleaseReads
+from cipherward_storage.scrub import FILE_NAME as SCRUB_FILE
+from cipherward_storage.scrub import Scrub
 from cipherward_storage.service import Jobs, StorageService
 from cipherward_storage.setup import Custodian
 from cipherward_storage.slot_keys import SlotKeys
@@ -150,7 +151,6 @@ async def open_storage(
         KeyUnusable: the folder of slot keys cannot be used, or is not this store's.
         StoreUnusable: the settings do not lead to a store of this custodian.
     """
-    progress.show(metrics.PROVEN_TIME, metrics.HEIGHT)
     genesis = custodian.genesis
     slot_keys = SlotKeys(limits.slots.folder, progress.local_seconds)
     await asyncio.to_thread(slot_keys.open)
@@ -186,7 +186,8 @@ async def open_storage(
             await follow_source(ledger.source, at, handle, progress)
 
         watching = watch_freshness(progress, readiness, CHAIN), watch_store(chain, readiness)
-        async with running(follow(), *built.work, *watching):
+        scrub = Scrub(stores.records, folder / SCRUB_FILE)
+        async with running(follow(), *built.work, scrub.run(), *watching):
             yield built.service
 
 
@@ -200,7 +201,7 @@ def _build(home: _Home) -> _Built:
     standing = Standing(progress)
     downloads = Downloads(stores.records, chain, standing, bounds.stall_seconds)
     signer = ReportSigner(custodian.signer, home.names[0], progress.block_seconds)
-    reports = Reports(chain.reports, signer, home.ledger.submit, metrics.REPORTS_PENDING)
+    reports = Reports(chain.reports, signer, home.ledger.submit)
     ceremonies = _ceremonies_of(home)
     guardian = Guardian(stores.shares, home.peers.slot, ceremonies.share, parts, progress)
     erasures = Erasures(stores.erasures, home.slot_keys, statements, reports.wake)

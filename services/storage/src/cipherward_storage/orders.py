@@ -136,8 +136,10 @@ class BlockHandler:
 
     def _follow(self, block: VerifiedBlock, effects: BlockEffects) -> None:
         """Let everybody know; counted here: a store that is away makes us do the block again."""
+        erasures = {erasure.order for erasure in effects.erased}
         for report in effects.reports:
-            metrics.ORDERS.labels(report.outcome.name.lower()).inc()
+            if report.order not in erasures:
+                metrics.RELEASES.labels(report.outcome.name.lower()).inc()
         for erasure in effects.erased:
             if not erasure.ours:
                 metrics.ERASURES.labels(GUARDIAN).inc()

@@ -19,7 +19,7 @@ LEAKING = Gauge(
     "Spots that leaked and were not refused since; the process is not ready above 0.",
 )
 LAST_ROUND = Gauge(
-    "cipherward_canary_last_round_time_seconds",
+    "cipherward_canary_last_round_timestamp_seconds",
     "Unix time at which a round ended, by its kind: reads (every minute) or acts (every hour).",
     ["kind"],
 )

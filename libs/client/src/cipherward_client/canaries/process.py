@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from contextlib import AsyncExitStack
 from functools import partial
 
 from cipherward_chain.genesis import Genesis, GenesisMalformed
@@ -17,8 +18,10 @@ from cipherward_client.sdk.errors import ClientError
 from cipherward_kit.datafolder import DataFolder
 from cipherward_kit.drain import Drain
 from cipherward_kit.errors import CannotStart
+from cipherward_kit.own_identity import follow_identity
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve_probes
+from cipherward_member.alliance_files import trust_registry
 
 DOMAIN = "canary.cipherward"
 MEMORY_FILE = "canaries.cbor"
@@ -32,18 +35,16 @@ class CanaryFilesUnusable(CannotStart):
 
 async def serve_canaries(config: CanaryConfig) -> None:
     """Wire the canaries by hand: this function is the whole dependency graph."""
-    files = Files(
-        config.endpoints_file,
-        config.genesis_file,
-        config.tls_certificate,
-        config.tls_private_key,
-        config.member_key_file,
-    )
-    chain_id = await asyncio.to_thread(_chain_of, config)
-    with DataFolder(config.data_dir, chain_id) as folder:
-        memory = await asyncio.to_thread(Memory.load, folder.path / MEMORY_FILE, chain_id)
+    genesis = await asyncio.to_thread(_read_genesis, config)
+    readiness, drain = Readiness(SCENES, CANARIES), Drain()
+    async with AsyncExitStack() as stack:
+        own = await stack.enter_async_context(
+            follow_identity(config, trust_registry(genesis), readiness)
+        )
+        folder = stack.enter_context(DataFolder(config.data_dir, genesis.chain_id))
+        memory = await asyncio.to_thread(Memory.load, folder.path / MEMORY_FILE, genesis.chain_id)
+        files = Files(config.endpoints_file, config.genesis_file, config.member_key_file, own)
         await _check(files, memory, config.member)
-        readiness, drain = Readiness(SCENES, CANARIES), Drain()
         waits = Waits(config.settle_seconds, config.expiry_seconds)
         watch = Watch(memory, partial(open_stage, files, memory), readiness, waits)
         periods = {
@@ -57,9 +58,9 @@ async def serve_canaries(config: CanaryConfig) -> None:
             working.cancel()
 
 
-def _chain_of(config: CanaryConfig) -> str:
+def _read_genesis(config: CanaryConfig) -> Genesis:
     try:
-        return Genesis.parse(config.genesis_file.read_bytes()).chain_id
+        return Genesis.parse(config.genesis_file.read_bytes())
     except (OSError, GenesisMalformed) as error:
         raise CanaryFilesUnusable(f"the genesis file is unusable: {error}") from None
 

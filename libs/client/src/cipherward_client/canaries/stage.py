@@ -15,18 +15,17 @@ from cipherward_client.sdk.errors import explaining
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.wallet.scopes import PATIENT, STAFF
 from cipherward_client.wallet.wallet import Wallet
-from cipherward_kit.tls import Identity
+from cipherward_kit.tls import Presented
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where the alliance's files and the member's own lie."""
+    """Where the alliance's files and the member's key lie, and what the member's systems show."""
 
     endpoints: Path
     genesis: Path
-    certificate: Path
-    private_key: Path
     member_key: Path
+    own: Presented
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +76,9 @@ async def open_stage(files: Files, memory: Memory) -> AsyncGenerator[Stage]:
         ClientError: a file is missing, damaged, or of another chain.
     """
     with explaining():
-        identity = await asyncio.to_thread(
-            Identity.from_files, files.certificate, files.private_key
-        )
         seed = await asyncio.to_thread(files.member_key.read_bytes)
     async with (
-        Alliance.open(files.endpoints, files.genesis, member_identity=identity) as own,
+        Alliance.open(files.endpoints, files.genesis, member_identity=files.own) as own,
         Alliance.open(files.endpoints, files.genesis, home=own.home) as holder,
     ):
         with explaining():

@@ -1,0 +1,151 @@
+"""A channel that is connected anew when what it shows, or whom it trusts, has changed.
+
+gRPC fixes both when a channel is made. Calls that are in flight at a change, endless streams among
+them, stay on the channel that they began on; it is closed after the last of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from grpc import ChannelConnectivity, aio
+
+from cipherward_kit.tls import Identity
+
+DEADLINE_SECONDS = 30.0  # of a call with one request and one response that gives none
+
+# What is shown (None: nothing), and the authorities that the peer's certificate must be from, PEM.
+Credentials: TypeAlias = tuple[Identity | None, bytes]
+
+
+class RenewingChannel(aio.Channel):
+    """Channels in succession, as the credentials change. On one event loop.
+
+    Calls with one request and one response always have a deadline. Streams have none unless
+    given: they live as long as both sides want, and keepalive ends them when a side is dead. It
+    wraps methods; grpc's interceptors would make a task for each call.
+    """
+
+    def __init__(
+        self, now: Callable[[], Credentials], connect: Callable[[Credentials], aio.Channel]
+    ) -> None:
+        """Connect with the credentials of now.
+
+        Args:
+            now: returns the current credentials; asked before every call, so it must be quick.
+            connect: opens a channel with credentials.
+        """
+        self._now = now
+        self._connect = connect
+        credentials = now()
+        self._newest = _Connected(credentials, connect(credentials))
+        self._older: set[_Connected] = set()
+        self._closing: set[asyncio.Future[None]] = set()
+
+    def newest(self) -> _Connected:
+        """Return the channel with the credentials of now."""
+        credentials = self._now()
+        if credentials != self._newest.credentials:
+            older, self._newest = self._newest, _Connected(credentials, self._connect(credentials))
+            self._older.add(older)
+            self.close_if_over(older)
+        return self._newest
+
+    def close_if_over(self, connected: _Connected) -> None:
+        """Close a channel that is not the newest, if no call is left on it."""
+        if connected in self._older and not connected.calls:
+            self._older.discard(connected)
+            closing = asyncio.ensure_future(connected.channel.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Return the method's callable, with the default deadline."""
+        return _DeadlineMethod(self, lambda c: c.unary_unary(method, *args, **kwargs))
+
+    def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Return the method's callable."""
+        return _Method(self, lambda c: c.unary_stream(method, *args, **kwargs))
+
+    def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Return the method's callable."""
+        return _Method(self, lambda c: c.stream_unary(method, *args, **kwargs))
+
+    def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Return the method's callable."""
+        return _Method(self, lambda c: c.stream_stream(method, *args, **kwargs))
+
+    async def close(self, grace: float | None = None) -> None:
+        """Close every channel; calls in flight get `grace` seconds."""
+        older, self._older = self._older, set()
+        channels = [self._newest.channel, *(one.channel for one in older)]
+        await asyncio.gather(*(channel.close(grace) for channel in channels), *self._closing)
+
+    def get_state(self, try_to_connect: bool = False) -> ChannelConnectivity:
+        """Return the state of the newest connection."""
+        return self._newest.channel.get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: ChannelConnectivity) -> None:
+        """Return when the state is another."""
+        await self._newest.channel.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        """Return when the channel is connected."""
+        await self.newest().channel.channel_ready()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+class _Connected:
+    """One channel, the credentials that it was made with, and how many calls are on it."""
+
+    def __init__(self, credentials: Credentials, channel: aio.Channel) -> None:
+        self.credentials = credentials
+        self.channel = channel
+        self.calls = 0
+
+
+class _Method(
+    aio.UnaryUnaryMultiCallable[Any, Any],
+    aio.UnaryStreamMultiCallable[Any, Any],
+    aio.StreamUnaryMultiCallable[Any, Any],
+    aio.StreamStreamMultiCallable[Any, Any],
+):
+    """A method of whatever kind, on the channel that is the newest when it is called."""
+
+    def __init__(self, channel: RenewingChannel, bind: Callable[[aio.Channel], Any]) -> None:
+        self._channel = channel
+        self._bind = bind
+        self._bound: tuple[_Connected, Any] | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        connected = self._channel.newest()
+        if self._bound is None or self._bound[0] is not connected:
+            self._bound = connected, self._bind(connected.channel)
+        call = self._bound[1](*args, **kwargs)
+        connected.calls += 1
+        call.add_done_callback(partial(self._over, connected))
+        return call
+
+    def _over(self, connected: _Connected, _call: object) -> None:
+        connected.calls -= 1
+        self._channel.close_if_over(connected)
+
+
+class _DeadlineMethod(_Method):
+    def __call__(self, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
+        seconds = DEADLINE_SECONDS if timeout is None else timeout
+        return super().__call__(*args, timeout=seconds, **kwargs)
