@@ -21,7 +21,7 @@ SERVERS := $(PYTEST) -q -m 'servers and not soak'
 # memory they cost a sixth less, at half a gigabyte a process; without the room they are on the disk.
 IN_MEMORY := $(shell [ "$$(df --output=avail -m /dev/shm 2>/dev/null | tail -1)" -gt 4000 ] 2>/dev/null && echo TMPDIR=/dev/shm)
 
-.PHONY: help setup gen fmt lint type test test-parts test-whole install-servers servers test-servers test-servers-parts test-servers-whole soak check chart check-chart images sbom dev-cluster demo study-table bench clean
+.PHONY: help setup gen fmt lint type test test-parts test-whole install-servers servers test-servers test-servers-parts test-servers-whole soak check dashboards chart check-chart images sbom dev-cluster demo study-table bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -62,7 +62,7 @@ test: .make/gen ## every embedded test (at most 10 minutes on 2 cores)
 	$(if $(ARGS),$(IN_MEMORY) $(EMBEDDED) $(ARGS),$(MAKE) --no-print-directory -j2 --output-sync=target test-parts test-whole)
 
 test-parts: .make/gen
-	$(IN_MEMORY) $(EMBEDDED) services $(filter-out libs/client,$(wildcard libs/*)) tests/reference tests/byzantine tests/test_*.py
+	$(IN_MEMORY) $(EMBEDDED) services $(filter-out libs/client,$(wildcard libs/*)) tests/reference tests/byzantine tests/chart tests/observability tests/test_*.py
 
 test-whole: .make/gen
 	$(IN_MEMORY) $(EMBEDDED) libs/client tests/integration tests/e2e tests/servers
@@ -80,14 +80,17 @@ test-servers-parts: install-servers
 	$(IN_MEMORY) $(SERVERS) services libs tests/byzantine tests/reference tests/servers tests/soak tests/test_*.py
 
 test-servers-whole: install-servers
-	$(IN_MEMORY) $(SERVERS) tests/integration tests/e2e
+	$(IN_MEMORY) $(SERVERS) tests/integration tests/e2e tests/observability
 
 soak: .make/gen ## kills and long histories (not in CI)
 	$(PYTEST) -q -m soak $(ARGS)
 
 check: lint type ## what must be clean before a commit
 
-chart: .make/gen ## render the chart into deploy/helm/rendered
+dashboards: .make/gen ## write the dashboards into deploy/dashboards
+	$(RUN)/python -m tools.dashboards
+
+chart: dashboards ## render the chart into deploy/helm/rendered
 	$(RUN)/python -m tools.chart render
 
 check-chart: .make/gen ## lint, unit tests, schemas and rendered manifests of the chart

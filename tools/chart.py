@@ -1,7 +1,7 @@
 """The chart: its tools installed, its manifests rendered, and everything about it checked.
 
 `python -m tools.chart STEP`: install (pinned tools into .servers/chart), render (the manifests in
-deploy/helm/rendered, and files/calls.yaml), check (`make check-chart`), sbom (build/sbom).
+deploy/helm/rendered, and the chart's files), check (`make check-chart`), sbom (build/sbom).
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from typing import Final
 import jsonschema
 import yaml
 
-from tools import chart_calls
+from tools import chart_calls, chart_files
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 CHART: Final = ROOT / "deploy/helm/cipherward"
 RENDERED: Final = ROOT / "deploy/helm/rendered"
+ALERTS: Final = ROOT / "deploy/alerts"
 FOLDER: Final = ROOT / ".servers/chart"  # ignored by git; `make clean` removes it
 HELM: Final = FOLDER / "bin/helm"
 HELM_UNITTEST: Final = FOLDER / "bin/helm-unittest"
@@ -87,6 +88,8 @@ def install() -> None:
     Raises:
         Failed: Go is missing, or a step failed.
     """
+    if shutil.which("promtool") is None:  # it comes with Prometheus
+        run([sys.executable, "-m", "tests.servers", "install", "prometheus"], seconds=GO_SECONDS)
     unittest = ROOT / "deploy/tools/helm-unittest"
     pinned = "\n".join((HELM_MODULE, *PACKAGES, (unittest / "go.mod").read_text()))
     stamp = FOLDER / "stamp"
@@ -114,11 +117,18 @@ def rendered(profile: str) -> str:
 
 
 def render() -> None:
-    """Write the call graph and the rendered manifests."""
+    """Write the chart's files and the rendered manifests."""
     chart_calls.TARGET.write_text(chart_calls.document(), encoding="utf-8")
+    chart_files.copy()
     RENDERED.mkdir(exist_ok=True)
     for profile in PROFILES:
         (RENDERED / f"{profile}.yaml").write_text(rendered(profile), encoding="utf-8")
+
+
+def check_files() -> None:
+    if old := chart_files.stale():
+        names = ", ".join(str(path.relative_to(ROOT)) for path in old)
+        raise Failed(f"not a current copy: {names}: run `make chart`")
 
 
 def check_lint() -> None:
@@ -165,6 +175,11 @@ def check_images() -> None:
     run([HADOLINT, ROOT / "deploy/images/Dockerfile"])
 
 
+def check_alerts() -> None:
+    run(["promtool", "check", "rules", "--lint=all", "--lint-fatal", ALERTS / "cipherward.yaml"])
+    run(["promtool", "test", "rules", *sorted(ALERTS.glob("*.test.yaml"))])
+
+
 def write_parts_lists() -> None:
     """Write what is in each image, from the lock, as CycloneDX: build/sbom/SERVICE.cdx.json."""
     target = ROOT / "build/sbom"
@@ -179,6 +194,7 @@ def write_parts_lists() -> None:
 
 
 CHECKS: Final[dict[str, Callable[[], None]]] = {
+    "copies of dashboards and alerts": check_files,
     "helm lint": check_lint,
     "helm-unittest": check_unit,
     "rendered manifests are current": check_rendered,
@@ -186,6 +202,7 @@ CHECKS: Final[dict[str, Callable[[], None]]] = {
     "kubernetes-validate, strict": check_kubernetes,
     "skaffold.yaml against its schema": check_skaffold,
     "hadolint": check_images,
+    "promtool check and test of the alerts": check_alerts,
 }
 
 

@@ -15,7 +15,7 @@ from cipherward_client.alliance.layout import AllianceFolder
 from tests.servers.kafka import running_kafka
 from tests.servers.mongo import running_mongo
 from tests.servers.pins import FOLDER, ServerName, missing
-from tests.servers.prometheus import PrometheusServer, running_prometheus
+from tests.servers.prometheus import PrometheusServer, Targets, running_prometheus
 
 # Kept from one run to the next, as the alliance keeps its own.
 DATA: Final = FOLDER / "data"
@@ -55,7 +55,7 @@ def run(alliance: Path, ports: Ports = Ports(), data: Path = DATA) -> int:
             told += _tell(f"MongoDB     {mongo.uri}")
         if _possible("prometheus"):
             prometheus = stack.enter_context(
-                running_prometheus(data / "prometheus", (), port=ports.prometheus)
+                running_prometheus(data / "prometheus", {}, port=ports.prometheus)
             )
             told += _tell(f"Prometheus  {prometheus.url}, scraping the services in {alliance}")
         if not told:
@@ -79,19 +79,26 @@ def _tell(line: str) -> int:
 
 def _follow(alliance: Path, prometheus: PrometheusServer | None) -> NoReturn:
     """Keep Prometheus' targets those of the alliance's file, for ever."""
-    scraped: frozenset[str] = frozenset()
+    scraped: Targets = {}
     while True:
-        found = metrics_addresses(alliance)
+        found = metrics_targets(alliance)
         if prometheus is not None and found and found != scraped:
             prometheus.scrape(found)
             scraped = found
         time.sleep(LOOK_SECONDS)
 
 
-def metrics_addresses(alliance: Path) -> frozenset[str]:
-    """Return the addresses of every service's metrics; none while there is no alliance."""
+def metrics_targets(alliance: Path) -> Targets:
+    """Return each service's address of metrics with the labels that Kubernetes gives it, too.
+
+    Empty while there is no alliance.
+    """
     with suppress(OSError, EndpointsMalformed):
         endpoints = Endpoints.parse(AllianceFolder(alliance).endpoints_file.read_bytes())
-        services = [service for each in endpoints.by_member.values() for service in each.values()]
-        return frozenset(service.metrics for service in services if service.metrics)
-    return frozenset()
+        return {
+            service.metrics: {"member": member, "component": component}
+            for member, services in endpoints.by_member.items()
+            for component, service in services.items()
+            if service.metrics
+        }
+    return {}

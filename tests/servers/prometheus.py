@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from tests.servers.child import Child
 
 HOST: Final = "127.0.0.1"
 LOG_FILE: Final = "prometheus.log"
+Targets = Mapping[str, Mapping[str, str]]  # labels by address (host:port)
 PROBE_SECONDS: Final = 2.0  # of one attempt
 # It watches the file of its targets; each second it also scrapes, so that tests wait little.
 SETTINGS: Final = """\
@@ -27,9 +28,10 @@ scrape_configs:
 class PrometheusServer:
     """A server on one port with one data folder."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, rules: Sequence[Path] = ()) -> None:
         self._folder = folder
         self._port = port
+        self._rules = [str(path.resolve()) for path in rules]
         self._child = Child(
             [
                 "prometheus",
@@ -51,9 +53,11 @@ class PrometheusServer:
         """The id of the living process."""
         return self._child.pid
 
-    def scrape(self, targets: Iterable[str]) -> None:
-        """Scrape these addresses (host:port) from now on, instead of earlier ones."""
-        content = json.dumps([{"targets": sorted(targets)}])
+    def scrape(self, targets: Targets) -> None:
+        """Scrape these addresses from now on, instead of earlier ones."""
+        content = json.dumps(
+            [{"targets": [one], "labels": dict(targets[one])} for one in sorted(targets)]
+        )
         partial = self._folder / "targets.partial"
         partial.write_text(content)
         partial.replace(self._folder / "targets.json")  # whole: it may be reading
@@ -64,7 +68,8 @@ class PrometheusServer:
         Raises:
             ServerFailed: it ended, or was not ready in time.
         """
-        (self._folder / "prometheus.yml").write_text(SETTINGS)
+        rules = f"rule_files: {json.dumps(self._rules)}\n"  # JSON is YAML
+        (self._folder / "prometheus.yml").write_text(SETTINGS + rules)
         self._child.start()
         try:
             self._child.wait_until_ready(self._probe, OSError)  # a refusal over HTTP is one too
@@ -82,7 +87,7 @@ class PrometheusServer:
 
 @contextmanager
 def running_prometheus(
-    folder: Path, targets: Iterable[str], *, port: int | None = None
+    folder: Path, targets: Targets, *, port: int | None = None, rules: Sequence[Path] = ()
 ) -> Generator[PrometheusServer]:
     """Run a server that scrapes `targets` (host:port) every second; ready when the context opens.
 
@@ -90,12 +95,13 @@ def running_prometheus(
         folder: made if missing; a server that ran in it before goes on with its data.
         targets: see `PrometheusServer.scrape`.
         port: default a free one.
+        rules: files of rules that it evaluates.
 
     Raises:
         ServerFailed: it ended, or was not ready in time.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    server = PrometheusServer(folder, port or free_ports(1)[0])
+    server = PrometheusServer(folder, port or free_ports(1)[0], rules)
     server.scrape(targets)
     try:
         server.start()

@@ -211,9 +211,9 @@ def test_prometheus_scrapes_its_targets_and_then_others(tmp_path: Path) -> None:
     need("prometheus")
     port = free_ports(1)[0]
     itself, nobody = f"127.0.0.1:{port}", f"127.0.0.1:{free_ports(1)[0]}"
-    with running_prometheus(tmp_path, [itself], port=port) as server:
+    with running_prometheus(tmp_path, {itself: {}}, port=port) as server:
         until(lambda: up(server.url) == {itself: "1"}, "it was not scraped")
-        server.scrape([itself, nobody])
+        server.scrape({itself: {}, nobody: {}})
         until(lambda: up(server.url) == {itself: "1", nobody: "0"}, "the new one was not scraped")
 
 
@@ -230,7 +230,7 @@ def test_a_server_dies_with_the_process_that_runs_it(tmp_path: Path) -> None:
     script = (
         "import pathlib, sys\n"
         "from tests.servers.prometheus import running_prometheus\n"
-        "with running_prometheus(pathlib.Path(sys.argv[1]), []) as server:\n"
+        "with running_prometheus(pathlib.Path(sys.argv[1]), {}) as server:\n"
         "    print(server.pid, flush=True)\n"
         "    sys.stdin.read()\n"
     )

@@ -1,0 +1,71 @@
+"""Alerts, fired by causing their conditions on a running alliance.
+
+`python -m tools.alerts list` and `python -m tools.alerts fire [ALERT…]`; exit status 1 if one did
+not fire. The rules' times are shortened as tools/alerts/shortened.py says; nothing else is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tools.alerts.cause import Cause
+from tools.alerts.causes_machines import MACHINE_CAUSES
+from tools.alerts.causes_members import MEMBER_CAUSES
+from tools.alerts.firing import Outcome, fire
+from tools.alerts.shortened import FACTOR, FOR_SECONDS_MAX
+from tools.alerts.world import opened_world
+
+CAUSES: Final[tuple[Cause, ...]] = (*MEMBER_CAUSES, *MACHINE_CAUSES)
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tools.alerts", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="causes and their alerts")
+    firing = commands.add_parser("fire", help="cause alerts, all or those named")
+    firing.add_argument("alerts", nargs="*", metavar="ALERT")
+    options = parser.parse_args()
+    if options.command == "list":
+        for cause in CAUSES:
+            print(f"{cause.what}: {', '.join((*cause.alerts, *cause.afterwards))}")
+        return 0
+    known = {alert for cause in CAUSES for alert in (*cause.alerts, *cause.afterwards)}
+    if unknown := set(options.alerts) - known:
+        parser.error(f"nothing here causes {', '.join(sorted(unknown))}")
+    outcomes = asyncio.run(fire_all(set(options.alerts) or known))
+    return 0 if all(one.seconds is not None for one in outcomes) else 1
+
+
+async def fire_all(wanted: set[str]) -> Sequence[Outcome]:
+    """Run an alliance, make every cause of what is wanted, and tell what came of it."""
+    found: list[Outcome] = []
+    print(f"times / {FACTOR}, `for` at most {FOR_SECONDS_MAX:.0f} s", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        async with opened_world(Path(folder)) as world:
+            for cause in CAUSES:
+                if wanted.isdisjoint((*cause.alerts, *cause.afterwards)):
+                    continue
+                print(f"\n{cause.what}", flush=True)
+                for one in await fire(world, cause, wanted):
+                    found.append(one)
+                    print(_line(one), flush=True)
+    fired = sum(one.seconds is not None for one in found)
+    print(f"\n{fired} of {len(found)} alerts fired", flush=True)
+    return found
+
+
+def _line(one: Outcome) -> str:
+    if one.seconds is None:
+        return f"  MISSING {one.alert}: {one.why}"
+    return f"  {one.seconds:6.1f} s  {one.alert} ({one.severity}): {one.summary}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Causes at one member: its staff, its studies, its shares, its canaries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+import numpy as np
+
+from cipherward_client.research.development import approve_as_all, grant_for
+from cipherward_client.sdk.ceremonies import propose_key, vote_on_key
+from cipherward_client.sdk.contributions import contribute_rows
+from cipherward_client.sdk.emergencies import open_in_emergency
+from cipherward_client.sdk.errors import ClientError
+from cipherward_client.sdk.studies import propose_study
+from cipherward_studies.spec import Draft
+from tools.alerts.cause import Cause
+from tools.alerts.world import A, B, C, D, World
+
+PATIENTS: Final = 30
+STUDY: Final[dict[str, Any]] = {
+    "data_set": "cohort",
+    "variables": [{"name": "age", "low": 0, "high": 120, "unit": "a"}],
+}
+STATISTICS: Final = ("mean", "variance")  # one study asks for each
+# Blocks of a phase: a block comes at least every 3 s here. The stuck ceremony has the usual many.
+SHORT_WINDOW: Final = 3
+FIRST_KEY: Final = 1  # the epoch of the keys that the alliance began with
+REASON: Final = "unconscious"
+
+
+@asynccontextmanager
+async def no_canaries(_: World) -> AsyncGenerator[None]:
+    """Three of the hospitals have none: nothing is to be done."""
+    yield
+
+
+@asynccontextmanager
+async def weakened_template(world: World) -> AsyncGenerator[None]:
+    """Run canaries where the template of consents tells no storage about a revocation."""
+    await world.ensure_canaries()
+    yield
+
+
+@asynccontextmanager
+async def nobody_reviews(world: World) -> AsyncGenerator[None]:
+    """Open a record in an emergency, and let the time for its review pass."""
+    _, record = await world.record(A)
+    await open_in_emergency(
+        world.alliance, await world.clinician(), record, REASON, member=B, visit_seconds=1
+    )
+    yield
+
+
+@asynccontextmanager
+async def silent_compute(world: World) -> AsyncGenerator[None]:
+    """Let the members approve two studies of which one then hears nothing."""
+    ages = np.random.default_rng(1).integers(20, 90, (PATIENTS, 1)).astype(np.float64)
+    for hospital in world.hospitals.values():
+        await contribute_rows(hospital, STUDY["data_set"], ("age [a]",), ages)
+    researcher = await world.person("researcher", B, "staff", "researcher")
+    folder, studies = world.running.folder, list[bytes]()
+    for statistic in STATISTICS:
+        analysis = {"kind": "moments", "variables": ["age"], "statistics": [statistic]}
+        draft = Draft.from_document(STUDY | {"analyses": [analysis]})
+        permit = await grant_for(folder, world.alliance, researcher, draft)
+        studies.append((await propose_study(world.alliance, researcher, draft, permit)).study_id)
+    with world.frozen(f"{D}/compute"):
+        for study in studies:
+            await approve_as_all(folder, (A, B, C), study)
+        yield
+
+
+@asynccontextmanager
+async def silent_guardians(world: World) -> AsyncGenerator[None]:
+    """Renew both keys while guardians are silent: one for a moment, one for too many."""
+    with world.frozen(f"{D}/identity", f"{C}/storage", f"{D}/storage"):
+        for purpose, window in (("opening", 2_000), ("record", SHORT_WINDOW)):
+            proposed = await propose_key(
+                world.hospitals[A], purpose, key_epoch=FIRST_KEY, window=window
+            )
+            for member in (A, B, C):
+                with suppress(ClientError):  # the votes before it were enough
+                    await vote_on_key(world.hospitals[member], proposed.change_id)
+        yield
+
+
+@asynccontextmanager
+async def custodian_away(world: World) -> AsyncGenerator[None]:
+    """Open a record whose custodian answers nobody; the canaries ask it, too."""
+    await world.ensure_canaries()
+    _, record = await world.record(A)
+    clinician = await world.clinician()
+    with world.frozen(f"{A}/storage"):
+        opening = asyncio.create_task(
+            open_in_emergency(world.alliance, clinician, record, REASON, member=B)
+        )
+        try:
+            yield
+        finally:
+            opening.cancel()
+            with suppress(asyncio.CancelledError, ClientError):
+                await opening
+
+
+MEMBER_CAUSES: Final = (
+    Cause("three of four hospitals run no canaries", ("CipherwardCanariesSilent",), no_canaries),
+    Cause(
+        "the template of consents was weakened: a revocation reaches no storage",
+        ("CipherwardGaveWhatMustBeRefused", "CipherwardNotReady"),
+        weakened_template,
+        120.0,
+    ),
+    Cause("an emergency access is never reviewed", ("CipherwardReviewOverdue",), nobody_reviews),
+    Cause(
+        "studies are approved, and the compute service of one hospital is frozen (SIGSTOP)",
+        ("CipherwardBudgetNearlySpent", "CipherwardStudyStepStuck", "CipherwardTargetDown"),
+        silent_compute,
+    ),
+    Cause(
+        "keys are renewed while guardians are frozen: of one key one, of the other two of four",
+        ("CipherwardCeremonyStuck", "CipherwardCeremonyWithoutAShare"),
+        silent_guardians,
+        120.0,
+    ),
+    Cause(
+        "a record is opened while its custodian's storage is frozen",
+        ("CipherwardSharesPending", "CipherwardCanaryNotRefusedForTheRightReason"),
+        custodian_away,
+        120.0,
+    ),
+)

@@ -1,0 +1,207 @@
+"""A running alliance whose alerts are tried out: four hospitals, their people, a Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, cast
+
+from cipherward_chain.canonical import Value, decode_map, encode
+from cipherward_chain.genesis import Parameters
+from cipherward_client.alliance.create import create_alliance
+from cipherward_client.alliance.layout import AllianceFolder
+from cipherward_client.alliance.ports import free_ports
+from cipherward_client.alliance.running import RunningAlliance, new_plan, running_alliance
+from cipherward_client.alliance.supervisor import ProcessPlan
+from cipherward_client.cli.canary import canary_settings
+from cipherward_client.sdk.connection import Alliance
+from cipherward_client.sdk.credentials import admit_holder, obtain_credential
+from cipherward_client.sdk.hospital import Hospital, open_hospital
+from cipherward_client.sdk.records import WalletOwner, put_record
+from cipherward_client.wallet.wallet import Wallet
+from tests.servers.development import metrics_targets
+from tests.servers.prometheus import PrometheusServer, running_prometheus
+from tools.alerts import shortened
+
+A, B, C, D = (f"hospital-{letter}" for letter in "abcd")
+CANARY: Final = f"{A}/canary"
+# Two exact results: two studies spend the whole budget of their data set when they are approved.
+PARAMETERS: Final = Parameters(
+    heartbeat_seconds=3, stale_heartbeats=3, template_delay_seconds=0, data_set_releases_max=2
+)
+# Seconds of emergency-access: a review is due after 72 hours, the hand-over comes after 7 days.
+SOONER: Final = {259_200: 5, 604_800: 600}
+# The canaries' own times, in proportion to those of the rules.
+CANARY_SECONDS: Final = {
+    "ROUND_SECONDS": "2",
+    "ACT_ROUND_SECONDS": "5",
+    "SETTLE_SECONDS": "3",
+    "EXPIRY_SECONDS": "15",
+}
+SMALL_DISK_BYTES: Final = 16 * 1024 * 1024  # of one identity service, if we may mount one
+
+
+def _sooner(value: Value) -> Value:
+    if isinstance(value, dict):
+        return {name: _sooner(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sooner(one) for one in value]
+    return SOONER.get(value, value) if type(value) is int else value
+
+
+def _emergency(document: dict[str, Value]) -> dict[str, Value]:
+    found = cast("dict[str, Any]", _sooner(document))
+    found["terms"]["visit_seconds"]["minimum"] = 1
+    return found
+
+
+def _leaky_consent(document: dict[str, Value]) -> dict[str, Value]:
+    """Return the template of consents as somebody has weakened it: no storage hears of an end."""
+    found = cast("dict[str, Any]", document)
+    del found["transitions"]["revoke"]["instructions"]
+    return found
+
+
+CHANGES: Final = {"emergency-access": _emergency, "consent": _leaky_consent}
+
+
+def found_alliance(root: Path) -> AllianceFolder:
+    """Make an alliance of four hospitals with the shipped templates, two of them changed."""
+    folder = AllianceFolder(root)
+    root.mkdir(mode=0o700)
+    create_alliance(folder, replace(new_plan(), parameters=PARAMETERS))
+    genesis = json.loads(folder.genesis_file.read_bytes())
+    for template in cast("list[dict[str, str]]", genesis["app_state"]["templates"]):
+        if change := CHANGES.get(template["name"]):
+            document = change(dict(decode_map(bytes.fromhex(template["document"]))))
+            template["document"] = encode(document).hex()
+    folder.genesis_file.write_text(json.dumps(genesis, indent=1) + "\n")
+    return folder
+
+
+@dataclass
+class World:
+    """What causes work with. `disk`: the small one; None if we may not mount."""
+
+    running: RunningAlliance
+    alliance: Alliance
+    hospitals: dict[str, Hospital]
+    prometheus: PrometheusServer
+    disk: Path | None
+    _wallets: dict[str, Wallet] = field(default_factory=dict[str, Wallet])
+
+    async def person(
+        self, name: str, member: str, schema: str = "patient", role: str = ""
+    ) -> Wallet:
+        """Return the wallet of somebody who was at the desk of a member, made once."""
+        if name not in self._wallets:
+            wallet = Wallet.create(self.alliance.chain_id)
+            code = await admit_holder(self.hospitals[member], schema, role=role)
+            await obtain_credential(self.alliance, wallet, member, code)
+            self._wallets[name] = wallet
+        return self._wallets[name]
+
+    async def clinician(self) -> Wallet:
+        """Return a clinician of another hospital than the records'."""
+        return await self.person("clinician", B, "staff", "clinician")
+
+    async def record(self, member: str, content: bytes = b"a letter") -> tuple[Wallet, bytes]:
+        """Put a record at a member; return its owner's wallet and its id."""
+        owner = await self.person(f"patient of {member}", member)
+        owned = WalletOwner(self.alliance, owner)
+        return owner, (await put_record(self.hospitals[member], content, owned)).record_id
+
+    @contextmanager
+    def frozen(self, *names: str) -> Generator[None]:
+        """SIGSTOP processes while the context is open: they hold what they have, and are silent."""
+        pids = [self.running.supervisor.pids[name] for name in names]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    def plan(self, name: str) -> ProcessPlan:
+        """Return what a service's process is told at its start."""
+        member, service = name.split("/")
+        endpoint = self.running.endpoints.of(member, service)
+        return replace(
+            self.running.deployment.process_plan((member, service), endpoint), vital=False
+        )
+
+    @asynccontextmanager
+    async def stopped(self, name: str) -> AsyncGenerator[None]:
+        """Stop a process while the context is open."""
+        await self.running.supervisor.end([name])
+        try:
+            yield
+        finally:
+            await self.running.supervisor.start([self.plan(name)])
+
+    async def ensure_canaries(self) -> None:
+        """Run the first member's canaries from now on, and let Prometheus scrape them."""
+        if CANARY in self.running.supervisor.pids:
+            return
+        health, metrics = (f"127.0.0.1:{port}" for port in free_ports(2))
+        environment = canary_settings(self.running.folder, A, None)
+        environment |= {f"CIPHERWARD_{name}": value for name, value in CANARY_SECONDS.items()}
+        environment |= {"CIPHERWARD_HEALTH_LISTEN": health, "CIPHERWARD_METRICS_LISTEN": metrics}
+        module = "cipherward_client.canaries"
+        plan = ProcessPlan(CANARY, module, environment, health, stage=3, vital=False)
+        self.prometheus.scrape(self.targets() | {metrics: {"member": A, "component": "canary"}})
+        await self.running.supervisor.start([plan])
+
+    def targets(self) -> dict[str, dict[str, str]]:
+        """Return what is scraped, with the labels that the chart gives."""
+        found = metrics_targets(self.running.folder.root)
+        return {address: dict(labels) for address, labels in found.items()}
+
+
+@contextmanager
+def small_disk(data: Path) -> Generator[Path | None]:
+    """Mount a small file system at a data folder while the context is open; None if we may not."""
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    size = f"size={SMALL_DISK_BYTES},mode=700"
+    command = ["mount", "-t", "tmpfs", "-o", size, "cipherward", str(data)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    try:
+        yield data if done.returncode == 0 else None
+    finally:
+        if done.returncode == 0:
+            subprocess.run(["umount", "-l", str(data)], check=True)
+
+
+@asynccontextmanager
+async def opened_world(root: Path) -> AsyncGenerator[World]:
+    """Run everything in a folder while the context is open.
+
+    Raises:
+        ServerFailed: Prometheus does not run.
+        ProcessRefused, ProcessNotReady: a service does not.
+    """
+    folder = await asyncio.to_thread(found_alliance, root / "alliance")
+    rules = root / "rules.yaml"
+    shortened.write(rules)
+    with small_disk(folder.member(C).data("identity")) as disk:
+        async with AsyncExitStack() as stack:
+            running = await stack.enter_async_context(running_alliance(folder.root))
+            opened = Alliance.open(folder.endpoints_file, folder.genesis_file)
+            alliance = await stack.enter_async_context(opened)
+            hospitals = {
+                member: await stack.enter_async_context(open_hospital(folder, member))
+                for member in running.members
+            }
+            targets = metrics_targets(folder.root)
+            prometheus = stack.enter_context(
+                running_prometheus(root / "prometheus", targets, rules=[rules])
+            )
+            yield World(running, alliance, hospitals, prometheus, disk)
