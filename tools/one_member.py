@@ -2,7 +2,8 @@
 
     python -m tools.one_member FOLDER | kubectl -n NAMESPACE apply -f -
 
-The first run makes keys, certificates and the genesis in FOLDER; a later one prints the same. The
+The first run makes keys, certificates and the genesis in FOLDER, as `cipherward alliance init`
+does, unless that has made them there; a later one prints the same. The
 certificates are of a development authority and last 90 days.
 """
 
@@ -16,8 +17,10 @@ from typing import Any
 
 import yaml
 
-from cipherward_client.alliance.create import AlliancePlan, create_alliance
+from cipherward_client.alliance.create import begin_chain, establish, shipped_templates
+from cipherward_client.alliance.founding import ChainPlan
 from cipherward_client.alliance.layout import CHAIN_SERVICES, MEMBER_SERVICES, AllianceFolder
+from cipherward_client.alliance.parts import SOLO
 
 MEMBER = ("hospital-a", "Hospital A")  # the member and the chain of the chart's own values
 CHAIN = "alliance"
@@ -36,7 +39,8 @@ def manifests(root: Path, release: str) -> list[dict[str, Any]]:
     """
     folder = AllianceFolder(root)
     if not folder.genesis_file.exists():
-        create_alliance(folder, AlliancePlan(CHAIN, (MEMBER,)))
+        own = establish(folder, *MEMBER, consensus=True, node=False)
+        begin_chain(folder, ChainPlan(CHAIN, SOLO, shipped_templates()), [own])
     home = folder.member(MEMBER[0])
     names = [path.name for path in home.key("").iterdir() if path.suffix == IN_CLUSTER]
     keys = {name: home.key(name) for name in names if not name.endswith(AUTHORITY)}

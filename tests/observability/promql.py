@@ -75,8 +75,8 @@ def listed() -> dict[str, Set[str]]:
         own: Set[str] = frozenset(re.findall(r"\w+", labels))
         names = [name + part for part in HISTOGRAM_PARTS] if kind == "histogram" else [name]
         found |= {one: own | {"le"} if one.endswith("_bucket") else own for one in names}
-    found |= {str(rule["record"]): frozenset() for rule in rules() if "record" in rule}
-    return found | {"up": frozenset()}  # `up` is Prometheus' own
+    recorded = [str(rule["record"]) for rule in rules() if "record" in rule]
+    return found | dict.fromkeys([*recorded, "up"], frozenset[str]())  # `up` is Prometheus' own
 
 
 def metrics(expression: str) -> set[str]:

@@ -139,7 +139,7 @@ def quiet(query: Shown) -> bool:
     return any((query.panel, metric) in QUIET for metric in metrics(query.expression))
 
 
-def test_what_may_be_quiet_is_shown() -> None:
+async def test_what_may_be_quiet_is_shown() -> None:
     there = {(query.panel, one) for query in shown() for one in metrics(query.expression)}
     assert set(QUIET) <= there
 

@@ -7,8 +7,17 @@ from typing import Any
 
 import pytest
 
-from tests.observability.promql import boards, listed, metrics, panels, shown, unknown_labels
+from tests.observability.promql import (
+    boards,
+    listed,
+    metrics,
+    panels,
+    rules,
+    shown,
+    unknown_labels,
+)
 from tools.chart_files import DASHBOARDS
+from tools.dashboards import consent_audit, service_level, studies
 from tools.dashboards.__main__ import documents
 from tools.dashboards.board import Kind, Panel, Query, Section
 from tools.dashboards.grafana import placed
@@ -102,6 +111,25 @@ def test_what_is_measured_is_shown() -> None:
     hidden = {name for name in set(listed()) - asked if name.rsplit("_", 1)[0] not in parts}
     hidden = {name for name in hidden if not name.startswith(("python_gc_", "member_component:"))}
     assert hidden == set(NOT_SHOWN)
+
+
+# What a dashboard paints red, by the alert that has the same bound.
+BOUNDS = {
+    "CipherwardAvailabilityBurnsFast": f"> {service_level.PAGE_BURN} * 0.001 ",
+    "CipherwardLatencyBurnsFast": f"> {service_level.PAGE_BURN} * 0.01 ",
+    "CipherwardCertificateExpiring": f"< {service_level.CERTIFICATE_SECONDS}",
+    "CipherwardDiskFilling": f"< {service_level.DISK_RATIO}",
+    "CipherwardBudgetNearlySpent": f"< {studies.BUDGET_RATIO}",
+    "CipherwardStudyStepStuck": f"> {studies.STEP_SECONDS})",
+    "CipherwardCanariesSilent": f"> {consent_audit.ROUND_SECONDS} ",
+    "CipherwardSlotKeyOld": f"> {consent_audit.SLOT_KEY_SECONDS}",
+}
+
+
+@pytest.mark.parametrize("alert", BOUNDS)
+def test_a_dashboard_turns_red_where_the_alert_fires(alert: str) -> None:
+    (rule,) = (rule for rule in rules() if rule.get("alert") == alert)
+    assert BOUNDS[alert] in f"{rule['expr']} "
 
 
 def test_a_metric_that_nobody_lists_would_be_seen() -> None:

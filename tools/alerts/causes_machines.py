@@ -26,6 +26,7 @@ from tools.alerts.causes_members import REASON
 from tools.alerts.world import A, B, C, World
 
 CERTIFICATE_DAYS: Final = 0.5
+DATABASE: Final = "storage.sqlite"  # of an embedded storage
 LEFT_BYTES: Final = 256 * 1024  # of the small disk's 16 MiB: 1.6 %
 CALL_SECONDS: Final = 5.0
 PAUSE_SECONDS: Final = 0.05  # between two calls of a caller: twenty a second
@@ -93,19 +94,12 @@ def flip(path: Path) -> None:
 
 def spoil_slot(data: Path, record: bytes) -> None:
     """Change what a storage keeps of a record's key."""
-    (database,) = (path for path in data.glob("*.db") if _has_records(path))
-    with closing(sqlite3.connect(database, timeout=CALL_SECONDS)) as connection, connection:
+    with closing(sqlite3.connect(data / DATABASE, timeout=CALL_SECONDS)) as connection, connection:
         (kept,) = connection.execute(
             "SELECT kept FROM records WHERE record_id = ?", (record,)
         ).fetchone()
         spoiled = kept[:-1] + bytes([kept[-1] ^ 1])
         connection.execute("UPDATE records SET kept = ? WHERE record_id = ?", (spoiled, record))
-
-
-def _has_records(path: Path) -> bool:
-    with closing(sqlite3.connect(path)) as connection:
-        found = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'records'")
-        return bool(found.fetchone()[0])
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from tools.alerts.world import A, B, C, D, World
 
 PATIENTS: Final = 30
 STUDY: Final[dict[str, Any]] = {
-    "data_set": "cohort",
+    "data_set": "cohort-1",
     "variables": [{"name": "age", "low": 0, "high": 120, "unit": "a"}],
 }
 STATISTICS: Final = ("mean", "variance")  # one study asks for each
