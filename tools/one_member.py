@@ -19,7 +19,7 @@ import yaml
 
 from cipherward_client.alliance.create import begin_chain, establish, shipped_templates
 from cipherward_client.alliance.founding import ChainPlan
-from cipherward_client.alliance.layout import CHAIN_SERVICES, MEMBER_SERVICES, AllianceFolder
+from cipherward_client.alliance.layout import CHAIN_SERVICES, CLIENT, MEMBER_SERVICES, AllianceFolder
 from cipherward_client.alliance.parts import SOLO
 
 MEMBER = ("hospital-a", "Hospital A")  # the member and the chain of the chart's own values
@@ -53,7 +53,7 @@ def manifests(root: Path, release: str) -> list[dict[str, Any]]:
         },
         _secret(KEYS, "Opaque", keys),
     ]
-    for service in (*CHAIN_SERVICES, *MEMBER_SERVICES):
+    for service in (*CHAIN_SERVICES, *MEMBER_SERVICES, CLIENT):
         certificate, private_key = home.certificate(service)
         files = {"tls.crt": certificate, "tls.key": private_key}
         found.append(_secret(f"{release}-tls-{service}", "kubernetes.io/tls", files))

@@ -11,6 +11,7 @@ import pytest
 from cipherward.compute.v1 import compute_service_pb2 as compute_pb
 from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward_chain.canonical import decode_map, encode
+from cipherward_chain.key_holders import KeyHolders
 from cipherward_client.cli.commands import run
 from cipherward_client.sdk.data_keys import DataKey
 from cipherward_client.sdk.errors import ClientError
@@ -45,6 +46,7 @@ KEY = DataKey(
     data_set="cohort-1",
     year=2026,
     members=MEMBERS,
+    holders=KeyHolders(("hospital-a", "hospital-b", "hospital-e"), 3, b"r" * 16),
     minimum=10,
     releases_max=300,
     enrol_until=1,
@@ -94,7 +96,7 @@ def test_a_request_becomes_the_terms_of_its_contract(file: Path) -> None:
     model = read_model(file)
     terms = decode_map(ScoreRequest(model, KEY.data_key, seconds=60).terms("hospital-a", KEY, 1000))
     assert terms["hospital"] == ["hospital-a"]
-    assert terms["members"] == sorted(MEMBERS)
+    assert terms["members"] == list(KEY.holders.members)  # not who made it
     assert (terms["threshold"], terms["approvals"]) == (3, 3)
     assert (terms["source"], terms["key_digest"]) == (KEY.data_key, KEY.key_digest)
     assert (terms["model_digest"], terms["expires"]) == (model.digest, 1060)

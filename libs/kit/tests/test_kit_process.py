@@ -21,6 +21,7 @@ from grpc_health.v1 import health_pb2
 
 from cipherward_kit.channels import open_channel
 from cipherward_kit.errors import reason_of
+from cipherward_kit.process import CHECK
 from cipherward_kit.testing import TestAlliance, eventually
 from cipherward_kit.tls import Identity, TrustRegistry
 
@@ -52,11 +53,14 @@ def settings(alliance: TestAlliance, tmp_path: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def process(settings: dict[str, str]) -> AsyncGenerator[asyncio.subprocess.Process]:
+async def process(
+    settings: dict[str, str], *arguments: str
+) -> AsyncGenerator[asyncio.subprocess.Process]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("CIPHERWARD_")}
     running = await asyncio.create_subprocess_exec(
         sys.executable,
         str(SCRIPT),
+        *arguments,
         env=clean | settings,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -235,6 +239,18 @@ async def test_an_unreadable_identity_is_one_line(settings: dict[str, str]) -> N
     settings["CIPHERWARD_TLS_PRIVATE_KEY"] = "missing.key"
     status, out, err = await refused(settings)
     assert (status, "missing.key" in err, "Traceback" in out + err) == (7, True, False)
+
+
+@pytest.mark.parametrize(("grace", "status"), [("1", 0), ("-1", 2)])
+async def test_a_check_reads_the_settings_and_starts_nothing(
+    settings: dict[str, str], grace: str, status: int
+) -> None:
+    settings["CIPHERWARD_GRACE_SECONDS"] = grace
+    async with process(settings, CHECK) as running:
+        out, err = await running.communicate()
+    assert (running.returncode, out) == (status, b"")
+    assert (b"CIPHERWARD_GRACE_SECONDS" in err) == (status == 2)
+    assert not await asyncio.to_thread(Path(settings["CIPHERWARD_DATA_DIR"]).exists)
 
 
 async def test_a_crash_at_the_start_shows_no_value(settings: dict[str, str]) -> None:

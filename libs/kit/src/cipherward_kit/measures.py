@@ -24,6 +24,8 @@ DATA_FREE = Gauge(
 DATA_CAPACITY = Gauge(
     "cipherward_service_data_capacity_bytes", "Size of the file system of the data folder."
 )
+for gauge in (DATA_FREE, DATA_CAPACITY):
+    gauge.set(math.nan)  # of a process without a data folder: 0 would look like a full disk
 CERTIFICATE_EXPIRY = Gauge(
     "cipherward_service_certificate_expiry_timestamp_seconds",
     "Until when a certificate is valid: the process's own, and each authority that it trusts.",

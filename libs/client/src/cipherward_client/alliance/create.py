@@ -1,7 +1,6 @@
-"""A new alliance on this machine: every member's keys and certificates, and the genesis.
+"""A member's keys and certificates, made where they stay; and a whole alliance on one machine.
 
-In a real alliance each member makes its own keys where they stay; here one machine plays all
-members, and each member's secrets still lie in a folder of its own.
+Each member's secrets lie in a folder of its own, also where one machine plays all members.
 """
 
 from __future__ import annotations
@@ -11,26 +10,36 @@ import secrets
 import string
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cipherward_anoncred.scheme import generate_issuer_key
-from cipherward_chain.comet import Validator, address
+from cipherward_chain.comet import address
+from cipherward_chain.endpoints import Endpoint
 from cipherward_chain.genesis import Genesis, Issuer, Member, Parameters, TemplateDocument
-from cipherward_chain.genesis_document import alliance_state, genesis_document
 from cipherward_chain.sealing import SealingKey
 from cipherward_chain.signatures import SigningKey
 from cipherward_client.alliance import layout
+from cipherward_client.alliance.founding import ChainPlan, found_chain
 from cipherward_client.alliance.layout import AllianceFolder, MemberFolder
 from cipherward_client.alliance.parts import SOLO
-from cipherward_kit.datafolder import write_atomically
+from cipherward_client.alliance.places import for_others, write_places
+from cipherward_client.sdk.registration import UNNUMBERED, Registration
+from cipherward_kit.datafolder import sync_folder, write_atomically
 from cipherward_kit.devca import DevAuthority, save_identity
 
 SEED_BYTES = 32
-VALIDATOR_POWER = 10  # CometBFT's own default for a validator of a new chain
 DEFAULT_COUNT = 4  # the fewest that outvote one of them: n = 3f + 1
 COUNT_MAX = len(string.ascii_lowercase)  # hospital-a … hospital-z
+
+
+class KeysExist(Exception):
+    """There is a member's folder already, which was not made whole by this program."""
+
+    reason = "MEMBER_FOLDER_EXISTS"
 
 
 class TemplatesUnavailable(Exception):
@@ -87,29 +96,68 @@ def create_alliance(folder: AllianceFolder, plan: AlliancePlan) -> Genesis:
     Nothing existing is overwritten: call it on a folder that has no genesis yet. The genesis is
     written last, so a folder that has one is complete.
     """
-    networked = plan.engine != SOLO
-    made = [
-        create_member(
-            folder.member(member),
-            name,
-            index,
-            consensus=plan.validates(member),
-            node=networked,
-        )
-        for index, (member, name) in enumerate(plan.members)
+    node = plan.engine != SOLO
+    registrations = [
+        establish(folder, member, name, consensus=plan.validates(member), node=node)
+        for member, name in plan.members
     ]
-    members = [member for member, _ in made]
-    issuers = [issuer for _, issuer in made]
-    state = alliance_state(plan.engine, members, issuers, shipped_templates(), plan.parameters)
-    validators = [
-        (member.id, Validator(member.consensus_public_key, VALIDATOR_POWER))
-        for member in members
-        if member.consensus_public_key
-    ]
-    document = genesis_document(plan.chain_id, time.time_ns(), validators, state, plan.parameters)
-    genesis = Genesis.parse(document)
-    write_atomically(folder.genesis_file, document)
-    return genesis
+    chain = ChainPlan(plan.chain_id, plan.engine, shipped_templates(), plan.parameters)
+    return begin_chain(folder, chain, registrations)
+
+
+def begin_chain(
+    folder: AllianceFolder, plan: ChainPlan, registrations: Sequence[Registration]
+) -> Genesis:
+    """Write the genesis of a new chain, and alliance.json if the members say where they will be.
+
+    Raises:
+        ChainNameMalformed, MemberTaken, KeyTaken, EngineUnfit, GenesisMalformed: see `found_chain`.
+        EndpointsMalformed: others say where they will be, and the one with the ledger does not.
+    """
+    document = found_chain(plan, registrations, time.time_ns())
+    places = {one.member.id: one.endpoints for one in registrations if one.endpoints}
+    if places:
+        write_places(folder, plan.chain_id, places)
+    write_atomically(folder.genesis_file, document, 0o644)  # it is compared, not kept secret
+    return Genesis.parse(document)
+
+
+def establish(
+    folder: AllianceFolder,
+    member: str,
+    name: str,
+    services: Mapping[str, Endpoint] | None = None,
+    *,
+    consensus: bool,
+    node: bool,
+) -> Registration:
+    """Make a member's keys and certificates, all or none; return what the alliance is told.
+
+    A member that was established before keeps its keys: what is returned is what was told then.
+
+    Args:
+        services: where others will reach its services, if that is known.
+        consensus, node: as for `create_member`.
+
+    Raises:
+        KeysExist: the folder holds something of that member that this did not make whole.
+        RegistrationMalformed: what it was told then is damaged.
+    """
+    home = folder.member(member)
+    if home.registration_file.exists():
+        return Registration.from_bytes(home.registration_file.read_bytes())
+    folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{member}.", dir=folder.root) as partial:
+        made = MemberFolder(Path(partial), member)
+        told = create_member(made, name, UNNUMBERED, consensus=consensus, node=node)
+        registration = Registration(*told, for_others(services or {}))
+        write_atomically(made.registration_file, registration.to_bytes(), 0o644)
+        try:
+            (made.root / member).rename(folder.root / member)  # an empty folder gives way
+        except OSError as error:
+            raise KeysExist(f"{folder.root / member}: {error.strerror}") from error
+    sync_folder(folder.root)
+    return registration
 
 
 def create_member(

@@ -1,9 +1,10 @@
-"""Where an alliance on one machine keeps its files.
+"""Where an alliance keeps its files: one on this machine, or one member's part of another.
 
-DIR/genesis.json  alliance.json  parts.json  logs/
+DIR/genesis.json  alliance.json  parts.json  logs/  admissions/  registrations/  invitation.txt
 DIR/<member>/keys/    seeds, key material and passwords, mode 0600: what a thief must not get
 DIR/<member>/tls/     certificates of the member's services
 DIR/<member>/data/<service>/
+DIR/<member>/registration.json   what the alliance is told of the member: no secret
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ class MemberFolder:
         """The folder of the services' certificates."""
         return self.root / self.member / "tls"
 
+    @property
+    def registration_file(self) -> Path:
+        """What the alliance is told of the member; written last when its keys are made."""
+        return self.root / self.member / "registration.json"
+
     def certificate(self, service: str) -> tuple[Path, Path]:
         """Return the paths of a service's certificate and private key."""
         return self.tls / f"{service}.pem", self.tls / f"{service}.key"
@@ -52,7 +58,7 @@ class MemberFolder:
 
 @dataclass(frozen=True, slots=True)
 class AllianceFolder:
-    """The folder of an alliance that runs on this machine."""
+    """The folder of an alliance that runs on this machine, or of one member of another."""
 
     root: Path
 
@@ -65,6 +71,15 @@ class AllianceFolder:
     def endpoints_file(self) -> Path:
         """Where the services listen, rewritten at every start."""
         return self.root / "alliance.json"
+
+    @property
+    def invitation_file(self) -> Path:
+        """The invitation that a newcomer has accepted."""
+        return self.root / "invitation.txt"
+
+    def received_registration(self, member: str) -> Path:
+        """Return where the registration of another member is kept once it was proposed."""
+        return self.root / "registrations" / f"{member}.json"
 
     @property
     def parts_file(self) -> Path:

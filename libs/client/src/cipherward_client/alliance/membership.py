@@ -13,10 +13,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.ledger.v1 import ledger_service_pb2 as pb
+from cipherward_chain.admission import Admission, Admitted
+from cipherward_chain.checkpoint import TrustRoot
 from cipherward_chain.endpoints import Endpoints
 from cipherward_chain.genesis import Genesis
 from cipherward_chain.light_block import LightBlock
-from cipherward_client.alliance.create import create_member
+from cipherward_client.alliance.create import establish
 from cipherward_client.alliance.layout import AllianceFolder
 from cipherward_client.alliance.parts import SOLO
 from cipherward_client.alliance.running import RunningAlliance
@@ -35,7 +37,7 @@ from cipherward_client.sdk.membership import (
     read_change,
     vote_on_change,
 )
-from cipherward_client.sdk.registration import UNNUMBERED, Registration
+from cipherward_client.sdk.registration import Registration
 from cipherward_kit.datafolder import write_atomically
 
 # A newcomer's node restores a snapshot or replays the chain; then it signs the second block after
@@ -124,9 +126,7 @@ def prepare(folder: AllianceFolder, member: str, name: str) -> Registration:
     Its node has a key where the alliance's members run nodes.
     """
     networked = Genesis.parse(folder.genesis_file.read_bytes()).engine != SOLO
-    home = folder.member(member)
-    made = create_member(home, name, UNNUMBERED, consensus=networked, node=networked)
-    return Registration(*made)
+    return establish(folder, member, name, consensus=networked, node=networked)
 
 
 async def admit(folder: AllianceFolder, member: str, name: str, told: Told) -> None:
@@ -153,11 +153,23 @@ async def keep_admission(
         ClientError: it proves no such thing.
     """
     admission = await admission_of(hospital, decided)
+    await store_admission(folder, hospital.alliance.trust_root, member, admission)
+
+
+async def store_admission(
+    folder: AllianceFolder, trust_root: TrustRoot, member: str, admission: Admission
+) -> Admitted:
+    """Write the proof of a member's admission, and return whom it admits.
+
+    Raises:
+        ClientError: it proves no such thing.
+    """
     with explaining():
-        await asyncio.to_thread(admission.verify, hospital.alliance.trust_root, member)
+        admitted = await asyncio.to_thread(admission.verify, trust_root, member)
     file = admission_file(folder.endpoints_file, member)
     file.parent.mkdir(mode=0o700, exist_ok=True)
     await asyncio.to_thread(write_atomically, file, admission.to_bytes(), 0o644)  # no secret
+    return admitted
 
 
 async def take_seat(folder: AllianceFolder, member: str, told: Told) -> None:
@@ -167,22 +179,27 @@ async def take_seat(folder: AllianceFolder, member: str, told: Told) -> None:
         ActRefused, ClientError: the seat is refused.
         MemberNotReady: see `add_member`.
     """
-    others = _others(folder, member)
-    genesis = Genesis.parse(folder.genesis_file.read_bytes())
-    admission = read_admission(folder.endpoints_file, member)
+    other, *_ = _others(folder, member)
+    genesis = Genesis.parse(await asyncio.to_thread(folder.genesis_file.read_bytes))
+    admission = await asyncio.to_thread(read_admission, folder.endpoints_file, member)
     admitted = admission.verify(genesis.trust_root(), member)
-    async with _hospitals(folder, [member, *others[:1]]) as (newcomer, other):
+    async with (
+        open_hospital(folder, member) as newcomer,
+        open_hospital(folder, member, other) as elsewhere,  # itself, at another member's ledger
+    ):
         started = time.monotonic()
-        await _until(lambda: _has_chain(newcomer, other), SYNCED_SECONDS, f"{member} has no chain")
+        await _until(
+            lambda: _has_chain(newcomer, elsewhere), SYNCED_SECONDS, f"{member} has no chain"
+        )
         told(f"{member} has the chain after {time.monotonic() - started:.1f} s")
-        if (await read_change(other, admitted.change_id)).state == ADMITTED:
+        if (await read_change(elsewhere, admitted.change_id)).state == ADMITTED:
             await join(newcomer, admitted.change_id)
             told(f"{member} has joined")
             for _ in range(BLOCKS_TO_SEAT):  # an idle chain makes one a heartbeat only
-                await Submitter(other.alliance).submit([TICK], other.signer)
+                await Submitter(elsewhere.alliance).submit([TICK], newcomer.signer)
         key = admitted.member.consensus_public_key
         if key:  # under solo it is a member and runs no node
-            await _until(lambda: _signs(other, key), SEATED_SECONDS, f"{member} does not vote")
+            await _until(lambda: _signs(elsewhere, key), SEATED_SECONDS, f"{member} does not vote")
             told(f"{member} votes in consensus")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from cipherward_chain.endpoints import Endpoint
+from cipherward_chain.endpoints import Endpoint, services_document
 from cipherward_client.alliance import layout
 from cipherward_client.alliance.layout import AllianceFolder, MemberFolder
 from cipherward_client.alliance.parts import EMBEDDED, GRPC, SOLO, Parts
@@ -61,14 +61,13 @@ def endpoints_document(
     chain_id: str, endpoints: Mapping[tuple[str, str], Endpoint], folder: AllianceFolder
 ) -> bytes:
     """Return alliance.json: where every service listens, and where certificates lie."""
-    by_member: dict[str, dict[str, dict[str, str]]] = {}
+    by_member: dict[str, dict[str, Endpoint]] = {}
     for (member, service), endpoint in endpoints.items():
-        given = {name: address for name, address in asdict(endpoint).items() if address}
-        by_member.setdefault(member, {})[service] = given
+        by_member.setdefault(member, {})[service] = endpoint
     document = {
         "chain_id": chain_id,
         "ledger_member": next(member for member, service in endpoints if service == "ledger"),
-        "endpoints": by_member,
+        "endpoints": {member: services_document(named) for member, named in by_member.items()},
         "genesis": str(folder.genesis_file),
         "members": {member: str(folder.root / member) for member in by_member},
     }

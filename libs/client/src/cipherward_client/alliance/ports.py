@@ -61,11 +61,14 @@ def ports_needed(services: Sequence[tuple[str, str]], engine: str) -> int:
 
 
 def assign_endpoints(
-    services: Iterable[tuple[str, str]], engine: str, port_base: int | None
+    services: Iterable[tuple[str, str]], engine: str, port_base: int | None, host: str = HOST
 ) -> dict[tuple[str, str], Endpoint]:
     """Give each (member, service) its addresses: free ports, or counted up from `port_base`.
 
     The services' four ports each come first, then one for each consensus node.
+
+    Args:
+        host: this machine, or another, whose ports are counted.
 
     Raises:
         PortBaseTooHigh: the last port would be above 65535.
@@ -79,7 +82,7 @@ def assign_endpoints(
         raise PortBaseTooHigh(f"{count} ports do not fit above {port_base}")
     else:
         ports = list(range(port_base, port_base + count))
-    addresses = [f"{HOST}:{port}" for port in ports]
+    addresses = [f"{host}:{port}" for port in ports]
     for_nodes = dict(zip(nodes, addresses[PORTS_PER_SERVICE * len(names) :], strict=True))
     return {
         name: Endpoint(

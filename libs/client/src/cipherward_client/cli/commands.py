@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from cipherward_client.cli import (
+    alliance,
     audit,
     canary,
     chain,
@@ -15,6 +16,7 @@ from cipherward_client.cli import (
     contract,
     demo,
     dev,
+    doctor,
     emergency,
     key,
     member,
@@ -45,8 +47,10 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("audit")(audit.audit)
+app.command("doctor")(doctor.doctor)
 app.command("notices")(notices.notices)
 app.add_typer(dev.app, name="dev")
+app.add_typer(alliance.app, name="alliance")
 app.add_typer(member.app, name="member")
 app.add_typer(member.upgrade_app, name="upgrade")
 app.add_typer(wallet.app, name="wallet")

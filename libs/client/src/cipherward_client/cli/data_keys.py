@@ -143,7 +143,7 @@ def show(
         return await show_data_key(hospital, data_key)
 
     found = context.by_member(alliance, member, work)
-    Output(as_json).result(_document(found), *_lines(found))
+    Output(as_json).result(document_of(found), *lines_of(found))
 
 
 def enrol(
@@ -181,7 +181,7 @@ def enrol(
     )
 
 
-def _document(found: DataKey) -> dict[str, Any]:
+def document_of(found: DataKey) -> dict[str, Any]:
     """Return a data key as plain JSON values."""
     held = found.holders
     changed: dict[str, Any] = {
@@ -196,7 +196,7 @@ def _document(found: DataKey) -> dict[str, Any]:
     return {**asdict(found), **changed}
 
 
-def _lines(found: DataKey) -> list[str]:
+def lines_of(found: DataKey) -> list[str]:
     """Return what a person reads of a data key."""
     key, digest, held = found.data_key.hex(), found.key_digest.hex(), found.holders
     failed = f" ({found.failure})" if found.failure else ""

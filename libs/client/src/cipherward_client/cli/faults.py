@@ -61,6 +61,14 @@ class MemberNotHere(CliFault):
     fix = "Name one of the members that `cipherward dev` prints."
 
 
+class InvitationMissing(CliFault):
+    """A newcomer has accepted no invitation in the folder yet."""
+
+    reason = "INVITATION_MISSING"
+    cause = "No invitation was accepted in this folder yet."
+    fix = "Give the file of the invitation that a member sent, or the folder of the last time."
+
+
 class MemberIdMalformed(CliFault):
     """An id of a member is out of form."""
 

@@ -10,6 +10,7 @@ import typer
 from cipherward_chain.acts import MEMBER_ID
 from cipherward_client.alliance.membership import keep_admission, prepare, take_seat
 from cipherward_client.cli import context
+from cipherward_client.cli.alliance_votes import read_registration_file
 from cipherward_client.cli.faults import FileExists, MemberIdMalformed
 from cipherward_client.cli.options import DEFAULT_FOLDER, AllianceDir, As, Json, No
 from cipherward_client.cli.output import Output
@@ -28,10 +29,7 @@ from cipherward_client.sdk.membership import (
     vote_on_return,
 )
 from cipherward_client.sdk.proposals import DAY_SECONDS, CountedVote, ProposedChange
-from cipherward_client.sdk.registration import Registration
 from cipherward_kit.datafolder import write_atomically
-
-REGISTRATION_BYTES_MAX = 64 * 1024  # a certificate and a few keys
 
 app = typer.Typer(no_args_is_help=True, help="Who belongs to the alliance: members vote it.")
 upgrade_app = typer.Typer(no_args_is_help=True, help="The next version of the chain's rules.")
@@ -96,9 +94,7 @@ def propose(
     as_json: Json = False,
 ) -> None:
     """Propose a newcomer to the members."""
-    with registration.open("rb") as file:
-        found = Registration.from_bytes(file.read(REGISTRATION_BYTES_MAX))
-
+    found = read_registration_file(registration)
     _tell_proposed(
         context.by_member(alliance, member, lambda hospital: propose_member(hospital, found)),
         "member",

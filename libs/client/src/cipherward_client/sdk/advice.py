@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from cipherward_client.sdk.advice_chain import CONTRACTS
 from cipherward_client.sdk.advice_here import HERE
+from cipherward_client.sdk.advice_joining import JOINING
 from cipherward_client.sdk.advice_phrases import UNEXPECTED
 from cipherward_client.sdk.advice_services import SERVICES
 
@@ -33,4 +34,4 @@ def _merged(*tables: Mapping[str, tuple[str, str]]) -> Mapping[str, Advice]:
     return MappingProxyType(found)
 
 
-ADVICE: Mapping[str, Advice] = _merged(SERVICES, CONTRACTS, HERE)
+ADVICE: Mapping[str, Advice] = _merged(SERVICES, CONTRACTS, HERE, JOINING)

@@ -154,6 +154,12 @@ HERE: Mapping[str, tuple[str, str]] = {
         "The data key's columns cannot be computed with yet, or not any more.",
         "Look at it with: cipherward study key show KEY.",
     ),
+    "RESHARING_UNREADABLE": ("The contract is no resharing.", "Check the resharing's id."),
+    "HOLDERS_TOO_FEW": (
+        "Fewer members than decrypt are left of those that hold the data key.",
+        "Nothing under it can be opened any more, and it ends by its time: make a new data key.",
+    ),
+    "KEY_HOLDERS_MALFORMED": ("What the state says of a key's holders is out of form.", OTHER_PEER),
     "INFERENCE_UNFINISHED": (
         "The members have not made the scores yet.",
         "Look again with: cipherward score show SCORE --use USE.",

@@ -24,7 +24,7 @@ from cipherward_client.sdk.certified import Certifier
 from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.ledgers import Ledgers, ledgers_of
 from cipherward_kit.channels import open_channel
-from cipherward_kit.tls import Identity, TrustRegistry
+from cipherward_kit.tls import Presented, TrustRegistry
 
 # A batch of 512 transactions has 2 MiB, a part of a record 1 MiB: a server's own default is enough
 # for all but a study's parts, which are three polynomials of 200 kB.
@@ -48,7 +48,7 @@ class Alliance:
         self,
         genesis: Genesis,
         endpoints: Endpoints,
-        identity: Identity | None,
+        identity: Presented | None,
         home: str,
         stack: AsyncExitStack,
         admitted: Mapping[str, Member] | None = None,
@@ -78,7 +78,7 @@ class Alliance:
         endpoints_file: Path,
         genesis_file: Path,
         *,
-        member_identity: Identity | None = None,
+        member_identity: Presented | None = None,
         home: str = "",
     ) -> AsyncGenerator[Alliance]:
         """Open a connection; inside the context it can be used.
@@ -86,7 +86,8 @@ class Alliance:
         Args:
             endpoints_file: where the services listen (alliance.json).
             genesis_file: the genesis, got out of band: all that is believed is checked against it.
-            member_identity: of a member's own systems; None for a holder.
+            member_identity: of a member's own systems, as `following` keeps it if the connection
+                is to outlive a certificate; None for a holder.
             home: the member whose ledger is used, where every member has one; by default the
                 member's own, and for a holder the first that the file names.
 
@@ -100,7 +101,7 @@ class Alliance:
                 raise AllianceFilesDiffer(f"{genesis.chain_id} and {endpoints.chain_id}")
             admitted = await asyncio.to_thread(_admitted, genesis, endpoints, endpoints_file)
         async with AsyncExitStack() as stack:
-            member = home or (member_identity.caller().member if member_identity else "")
+            member = home or (member_identity.current.caller().member if member_identity else "")
             yield cls(genesis, endpoints, member_identity, endpoints.home(member), stack, admitted)
 
     @property

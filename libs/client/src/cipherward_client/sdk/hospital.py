@@ -11,7 +11,7 @@ from cipherward_chain.authorization import MemberSigner
 from cipherward_client.alliance.layout import CLIENT, MEMBER_KEY, AllianceFolder
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import CheckFailed, explaining
-from cipherward_kit.tls import Identity
+from cipherward_kit.own_identity import FollowedIdentity, following
 
 
 class HospitalUnknown(CheckFailed):
@@ -40,25 +40,33 @@ class Hospital:
         """
         if alliance.identity is None:
             raise HospitalUnknown("the connection shows no certificate")
-        member = alliance.identity.caller().member
+        member = alliance.identity.current.caller().member
         if member not in alliance.members:
             raise HospitalUnknown(f"{member} is no member")
         return cls(alliance, member, MemberSigner(member, member_seed))
 
 
 @asynccontextmanager
-async def open_hospital(folder: AllianceFolder, member: str) -> AsyncGenerator[Hospital]:
-    """Open the own system of a member of an alliance that runs on this machine.
+async def open_hospital(
+    folder: AllianceFolder, member: str, asked: str = ""
+) -> AsyncGenerator[Hospital]:
+    """Open the own system of a member whose keys lie in the folder.
+
+    It may stay open for as long as one likes: a renewed certificate is taken from its files.
+
+    Args:
+        asked: whose ledger and contract are asked; by default the member's own.
 
     Raises:
         ClientError: the folder has no such member, or its alliance does not fit.
     """
     home = folder.member(member)
     with explaining():
-        identity = await asyncio.to_thread(Identity.from_files, *home.certificate(CLIENT))
+        identity = await asyncio.to_thread(FollowedIdentity, *home.certificate(CLIENT))
         seed = await asyncio.to_thread(home.key(MEMBER_KEY).read_bytes)
-    opened = Alliance.open(folder.endpoints_file, folder.genesis_file, member_identity=identity)
-    async with opened as alliance:
+    files = folder.endpoints_file, folder.genesis_file
+    opened = Alliance.open(*files, member_identity=identity, home=asked)
+    async with following(identity), opened as alliance:
         with explaining():
             hospital = Hospital.of(alliance, seed)
         yield hospital

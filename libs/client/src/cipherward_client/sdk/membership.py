@@ -9,6 +9,7 @@ from cipherward_chain.admission import Admission
 from cipherward_chain.canonical import decode_map
 from cipherward_client.sdk.contract_acts import take
 from cipherward_client.sdk.errors import CheckFailed, explaining
+from cipherward_client.sdk.found_changes import FoundChange, find_change
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import ProvenAct
 from cipherward_client.sdk.proposals import (
@@ -21,6 +22,7 @@ from cipherward_client.sdk.proposals import (
     vote,
 )
 from cipherward_client.sdk.proven_orders import block_at
+from cipherward_client.sdk.questions import Asker
 from cipherward_client.sdk.registration import Registration
 from cipherward_client.sdk.retries import patiently
 
@@ -106,18 +108,44 @@ async def propose_member(hospital: Hospital, registration: Registration) -> Prop
     """Ask the members to let a newcomer in.
 
     Raises:
-        ActRefused: the registration is out of form, or one of its names or keys is taken.
+        ActRefused: the registration is out of form, one of its names or keys is taken, or somebody
+            has proposed it already (INSTANCE_EXISTS).
     """
-    return await propose(hospital, MEMBERSHIP, registration.terms(JOIN_SECONDS))
+    found = await find_newcomer(Asker.member(hospital), registration)
+    terms = registration.terms(JOIN_SECONDS)
+    return await propose(hospital, MEMBERSHIP, terms, change_id=found.change_id)
 
 
 async def propose_removal(hospital: Hospital, member: str) -> ProposedChange:
     """Ask the members to remove one of them, for ever.
 
     Raises:
-        ActRefused: there is no such member, or nobody would be left.
+        ActRefused: there is no such member, nobody would be left, or somebody has proposed it
+            already (INSTANCE_EXISTS).
     """
-    return await propose(hospital, REMOVAL, {"member": member})
+    found = await find_removal(Asker.member(hospital), member)
+    return await propose(hospital, REMOVAL, {"member": member}, change_id=found.change_id)
+
+
+async def find_newcomer(asker: Asker, registration: Registration) -> FoundChange:
+    """Return the proposal to admit who made a registration, as it stands.
+
+    Raises:
+        ClientError: READ_REJECTED: the asker is no member. Or nobody answers.
+    """
+    with explaining():
+        fields = dict(registration.fields())
+        return await find_change(asker, MEMBERSHIP, registration.digest, fields)
+
+
+async def find_removal(asker: Asker, member: str) -> FoundChange:
+    """Return the proposal to remove a member, as it stands.
+
+    Raises:
+        ClientError: the asker is no member, or nobody answers.
+    """
+    with explaining():
+        return await find_change(asker, REMOVAL, member.encode(), {"member": member})
 
 
 async def propose_suspension(

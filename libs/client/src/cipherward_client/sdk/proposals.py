@@ -37,16 +37,26 @@ class CountedVote:
 
 
 async def propose(
-    hospital: Hospital, template: str, terms: Mapping[str, Value], *, version: int = VERSION
+    hospital: Hospital,
+    template: str,
+    terms: Mapping[str, Value],
+    *,
+    version: int = VERSION,
+    change_id: bytes | None = None,
 ) -> ProposedChange:
     """Begin a contract that the members vote on, for VOTE_SECONDS unless its terms say else.
+
+    Args:
+        change_id: where it follows from what is proposed; else it is drawn.
 
     Raises:
         ActRefused: the terms are out of bounds.
     """
     with explaining():
         written = encode({"vote_seconds": VOTE_SECONDS, **terms})
-        begun = await begin(hospital.alliance, hospital.signer, template, version, written)
+        begun = await begin(
+            hospital.alliance, hospital.signer, template, version, written, change_id
+        )
         return ProposedChange(*begun)
 
 

@@ -27,6 +27,10 @@ ENDS: Mapping[str, Advice] = {
             "A member was asked twice to open its part of the key, and answers once.",
             _AGAIN,
         ),
+        "COLUMNS_AWAY": (
+            "The storage that has a column does not answer: its member may have left the alliance.",
+            "Ask that member to run its storage, or compute with other members' columns.",
+        ),
         "COLUMNS_DIFFER": (
             "The study names columns that are not stored under the data key, or not in such units, "
             "ranges or fraction bits.",
@@ -160,6 +164,11 @@ ENDS: Mapping[str, Advice] = {
         "REQUEST_UNKNOWN": (
             "The hospital's compute service has not asked for this use, or it is over.",
             "Ask for the scores again.",
+        ),
+        "RESHARING_REFUSED": (
+            "What the holders dealt is not the data key's secret, or the new holders could not "
+            "decrypt with it. The key stays with those who hold it.",
+            "Propose the resharing again; others deal if another holder is ready first.",
         ),
         "RISK_SCORE_ENDED": (
             "The risk score ended before the use was answered.",
