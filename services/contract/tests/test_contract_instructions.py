@@ -47,8 +47,9 @@ PSEUDONYM = Presented(DUTY, "hospital-b", "staff", 1, "clinician", "clinician-b"
 
 
 RESHARING_STEP: Mapping[str, Value] = {
-    **dict.fromkeys(("members", "holders", "new", "dealers"), list[Value]()),
-    **dict.fromkeys(("commitments", "reveals"), dict[str, Value]()),
+    **dict.fromkeys(("members", "holders", "new", "dealers"), ()),
+    "commitments": {},
+    "reveals": {},
     "study": TOOL,
     "step": "ready",
     "threshold": 3,

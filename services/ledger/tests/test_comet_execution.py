@@ -295,6 +295,21 @@ async def test_an_admitted_member_is_a_peer_and_votes_when_it_has_power() -> Non
     assert made.restart_delay() == RESTART_SECONDS
 
 
+async def test_a_removal_is_told_from_other_changes_of_the_registry() -> None:
+    listed = Listed([("a", 10), ("b", 10)], height=5)
+    made, _ = membership(listed)
+    await made.refresh()
+    listed.members.append(("c", 0))
+    await made.refresh()
+    assert made.shrunk_at == 0
+    listed.members.pop()
+    listed.height = 8
+    await made.refresh()
+    assert (made.shrunk_at, made.removed_at) == (8, 0)
+    await made.refresh()
+    assert made.shrunk_at == 0
+
+
 async def test_a_removed_member_is_told_from_one_that_is_not_admitted_yet() -> None:
     listed = Listed([("a", 10)], height=7)
     newcomer, validators = membership(listed, founder=False)

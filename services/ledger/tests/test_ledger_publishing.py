@@ -96,7 +96,9 @@ class World:
 
     async def is_published(self) -> None:
         """Return when the topic has every proven block, as the ledger's own metric says."""
-        await eventually(lambda: metric("cipherward_ledger_feed_height") == self.proven, seconds=DEADLINE)
+        await eventually(
+            lambda: metric("cipherward_ledger_feed_height") == self.proven, seconds=DEADLINE
+        )
 
 
 def metric(name: str, **labels: str) -> float:
@@ -266,7 +268,9 @@ async def test_a_broker_killed_in_the_middle_loses_no_block_and_repeats_no_effec
             await asyncio.to_thread(server.kill)
             await world.grow(20)
             assert metric("cipherward_ledger_feed_lag_blocks") >= 20
-            await eventually(lambda: metric("cipherward_ledger_feed_connected") == 0, seconds=DEADLINE)
+            await eventually(
+                lambda: metric("cipherward_ledger_feed_connected") == 0, seconds=DEADLINE
+            )
             await asyncio.to_thread(server.start)
             await consumer.is_even()
             await world.is_published()

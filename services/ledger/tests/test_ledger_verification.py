@@ -31,7 +31,9 @@ async def verifier(world: Any) -> AsyncIterator[Verifier]:
 
 
 def counted(how: str) -> int:
-    return round(REGISTRY.get_sample_value("cipherward_ledger_verifications_total", {"outcome": how}) or 0)
+    return round(
+        REGISTRY.get_sample_value("cipherward_ledger_verifications_total", {"outcome": how}) or 0
+    )
 
 
 async def reasons(

@@ -48,8 +48,9 @@ from cipherward_ledger.verification import Verifier
 
 NODE_CONDITION = "node"  # of readiness
 EVIDENCE_FOLDER = "evidence"  # in the node's folder
-# How long a removed member waits to see its removal proven; decided it is in any case.
+# How long everybody waits to see a removal proven; decided it is in any case.
 PROVEN_SECONDS = 60.0
+FAREWELL_SECONDS = 3.0  # nodes pass votes on within tens of milliseconds, most of the time
 # A state sync that has not come on for so long begins anew: CometBFT itself waits two minutes for a
 # chunk, and a chunk or the whole state's tree takes seconds.
 STILL_SECONDS = 180.0
@@ -258,18 +259,24 @@ class CometEngine:
             snapshots.sync(None)
 
     async def _follow_registry(self, execution: Execution, node: Node) -> None:
-        """Let admitted members' nodes in and removed ones' out, one restart after another."""
+        """Let admitted members' nodes in and removed ones' out, one restart after another.
+
+        The block after a removal is still voted on by the removed, and among three it takes all:
+        so nobody cuts it off, and it does not go, before that block is there.
+        """
         self._end_if_removed()
         while True:
             await execution.registry_changed.wait()
             execution.registry_changed.clear()
             others = await self._membership.refresh()
-            if self._membership.removed_at:
+            if self._membership.shrunk_at:
                 try:
                     async with asyncio.timeout(PROVEN_SECONDS):
-                        await self._views.tip.proven(self._membership.removed_at)
+                        await self._views.tip.proven(self._membership.shrunk_at)
                 except TimeoutError:
                     log.warning("removal_not_proven_in_time")
+            if self._membership.removed_at:
+                await asyncio.sleep(FAREWELL_SECONDS)  # its own vote for that block goes round
             self._end_if_removed()
             if others:
                 await self._configure()

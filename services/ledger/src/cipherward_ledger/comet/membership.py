@@ -64,12 +64,16 @@ class Membership:
         self._registry = pb.GetRegistryResponse()
         self._nodes: frozenset[str] = frozenset()
         self.removed_at = 0  # the height at which it was seen that this member is no more
+        self.shrunk_at = 0  # the height of the newest refresh, if somebody was no more then
 
     async def refresh(self) -> bool:
         """Ask for the registry; return whether the peers of this node are others now."""
         before = self.peers()
+        earlier = {one.member_id for one in self._registry.members}
         self._registry = await self._source.registry()
         members = self._registry.members
+        gone = earlier - {one.member_id for one in members}
+        self.shrunk_at = self._registry.height if gone else 0
         self._nodes = frozenset(one.node_id.hex() for one in members if one.node_id)
         voting = [one.member_id for one in members if one.voting_power]
         seated = self.member in voting
