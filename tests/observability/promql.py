@@ -16,6 +16,8 @@ ROOT: Final = DASHBOARDS.parents[1]
 PAGE: Final = ROOT / "docs/metrics.md"
 # What Prometheus, or the ServiceMonitor, gives every series.
 TARGET_LABELS: Final = frozenset({"namespace", "member", "component", "instance", "job"})
+# What Prometheus' operator gives every target besides; only in Kubernetes, so that no query asks.
+OPERATORS_LABELS: Final = frozenset({"service", "pod", "container", "endpoint"})
 HISTOGRAM_PARTS: Final = ("_bucket", "_sum", "_count")
 
 ROW: Final = re.compile(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)

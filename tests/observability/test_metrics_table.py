@@ -13,6 +13,8 @@ from typing import Final, cast
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
+from tests.observability.promql import OPERATORS_LABELS, TARGET_LABELS
+
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
 
@@ -130,7 +132,7 @@ def registered() -> dict[str, Row]:
             named = cast("tuple[str, ...]", vars(metric)["_labelnames"])
             row = Row(family.type, frozenset(named), processes)
             before = rows.get(name)
-            # A module that imports another's metric is seen, too: the widest is where it is defined.
+            # Whoever imports another's metric is seen, too: the widest is where it is defined.
             if before is None or before.processes < processes:
                 rows[name] = row
     return rows
@@ -149,7 +151,7 @@ def test_the_page_has_every_metric_and_no_other(code: dict[str, Row]) -> None:
 
 
 def test_the_page_says_types_labels_and_processes_as_they_are(code: dict[str, Row]) -> None:
-    assert DOCUMENTED == code
+    assert code == DOCUMENTED
 
 
 def test_every_label_is_of_the_list_of_labels_and_closed() -> None:
@@ -158,6 +160,12 @@ def test_every_label_is_of_the_list_of_labels_and_closed() -> None:
     assert used == set(described)
     assert not [label for label in used if NEVER.search(label)]
     assert all(described.values())
+
+
+def test_no_label_is_one_that_prometheus_gives_the_process_itself() -> None:
+    """Ours would be renamed to exported_…, in Kubernetes only, and no query would find it there."""
+    used = {label for row in DOCUMENTED.values() for label in row.labels}
+    assert not used & (TARGET_LABELS | OPERATORS_LABELS)
 
 
 @pytest.mark.parametrize("name", sorted(DOCUMENTED))

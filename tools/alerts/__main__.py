@@ -17,11 +17,12 @@ from typing import Final
 from tools.alerts.cause import Cause
 from tools.alerts.causes_machines import MACHINE_CAUSES
 from tools.alerts.causes_members import MEMBER_CAUSES
+from tools.alerts.causes_network import NETWORK_CAUSES
 from tools.alerts.firing import Outcome, fire
 from tools.alerts.shortened import FACTOR, FOR_SECONDS_MAX
 from tools.alerts.world import opened_world
 
-CAUSES: Final[tuple[Cause, ...]] = (*MEMBER_CAUSES, *MACHINE_CAUSES)
+CAUSES: Final[tuple[Cause, ...]] = (*MEMBER_CAUSES, *MACHINE_CAUSES, *NETWORK_CAUSES)
 
 
 def main() -> int:
@@ -34,9 +35,9 @@ def main() -> int:
     options = parser.parse_args()
     if options.command == "list":
         for cause in CAUSES:
-            print(f"{cause.what}: {', '.join((*cause.alerts, *cause.afterwards))}")
+            print(f"{cause.what}: {', '.join(cause.all)}")
         return 0
-    known = {alert for cause in CAUSES for alert in (*cause.alerts, *cause.afterwards)}
+    known = {alert for cause in CAUSES for alert in cause.all}
     if unknown := set(options.alerts) - known:
         parser.error(f"nothing here causes {', '.join(sorted(unknown))}")
     outcomes = asyncio.run(fire_all(set(options.alerts) or known))
@@ -47,17 +48,26 @@ async def fire_all(wanted: set[str]) -> Sequence[Outcome]:
     """Run an alliance, make every cause of what is wanted, and tell what came of it."""
     found: list[Outcome] = []
     print(f"times / {FACTOR}, `for` at most {FOR_SECONDS_MAX:.0f} s", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        async with opened_world(Path(folder)) as world:
-            for cause in CAUSES:
-                if wanted.isdisjoint((*cause.alerts, *cause.afterwards)):
-                    continue
-                print(f"\n{cause.what}", flush=True)
-                for one in await fire(world, cause, wanted):
-                    found.append(one)
-                    print(_line(one), flush=True)
+    for networked in (False, True):
+        causes = [c for c in CAUSES if c.networked is networked and not wanted.isdisjoint(c.all)]
+        if causes:
+            found += await _fire_in_one(causes, wanted, networked=networked)
     fired = sum(one.seconds is not None for one in found)
     print(f"\n{fired} of {len(found)} alerts fired", flush=True)
+    return found
+
+
+async def _fire_in_one(
+    causes: Sequence[Cause], wanted: set[str], *, networked: bool
+) -> list[Outcome]:
+    found: list[Outcome] = []
+    with tempfile.TemporaryDirectory() as folder:
+        async with opened_world(Path(folder), networked=networked) as world:
+            for cause in causes:
+                print(f"\n{cause.what}", flush=True)
+                outcomes = await fire(world, cause, wanted)
+                print("\n".join(map(_line, outcomes)), flush=True)
+                found += outcomes
     return found
 
 

@@ -20,7 +20,7 @@ class Cause:
     """What makes alerts fire.
 
     alerts: fire while `make`'s context is open; afterwards: once it is closed. seconds: how long
-    each of the two is waited for.
+    each of the two is waited for. networked: it needs consensus nodes and Kafka.
     """
 
     what: str
@@ -28,3 +28,9 @@ class Cause:
     make: Make
     seconds: float = 60.0
     afterwards: tuple[str, ...] = ()
+    networked: bool = False
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every alert that it makes fire."""
+        return (*self.alerts, *self.afterwards)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
+import subprocess
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
@@ -14,8 +16,8 @@ from typing import Final
 
 from grpc import aio
 
-from cipherward.identity.v1 import identity_service_pb2 as identity_pb
 from cipherward.ledger.v1 import ledger_service_pb2 as ledger_pb
+from cipherward.storage.v1 import storage_service_pb2 as storage_pb
 from cipherward_client.sdk.consents import ConsentTerms, grant_consent
 from cipherward_client.sdk.emergencies import open_in_emergency
 from cipherward_client.sdk.erasures import erase_record
@@ -30,21 +32,24 @@ DATABASE: Final = "storage.sqlite"  # of an embedded storage
 LEFT_BYTES: Final = 256 * 1024  # of the small disk's 16 MiB: 1.6 %
 CALL_SECONDS: Final = 5.0
 PAUSE_SECONDS: Final = 0.05  # between two calls of a caller: twenty a second
+BRANCH_SECONDS: Final = 10.0  # some blocks, of which there comes one every 3 s
 HALT_SECONDS: Final = 75.0  # a timer is late by more than a minute then
 CONSENT_SECONDS: Final = 10  # the consent whose end falls into the halt
-# A process that sleeps 1.5 s of every two: calls that it was given meanwhile take longer than 1 s.
-ASLEEP_SECONDS, AWAKE_SECONDS = 1.5, 0.5
+# A process that is chopped: so many sleeps of over a second with a moment between them, then awake.
+SLEEPS, ASLEEP_SECONDS, MOMENT_SECONDS, AWAKE_SECONDS = 3, 1.1, 0.004, 1.5
 
 
 @asynccontextmanager
-async def calling(call: Callable[[], Awaitable[object]], callers: int) -> AsyncGenerator[None]:
+async def calling(
+    call: Callable[[], Awaitable[object]], callers: int, pause_seconds: float = PAUSE_SECONDS
+) -> AsyncGenerator[None]:
     """Let so many callers call all the time while the context is open, whatever is answered."""
 
     async def one() -> None:
         while True:
             with suppress(aio.AioRpcError):
                 await call()
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(pause_seconds)
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one()) for _ in range(callers)]
@@ -141,30 +146,73 @@ async def stopped_contract(world: World) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def sleepy_identity(world: World) -> AsyncGenerator[None]:
-    """Let one identity service sleep most of the time while it is asked."""
-    pid = world.running.supervisor.pids[f"{B}/identity"]
-    stub = world.alliance.identity_of(B)
-    request = identity_pb.ListIssuersRequest()
+async def read_only_keys(world: World) -> AsyncGenerator[None]:
+    """Let a storage find the folder of its slot keys read-only, as a broken disk is remounted."""
+    folder = world.running.folder.member(C).data("storage") / "slot-keys"
+    await asyncio.to_thread(_mount, "--bind", str(folder), str(folder))
+    try:
+        await asyncio.to_thread(_mount, "-o", "remount,ro,bind", str(folder))
+        yield
+    finally:
+        await asyncio.to_thread(subprocess.run, ["umount", "-l", str(folder)], check=True)
 
-    async def sleepy() -> None:
+
+def _mount(*arguments: str) -> None:
+    done = subprocess.run(["mount", *arguments], capture_output=True, check=False)
+    if done.returncode:
+        raise CannotCause("only root can make a folder read-only for root")
+
+
+@asynccontextmanager
+async def chopped_storage(world: World) -> AsyncGenerator[None]:
+    """Let a storage run for moments only, so that it falls asleep in the middle of calls.
+
+    Between two rounds it is awake for long enough to be scraped.
+    """
+    pid = world.running.supervisor.pids[f"{B}/storage"]
+    stub, request = world.hospitals[B].alliance.storage_of(B), storage_pb.ListRecordsRequest()
+
+    async def sleep_and_wake() -> None:
         try:
             while True:
-                os.kill(pid, signal.SIGSTOP)
-                await asyncio.sleep(ASLEEP_SECONDS)
-                os.kill(pid, signal.SIGCONT)
+                for _ in range(SLEEPS):
+                    os.kill(pid, signal.SIGSTOP)
+                    await asyncio.sleep(ASLEEP_SECONDS)
+                    os.kill(pid, signal.SIGCONT)
+                    await asyncio.sleep(MOMENT_SECONDS)
                 await asyncio.sleep(AWAKE_SECONDS)
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    async with calling(lambda: stub.ListIssuers(request, timeout=CALL_SECONDS), 8):
-        sleeper = asyncio.create_task(sleepy())
+    async with calling(lambda: stub.ListRecords(request, timeout=CALL_SECONDS), 16, 1.0):
+        sleeper = asyncio.create_task(sleep_and_wake())
         try:
             yield
         finally:
             sleeper.cancel()
             with suppress(asyncio.CancelledError):
                 await sleeper
+
+
+@asynccontextmanager
+async def restored_chain(world: World) -> AsyncGenerator[None]:
+    """Restore the one ledger and its contract from a copy that lacks blocks which others have.
+
+    It signs other blocks at the heights of those: what nobody may ever do.
+    """
+    names = f"{A}/ledger", f"{A}/contract"
+    home, aside = world.running.folder.member(A), world.running.folder.root / "aside"
+    async with world.stopped(*names):
+        for name in names:
+            service = name.split("/")[1]
+            await asyncio.to_thread(shutil.copytree, home.data(service), aside / service)
+    await asyncio.sleep(BRANCH_SECONDS)
+    async with world.stopped(*names):
+        for name in names:
+            service = name.split("/")[1]
+            await asyncio.to_thread(shutil.rmtree, home.data(service))
+            await asyncio.to_thread(shutil.copytree, aside / service, home.data(service))
+    yield
 
 
 MACHINE_CAUSES: Final = (
@@ -183,16 +231,18 @@ MACHINE_CAUSES: Final = (
         (
             "CipherwardStoredBytesCorrupt",
             "CipherwardSlotsUnusable",
-            "CipherwardSlotKeyOld",
             "CipherwardErasureLate",
         ),
         damaged_storage,
         90.0,
     ),
     Cause(
-        "one identity service sleeps three quarters of the time",
+        "the folder of slot keys is mounted read-only", ("CipherwardSlotKeyOld",), read_only_keys
+    ),
+    Cause(
+        "one storage service is frozen again and again in the middle of calls",
         ("CipherwardLatencyBurnsFast", "CipherwardLatencyBurnsSlowly"),
-        sleepy_identity,
+        chopped_storage,
     ),
     Cause(
         "contract is stopped, and the chain with it, while transactions are submitted",
@@ -207,5 +257,11 @@ MACHINE_CAUSES: Final = (
         stopped_contract,
         120.0,
         afterwards=("CipherwardTimersLate",),
+    ),
+    Cause(  # the last: nobody goes on after it
+        "the ledger and its contract are restored from before their last blocks",
+        ("CipherwardChainForked",),
+        restored_chain,
+        90.0,
     ),
 )

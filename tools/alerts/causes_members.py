@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final
 
 import numpy as np
@@ -14,17 +14,18 @@ from cipherward_client.sdk.ceremonies import propose_key, vote_on_key
 from cipherward_client.sdk.contributions import contribute_rows
 from cipherward_client.sdk.emergencies import open_in_emergency
 from cipherward_client.sdk.errors import ClientError
-from cipherward_client.sdk.studies import propose_study
+from cipherward_client.sdk.studies import propose_study, watch_study
 from cipherward_studies.spec import Draft
 from tools.alerts.cause import Cause
 from tools.alerts.world import A, B, C, D, World
 
 PATIENTS: Final = 30
 STUDY: Final[dict[str, Any]] = {
-    "data_set": "cohort-1",
     "variables": [{"name": "age", "low": 0, "high": 120, "unit": "a"}],
+    "analyses": [{"kind": "moments", "variables": ["age"], "statistics": ["mean"]}],
 }
-STATISTICS: Final = ("mean", "variance")  # one study asks for each
+REVEALING: Final = "keying_reveal"  # the state in which members fetch each other's parts
+STAGE_SECONDS: Final = 60.0  # it takes some seconds on a machine that is free
 # Blocks of a phase: a block comes at least every 3 s here. The stuck ceremony has the usual many.
 SHORT_WINDOW: Final = 3
 FIRST_KEY: Final = 1  # the epoch of the keys that the alliance began with
@@ -48,28 +49,46 @@ async def weakened_template(world: World) -> AsyncGenerator[None]:
 async def nobody_reviews(world: World) -> AsyncGenerator[None]:
     """Open a record in an emergency, and let the time for its review pass."""
     _, record = await world.record(A)
-    await open_in_emergency(
-        world.alliance, await world.clinician(), record, REASON, member=B, visit_seconds=1
-    )
+    suspended = await world.clinician("of whom nobody asks")  # and who opens nothing afterwards
+    with suppress(ClientError):  # a visit of a second may be over before anything is fetched
+        await open_in_emergency(
+            world.alliance, suspended, record, REASON, member=B, visit_seconds=1
+        )
+    yield
+
+
+async def approved_study(world: World, data_set: str) -> bytes:
+    """Let hospitals give rows, a researcher ask for a study of them, and three approve it."""
+    ages = np.random.default_rng(1).integers(20, 90, (PATIENTS, 1)).astype(np.float64)
+    for hospital in world.hospitals.values():
+        await contribute_rows(hospital, data_set, ("age [a]",), ages)
+    researcher = await world.person("researcher", B, "staff", "researcher")
+    draft = Draft.from_document(STUDY | {"data_set": data_set})
+    permit = await grant_for(world.running.folder, world.alliance, researcher, draft)
+    study = (await propose_study(world.alliance, researcher, draft, permit)).study_id
+    await approve_as_all(world.running.folder, (A, B, C), study)
+    return study
+
+
+@asynccontextmanager
+async def released_study(world: World) -> AsyncGenerator[None]:
+    """Let a study be computed and released: two results, as many as its data set may give."""
+    await approved_study(world, "cohort-1")
     yield
 
 
 @asynccontextmanager
 async def silent_compute(world: World) -> AsyncGenerator[None]:
-    """Let the members approve two studies of which one then hears nothing."""
-    ages = np.random.default_rng(1).integers(20, 90, (PATIENTS, 1)).astype(np.float64)
-    for hospital in world.hospitals.values():
-        await contribute_rows(hospital, STUDY["data_set"], ("age [a]",), ages)
-    researcher = await world.person("researcher", B, "staff", "researcher")
-    folder, studies = world.running.folder, list[bytes]()
-    for statistic in STATISTICS:
-        analysis = {"kind": "moments", "variables": ["age"], "statistics": [statistic]}
-        draft = Draft.from_document(STUDY | {"analyses": [analysis]})
-        permit = await grant_for(folder, world.alliance, researcher, draft)
-        studies.append((await propose_study(world.alliance, researcher, draft, permit)).study_id)
+    """Let one compute service fall silent when the others need its part of a study's key."""
+    study = await approved_study(world, "cohort-2")
+    async with (
+        asyncio.timeout(STAGE_SECONDS),
+        aclosing(watch_study(world.alliance, world.hospitals[A], study)) as seen,
+    ):
+        async for progress in seen:
+            if progress.stage == REVEALING:
+                break
     with world.frozen(f"{D}/compute"):
-        for study in studies:
-            await approve_as_all(folder, (A, B, C), study)
         yield
 
 
@@ -115,8 +134,14 @@ MEMBER_CAUSES: Final = (
     ),
     Cause("an emergency access is never reviewed", ("CipherwardReviewOverdue",), nobody_reviews),
     Cause(
-        "studies are approved, and the compute service of one hospital is frozen (SIGSTOP)",
-        ("CipherwardBudgetNearlySpent", "CipherwardStudyStepStuck", "CipherwardTargetDown"),
+        "a study spends what its data set may give",
+        ("CipherwardBudgetNearlySpent",),
+        released_study,
+        120.0,
+    ),
+    Cause(
+        "the compute service of one hospital is frozen (SIGSTOP) while a study's key is made",
+        ("CipherwardStudyStepStuck", "CipherwardTargetDown"),
         silent_compute,
     ),
     Cause(

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncGenerator, Generator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, cast
@@ -17,6 +17,7 @@ from cipherward_chain.canonical import Value, decode_map, encode
 from cipherward_chain.genesis import Parameters
 from cipherward_client.alliance.create import create_alliance
 from cipherward_client.alliance.layout import AllianceFolder
+from cipherward_client.alliance.parts import ALL_EMBEDDED, COMETBFT, EMBEDDED, KAFKA, Parts
 from cipherward_client.alliance.ports import free_ports
 from cipherward_client.alliance.running import RunningAlliance, new_plan, running_alliance
 from cipherward_client.alliance.supervisor import ProcessPlan
@@ -26,7 +27,9 @@ from cipherward_client.sdk.credentials import admit_holder, obtain_credential
 from cipherward_client.sdk.hospital import Hospital, open_hospital
 from cipherward_client.sdk.records import WalletOwner, put_record
 from cipherward_client.wallet.wallet import Wallet
+from tests.servers.cometbft import cometbft_binary
 from tests.servers.development import metrics_targets
+from tests.servers.kafka import KafkaServer, running_kafka
 from tests.servers.prometheus import PrometheusServer, running_prometheus
 from tools.alerts import shortened
 
@@ -72,11 +75,11 @@ def _leaky_consent(document: dict[str, Value]) -> dict[str, Value]:
 CHANGES: Final = {"emergency-access": _emergency, "consent": _leaky_consent}
 
 
-def found_alliance(root: Path) -> AllianceFolder:
+def found_alliance(root: Path, parts: Parts) -> AllianceFolder:
     """Make an alliance of four hospitals with the shipped templates, two of them changed."""
     folder = AllianceFolder(root)
     root.mkdir(mode=0o700)
-    create_alliance(folder, replace(new_plan(), parameters=PARAMETERS))
+    create_alliance(folder, replace(new_plan(parts), parameters=PARAMETERS))
     genesis = json.loads(folder.genesis_file.read_bytes())
     for template in cast("list[dict[str, str]]", genesis["app_state"]["templates"]):
         if change := CHANGES.get(template["name"]):
@@ -88,13 +91,18 @@ def found_alliance(root: Path) -> AllianceFolder:
 
 @dataclass
 class World:
-    """What causes work with. `disk`: the small one; None if we may not mount."""
+    """What causes work with.
+
+    disk: the small one; None if we may not mount. kafka: the broker; None where the ledger itself
+    feeds the services.
+    """
 
     running: RunningAlliance
     alliance: Alliance
     hospitals: dict[str, Hospital]
     prometheus: PrometheusServer
     disk: Path | None
+    kafka: KafkaServer | None
     _wallets: dict[str, Wallet] = field(default_factory=dict[str, Wallet])
 
     async def person(
@@ -108,9 +116,9 @@ class World:
             self._wallets[name] = wallet
         return self._wallets[name]
 
-    async def clinician(self) -> Wallet:
+    async def clinician(self, name: str = "clinician") -> Wallet:
         """Return a clinician of another hospital than the records'."""
-        return await self.person("clinician", B, "staff", "clinician")
+        return await self.person(name, B, "staff", "clinician")
 
     async def record(self, member: str, content: bytes = b"a letter") -> tuple[Wallet, bytes]:
         """Put a record at a member; return its owner's wallet and its id."""
@@ -139,13 +147,13 @@ class World:
         )
 
     @asynccontextmanager
-    async def stopped(self, name: str) -> AsyncGenerator[None]:
-        """Stop a process while the context is open."""
-        await self.running.supervisor.end([name])
+    async def stopped(self, *names: str) -> AsyncGenerator[None]:
+        """Stop processes while the context is open."""
+        await self.running.supervisor.end(names)
         try:
             yield
         finally:
-            await self.running.supervisor.start([self.plan(name)])
+            await self.running.supervisor.start([self.plan(name) for name in names])
 
     async def ensure_canaries(self) -> None:
         """Run the first member's canaries from now on, and let Prometheus scrape them."""
@@ -180,20 +188,33 @@ def small_disk(data: Path) -> Generator[Path | None]:
             subprocess.run(["umount", "-l", str(data)], check=True)
 
 
+def _parts(kafka: KafkaServer | None) -> Parts:
+    if kafka is None:
+        return ALL_EMBEDDED
+    return Parts(COMETBFT, KAFKA, EMBEDDED, kafka=kafka.bootstrap, cometbft=str(cometbft_binary()))
+
+
 @asynccontextmanager
-async def opened_world(root: Path) -> AsyncGenerator[World]:
+async def opened_world(root: Path, *, networked: bool) -> AsyncGenerator[World]:
     """Run everything in a folder while the context is open.
+
+    Args:
+        networked: each hospital has a ledger and a consensus node of its own, and blocks go over
+            Kafka; else one ledger runs the chain for all.
 
     Raises:
         ServerFailed: Prometheus does not run.
         ProcessRefused, ProcessNotReady: a service does not.
     """
-    folder = await asyncio.to_thread(found_alliance, root / "alliance")
     rules = root / "rules.yaml"
     shortened.write(rules)
-    with small_disk(folder.member(C).data("identity")) as disk:
+    with ExitStack() as servers:
+        kafka = servers.enter_context(running_kafka(root / "kafka")) if networked else None
+        parts = _parts(kafka)
+        folder = await asyncio.to_thread(found_alliance, root / "alliance", parts)
+        disk = servers.enter_context(small_disk(folder.member(C).data("identity")))
         async with AsyncExitStack() as stack:
-            running = await stack.enter_async_context(running_alliance(folder.root))
+            running = await stack.enter_async_context(running_alliance(folder.root, parts=parts))
             opened = Alliance.open(folder.endpoints_file, folder.genesis_file)
             alliance = await stack.enter_async_context(opened)
             hospitals = {
@@ -204,4 +225,4 @@ async def opened_world(root: Path) -> AsyncGenerator[World]:
             prometheus = stack.enter_context(
                 running_prometheus(root / "prometheus", targets, rules=[rules])
             )
-            yield World(running, alliance, hospitals, prometheus, disk)
+            yield World(running, alliance, hospitals, prometheus, disk, kafka)
