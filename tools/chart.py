@@ -184,7 +184,7 @@ def write_parts_lists() -> None:
     """Write what is in each image, from the lock, as CycloneDX: build/sbom/SERVICE.cdx.json."""
     target = ROOT / "build/sbom"
     target.mkdir(parents=True, exist_ok=True)
-    for service in chart_calls.SERVICES:
+    for service in (*chart_calls.SERVICES, chart_calls.CLIENT):
         package = ["--package", f"cipherward-{service}"]
         export = [UV, "export", "--quiet", "--frozen", "--no-dev", "--no-emit-workspace", *package]
         locked = run(export)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cipherward_client.canaries.config import CanaryConfig
+from cipherward_client.trial.config import TrialConfig
 from cipherward_compute.config import ComputeConfig
 from cipherward_compute.jobs.config import WorkerConfig
 from cipherward_contract.config import ContractConfig
@@ -22,6 +23,7 @@ CONFIGS: tuple[tuple[str, type[ProcessConfig]], ...] = (
     ("compute worker", WorkerConfig),
     ("storage", StorageConfig),
     ("canary", CanaryConfig),
+    ("trial", TrialConfig),
 )
 HEAD = """# Configuration
 

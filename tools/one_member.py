@@ -19,7 +19,12 @@ import yaml
 
 from cipherward_client.alliance.create import begin_chain, establish, shipped_templates
 from cipherward_client.alliance.founding import ChainPlan
-from cipherward_client.alliance.layout import CHAIN_SERVICES, CLIENT, MEMBER_SERVICES, AllianceFolder
+from cipherward_client.alliance.layout import (
+    CHAIN_SERVICES,
+    CLIENT,
+    MEMBER_SERVICES,
+    AllianceFolder,
+)
 from cipherward_client.alliance.parts import SOLO
 
 MEMBER = ("hospital-a", "Hospital A")  # the member and the chain of the chart's own values

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -138,6 +141,39 @@ def watched_alliance(root: Path, change: Change | None = None) -> Generator[Watc
     found_alliance(root / "alliance", change)
     with alliance_in_thread(root / "alliance") as running:
         yield watched(running, root / "canaries.cbor")
+
+
+def tried_out(folder: AllianceFolder, canary_health: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the trial of hospital-a's release, as `helm test` does, and return how it ended."""
+    files = files_of(folder)
+    certificate, private_key = folder.member(MEMBER).certificate(CLIENT)
+    settings: dict[str, object] = {
+        "MEMBER": MEMBER,
+        "GENESIS_FILE": files.genesis,
+        "ENDPOINTS_FILE": files.endpoints,
+        "TLS_CERTIFICATE": certificate,
+        "TLS_PRIVATE_KEY": private_key,
+        "MEMBER_KEY_FILE": files.member_key,
+    }
+    if canary_health:
+        settings["CANARY_HEALTH"] = canary_health
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("CIPHERWARD_")}
+    return subprocess.run(
+        [sys.executable, "-m", "cipherward_client.trial"],
+        env=inherited | {f"CIPHERWARD_{name}": str(value) for name, value in settings.items()},
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+    )
+
+
+TryOut = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def try_out() -> TryOut:
+    """Take a synthetic record through a running alliance."""
+    return tried_out
 
 
 WatchAlliance = Callable[[Path, Change | None], AbstractContextManager[Watched]]

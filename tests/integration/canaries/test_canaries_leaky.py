@@ -28,7 +28,7 @@ from cipherward_client.canaries.watch import CANARIES, SCENES, Watch
 from cipherward_kit.readiness import Readiness
 
 if TYPE_CHECKING:
-    from conftest import WatchAlliance, Watched
+    from conftest import TryOut, WatchAlliance, Watched
 
     from cipherward_chain.canonical import Value
 
@@ -112,6 +112,15 @@ async def test_a_leak_is_remembered_and_stays_while_it_lasts(
     assert CANARIES in readiness.missing()
     await again.round(Kind.READS)
     assert again.verdicts.leaking == leaky.watch.verdicts.leaking
+
+
+def test_a_trial_fails_where_a_record_opens_without_consent(
+    leaky: Watched, try_out: TryOut
+) -> None:
+    ended = try_out(leaky.running.folder)
+    assert ended.returncode == 1
+    assert "FAILED  refused without consent: the record was opened" in ended.stderr
+    assert "opened with consent" not in ended.stdout
 
 
 def outcomes_of(found: Watched, spot: Spot) -> set[Outcome]:

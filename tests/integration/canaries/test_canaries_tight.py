@@ -32,7 +32,7 @@ from cipherward_kit.readiness import Readiness
 from cipherward_kit.testing import eventually
 
 if TYPE_CHECKING:
-    from conftest import WatchAlliance, Watched
+    from conftest import TryOut, WatchAlliance, Watched
 
     from cipherward_client.alliance.layout import AllianceFolder
 
@@ -135,6 +135,22 @@ async def test_the_records_of_the_day_before_are_erased(tight: Watched, tmp_path
     assert watch.verdicts.leaking == []
 
 
+def test_a_trial_takes_a_record_through_a_member_and_erases_it(
+    tight: Watched, try_out: TryOut
+) -> None:
+    ended = try_out(tight.running.folder)
+    assert ended.returncode == 0, ended.stderr
+    assert [line.split(" s  ")[1] for line in ended.stdout.splitlines()] == [
+        "people admitted, duty registered",
+        "record stored",
+        "receipt of the record verified",
+        "refused without consent",
+        "opened with consent",
+        "refused after the consent was revoked",
+        "record erased",
+    ]
+
+
 @asynccontextmanager
 async def command(
     folder: AllianceFolder, data: Path, settings: Mapping[str, str]
@@ -158,7 +174,7 @@ async def command(
 
 
 async def test_the_command_runs_as_a_service_until_it_is_told_to_stop(
-    tight: Watched, tmp_path: Path
+    tight: Watched, try_out: TryOut, tmp_path: Path
 ) -> None:
     ready = tmp_path / "ready.json"
     settings = {
@@ -174,6 +190,9 @@ async def test_the_command_runs_as_a_service_until_it_is_told_to_stop(
         assert ports["pid"] == process.pid
         async with asyncio.timeout(60):
             await serving(f"127.0.0.1:{ports['health']}")
+        trial = partial(try_out, tight.running.folder, f"127.0.0.1:{ports['health']}")
+        ended = await asyncio.to_thread(trial)
+        assert "everything that they asked for was refused" in ended.stdout, ended.stderr
         page = f"http://127.0.0.1:{ports['metrics']}/metrics"
 
         async def shown() -> bool:

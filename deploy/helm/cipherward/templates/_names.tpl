@@ -35,10 +35,22 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 
+{{/* Workers are compute's, canaries and the test are the client's: whose image and certificate it is. */}}
+{{- define "cipherward.program" -}}
+{{- get (dict "worker" "compute" "canary" "client" "test" "client") .component | default .component -}}
+{{- end -}}
+
+{{/* The release's pods that are the member's own systems, as `client` among the callers means. */}}
+{{- define "cipherward.clients" -}}
+{{ if .Values.canary.enabled }}canary {{ end }}test
+{{- end -}}
+
+{{/* Arguments: root, component. */}}
 {{- define "cipherward.image" -}}
 {{- $image := .root.Values.image -}}
-{{- $path := compact (list $image.registry $image.repository .component) | join "/" -}}
-{{- with index $image.digests .component -}}
+{{- $program := include "cipherward.program" . -}}
+{{- $path := compact (list $image.registry $image.repository $program) | join "/" -}}
+{{- with index $image.digests $program -}}
 {{ $path }}@{{ . }}
 {{- else -}}
 {{ $path }}:{{ default .root.Chart.AppVersion $image.tag }}
@@ -46,7 +58,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 
 {{- define "cipherward.tlsSecret" -}}
-{{ default (printf "%s-tls" (include "cipherward.fullname" .root)) .root.Values.tls.existingSecretPrefix }}-{{ .component }}
+{{ default (printf "%s-tls" (include "cipherward.fullname" .root)) .root.Values.tls.existingSecretPrefix }}-{{ include "cipherward.program" . }}
 {{- end -}}
 
 {{- define "cipherward.production" -}}

@@ -1,16 +1,27 @@
-{{/* The settings of a component by name without CIPHERWARD_, as a YAML map. Arguments: root, component. */}}
+{{/* The settings of a component by name without CIPHERWARD_, as a YAML map. Arguments: root, component, own (its values). */}}
 {{- define "cipherward.settings" -}}
 {{- $values := .root.Values -}}
 {{- $production := include "cipherward.production" .root -}}
-{{- $settings := dict
+{{- $client := has .component (list "canary" "test") -}}
+{{- $settings := dict "MEMBER" $values.member.id "GENESIS_FILE" "/alliance/genesis.json" -}}
+{{- if ne .component "test" -}}
+{{- $settings = merge $settings (dict
   "PROFILE" $values.profile
-  "MEMBER" $values.member.id
-  "GENESIS_FILE" "/alliance/genesis.json"
   "HEALTH_LISTEN" "0.0.0.0:7002"
   "METRICS_LISTEN" "0.0.0.0:7003"
-  "DRAIN_SECONDS" ($values.drainSeconds | toString)
--}}
-{{- if eq .component "worker" -}}
+  "DRAIN_SECONDS" ($values.drainSeconds | toString)) -}}
+{{- end -}}
+{{- if $client -}}
+{{- $settings = merge $settings (dict
+  "TLS_CERTIFICATE" "/tls/tls.crt"
+  "TLS_PRIVATE_KEY" "/tls/tls.key") -}}
+{{- if eq .component "canary" -}}
+{{- $settings = set $settings "DATA_DIR" "/data/canary" -}}
+{{- else if $values.canary.enabled -}}
+{{- $health := printf "%s-canary.%s.svc:7002" (include "cipherward.fullname" .root) .root.Release.Namespace -}}
+{{- $settings = set $settings "CANARY_HEALTH" $health -}}
+{{- end -}}
+{{- else if eq .component "worker" -}}
 {{- $settings = merge $settings (dict
   "WORKERS" ($values.worker.processes | toString)
   "JOBS_KEY_FILE" "/keys/jobs.key") -}}
@@ -23,7 +34,7 @@
   "HOLDER_LISTEN" "0.0.0.0:7001"
   "GRACE_SECONDS" ($values.graceSeconds | toString)) -}}
 {{- end -}}
-{{- if has .component (list "ledger" "identity" "storage" "compute") -}}
+{{- if has .component (list "ledger" "identity" "storage" "compute" "canary" "test") -}}
 {{- $settings = merge $settings (dict
   "ENDPOINTS_FILE" "/endpoints/alliance.json"
   "MEMBER_KEY_FILE" "/keys/member.key") -}}
@@ -55,7 +66,7 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if and $production (ne .component "contract") -}}
+{{- if and $production (not $client) (ne .component "contract") -}}
 {{- $settings = merge $settings (dict
   "KAFKA_BOOTSTRAP" $values.kafka.bootstrap
   "KAFKA_SECURITY" $values.kafka.security
@@ -71,8 +82,7 @@
   "KAFKA_CERTIFICATE" "/keys/kafka.crt" "KAFKA_PRIVATE_KEY" "/keys/kafka.key") -}}
 {{- end -}}
 {{- end -}}
-{{- $own := eq .component "worker" | ternary $values.worker (index $values.services .component) -}}
-{{- range $name, $value := $own.settings -}}
+{{- range $name, $value := .own.settings -}}
 {{- if hasKey $settings $name -}}
 {{- fail (printf "\n- settings.%s of %s is the chart's own: set the value that it is made from.\n" $name $.component) -}}
 {{- end -}}
@@ -90,6 +100,8 @@
   "storage" (list "member.key" "custodian.key")
   "compute" (list "member.key" "ceremony.key" "dataset.key")
   "worker" (list "jobs.key")
+  "canary" (list "member.key")
+  "test" (list "member.key")
 -}}
 {{- $own := index $keys .component -}}
 {{- if and (eq .component "ledger") (include "cipherward.production" .root) }}{{ $own = append $own "node.key" }}{{ end -}}
@@ -109,7 +121,7 @@
       - {key: {{ . }}, path: {{ . }}}
       {{- end }}
 {{- end }}
-{{- if and $production (ne .component "contract") }}
+{{- if and $production (not (has .component (list "contract" "canary" "test"))) }}
 - secret:
     name: {{ $values.kafka.existingSecret }}
     items:
