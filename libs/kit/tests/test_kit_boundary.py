@@ -108,6 +108,33 @@ async def test_own_includes_the_members_that_the_server_is_told(
         assert await unary(served.channel_as("hospital-b", "storage"), "OwnServices")
 
 
+async def test_without_room_only_what_needs_room_is_refused(
+    echo: Any, alliance: TestAlliance
+) -> None:
+    async with serve_in_process(
+        echo.register,
+        domain=echo.domain,
+        alliance=alliance,
+        service="echo",
+        rules=echo.rules,
+        growing={"OwnServices", "Both"},
+        log_reserve_bytes=1 << 62,
+    ) as served:
+        channel = served.channel_as("hospital-a", "ledger")
+        error = await refusal(unary(channel, "OwnServices"))
+        assert (error.code().name, reason_of(error)) == ("RESOURCE_EXHAUSTED", "DISK_RESERVED")
+        assert await unary(channel, "OwnLedger") == b"hospital-a/ledger"
+        stream = bytes_method(channel, "stream_stream", ECHO + "Both")
+        with pytest.raises(aio.AioRpcError) as caught:
+            [item async for item in stream(aiter_of(b"1"))]
+        assert reason_of(caught.value) == "DISK_RESERVED"
+
+
+async def aiter_of(*items: bytes) -> AsyncIterator[bytes]:
+    for item in items:
+        yield item
+
+
 async def test_a_refusal_carries_its_reason_domain_and_variables(served: Served) -> None:
     error = await refusal(unary(served.holder_channel(), "Anyone", b""))
     info = error_info(error)

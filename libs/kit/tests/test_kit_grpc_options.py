@@ -6,10 +6,11 @@ from pathlib import Path
 
 from grpc import _cython
 
+from cipherward_kit.connection_age import CONNECTION_AGE
 from cipherward_kit.server import KEEPALIVE_OPTIONS
 
 
 def test_every_option_of_a_connection_is_one_that_grpc_knows() -> None:
     library = next(Path(_cython.__path__[0]).glob("cygrpc*.so")).read_bytes()
-    for name, _ in KEEPALIVE_OPTIONS:
+    for name, _ in (*KEEPALIVE_OPTIONS, *CONNECTION_AGE.options()):
         assert name.encode() + b"\0" in library, name

@@ -28,8 +28,8 @@ def no_certificates() -> Iterator[None]:
     CERTIFICATE_EXPIRY.clear()
 
 
-def expiry(certificate: str, member: str) -> float | None:
-    return REGISTRY.get_sample_value(EXPIRY, {"certificate": certificate, "member": member})
+def expiry(certificate: str, issuer: str) -> float | None:
+    return REGISTRY.get_sample_value(EXPIRY, {"certificate": certificate, "issuer": issuer})
 
 
 def test_the_disk_of_the_folder_is_asked_at_each_scrape(tmp_path: Path) -> None:

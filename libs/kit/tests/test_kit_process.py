@@ -157,7 +157,7 @@ async def test_the_metrics_page_has_the_calls(
     assert f'{name}{{grpc_method="{slow_name}",grpc_status="OK"}} 1.0' in page
     assert f'grpc_server_call_started_total{{grpc_method="{slow_name}"}} 1.0' in page
     assert 'cipherward_service_ready{condition="chain"} 1.0' in page
-    assert 'cipherward_build_info{service="echo",version="' in page
+    assert 'cipherward_build_info{process="echo",version="' in page
     free = re.search(r"^cipherward_service_data_free_bytes (\S+)$", page, re.MULTILINE)
     whole = re.search(r"^cipherward_service_data_capacity_bytes (\S+)$", page, re.MULTILINE)
     assert free

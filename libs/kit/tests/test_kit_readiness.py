@@ -11,6 +11,7 @@ import pytest
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from cipherward_kit.readiness import Readiness, UnknownCondition
 from cipherward_kit.testing import Served, TestAlliance, serve_in_process
@@ -53,6 +54,16 @@ async def test_a_process_is_ready_when_every_condition_is_true(served: Served, h
     served.readiness.set("chain", False, "no block for 40 s")
     assert (await health.Check(ASK)).status == NOT_SERVING
     assert served.readiness.missing() == {"chain": "no block for 40 s"}
+
+
+async def test_why_a_process_is_not_ready_is_one_line_of_its_log_from_the_start_on() -> None:
+    readiness = Readiness("store")
+    with capture_logs() as lines:
+        for why in ("the database does not answer", "the database has not answered for 7 s"):
+            readiness.set("store", False, why)
+        readiness.set("store", True)
+    told = [(line["condition"], line["ready"], line["why"]) for line in lines]
+    assert told == [("store", False, "the database does not answer"), ("store", True, "")]
 
 
 async def test_a_watcher_sees_every_turn_and_nothing_twice(served: Served, health: Any) -> None:

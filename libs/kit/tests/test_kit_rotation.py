@@ -43,7 +43,12 @@ def alliance(tmp_path: Path) -> TestAlliance:
 @pytest.fixture
 async def served(echo: Any, alliance: TestAlliance) -> AsyncIterator[Served]:
     async with serve_in_process(
-        echo.register, domain=echo.domain, alliance=alliance, service="echo", rules=echo.rules
+        echo.register,
+        domain=echo.domain,
+        alliance=alliance,
+        service="echo",
+        rules=echo.rules,
+        look_seconds=0.05,  # who renews a certificate here shall not wait for it
     ) as served:
         yield served
 

@@ -55,6 +55,7 @@ from cipherward_ledger.mempool import Bounds
 from cipherward_ledger.peers import MESSAGE_BYTES_MAX, Peers
 from cipherward_ledger.service import DOMAIN
 from cipherward_ledger.testing import ManualClock, RunningLedger, SmallContract, free_port
+from cipherward_ledger.traces import TransactionTraces
 
 MEMBER = "hospital-a"
 
@@ -195,7 +196,9 @@ class World:
             SoloProposer(self.genesis, self.keys.validator_seed),
             self.signer,
         )
-        around = Surroundings(Readiness(CONDITION), Drain(), self.clock)
+        around = Surroundings(
+            Readiness(CONDITION), Drain(), self.clock, traces=TransactionTraces(MEMBER)
+        )
         limits = Limits(self.pending, 0.0, 200, self.retain_blocks)
         async with AsyncExitStack() as stack:
             contract = self.channel(self.contract_port, "contract")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -23,14 +24,19 @@ from cipherward_kit.errors import ServiceError
 from cipherward_kit.readiness import Readiness
 from cipherward_ledger.application import CONDITION, ContractApplication
 from cipherward_ledger.comet.collector import KEPT_MAX, Collector
+from cipherward_ledger.comet.errors import NodeFilesUnusable
 from cipherward_ledger.comet.execution import Execution, Recorded
 from cipherward_ledger.comet.membership import RESTART_SECONDS, Membership
 from cipherward_ledger.comet.node_config import NodePeer
+from cipherward_ledger.comet.node_files import NodeHome
+from cipherward_ledger.comet.signing_state import SigningState
 from cipherward_ledger.comet.testing import RecordedNode, serve_recorded
 from cipherward_ledger.errors import GenesisDiffers, MachineVersionUnsupported, StoresDisagree
 from cipherward_ledger.testing import SmallContract
 from cipherward_ledger.testing_chain import DecidedChain, Desk, open_desk
 from cipherward_ledger.ticker import Validators
+
+OWN_ADDRESS = bytes([9]) * 20
 
 
 class Unsupported(ServiceError):
@@ -89,7 +95,7 @@ class OldContract(SmallContract):
 
 
 @asynccontextmanager
-async def open_scene(world: Any, tmp_path: Path) -> AsyncGenerator[Scene]:
+async def open_scene(world: Any, tmp_path: Path, signed_height: int = 0) -> AsyncGenerator[Scene]:
     async with (
         world.serve_contract(),
         world.channel(world.contract_port, "contract") as channel,
@@ -101,7 +107,12 @@ async def open_scene(world: Any, tmp_path: Path) -> AsyncGenerator[Scene]:
         application = ContractApplication(stub, document, world.clock, Readiness(CONDITION))
         collector = Collector(rpc, application, desk.recorder, trusted, tmp_path / "evidence")
         recorded = Recorded(desk.recorder, desk.store)
-        execution = Execution(world.genesis, document, application, recorded, collector)
+        home = NodeHome(tmp_path / "node")
+        signing = SigningState(home, OWN_ADDRESS, fresh=not signed_height)
+        if signed_height:
+            home.signed.parent.mkdir(parents=True)
+            home.signed.write_text(json.dumps({"height": str(signed_height)}))
+        execution = Execution(world.genesis, document, application, recorded, collector, signing)
         yield Scene(world, execution, collector, desk)
 
 
@@ -324,3 +335,53 @@ async def test_a_removed_member_is_told_from_one_that_is_not_admitted_yet() -> N
     founder, _ = membership(listed)
     await founder.refresh()
     assert founder.removed_at == 9
+
+
+def voted(
+    request: abci.RequestFinalizeBlock, flag: comet.BlockIdFlag.ValueType
+) -> abci.RequestFinalizeBlock:
+    """Add how this node voted for the block before, as the chain shows it."""
+    request.decided_last_commit.votes.add(
+        validator=abci.VoteValidator(address=OWN_ADDRESS),
+        block_id_flag=flag,
+    )
+    return request
+
+
+async def test_a_vote_that_the_node_has_no_record_of_stops_it(
+    make_world: Any, tmp_path: Path
+) -> None:
+    async with open_scene(make_world(), tmp_path, signed_height=4) as scene:
+        await scene.execution.init_chain(scene.init_chain())
+        block = voted(scene.block(6), comet.BLOCK_ID_FLAG_COMMIT)  # it voted at 5
+        with pytest.raises(NodeFilesUnusable, match="older copy"):
+            await scene.execution.finalize(block)
+
+
+@pytest.mark.parametrize(
+    ("signed_height", "flag", "fresh"),
+    [
+        (5, comet.BLOCK_ID_FLAG_COMMIT, False),
+        (9, comet.BLOCK_ID_FLAG_COMMIT, False),
+        (4, comet.BLOCK_ID_FLAG_ABSENT, False),
+        (4, comet.BLOCK_ID_FLAG_COMMIT, True),  # ADR 0013 says from where it signs
+    ],
+)
+async def test_a_vote_on_record_or_none_at_all_stops_nothing(
+    tmp_path: Path, signed_height: int, flag: comet.BlockIdFlag.ValueType, fresh: bool
+) -> None:
+    home = NodeHome(tmp_path)
+    home.signed.parent.mkdir()
+    home.signed.write_text(json.dumps({"height": str(signed_height)}))
+    await SigningState(home, OWN_ADDRESS, fresh=fresh).look(
+        voted(abci.RequestFinalizeBlock(height=6), flag)
+    )
+
+
+async def test_a_record_that_cannot_be_read_stops_it(make_world: Any, tmp_path: Path) -> None:
+    async with open_scene(make_world(), tmp_path, signed_height=4) as scene:
+        await scene.execution.init_chain(scene.init_chain())
+        (tmp_path / "node" / "data" / "priv_validator_state.json").write_text("{}")
+        block = voted(scene.block(6), comet.BLOCK_ID_FLAG_COMMIT)
+        with pytest.raises(NodeFilesUnusable, match="cannot be read"):
+            await scene.execution.finalize(block)

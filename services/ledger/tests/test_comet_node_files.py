@@ -158,6 +158,11 @@ SENTENCES = {
         False,
     ),
     b"E[2026-11-22|10:00:00.000] Stopping peer for error module=p2p err=EOF\n": ("", False),
+    b"E[2026-11-22|10:00:00.000] found conflicting vote from ourselves; did you unsafe_reset a "
+    b"validator? module=consensus height=7 round=0 type=2\n": (
+        "found conflicting vote from ourselves",
+        True,
+    ),
 }
 
 
@@ -168,8 +173,9 @@ def test_the_sentence_with_which_a_node_ends_is_found(tmp_path: Path, line: byte
     log.write(line)
     assert (log.sentence, log.hopeless) == SENTENCES[line]
     assert log.differs == (b"hash" in line.lower())
+    assert log.shared == (b"ourselves" in line)
     log.begin()
-    assert (log.sentence, log.hopeless, log.differs) == ("", False, False)
+    assert (log.sentence, log.hopeless, log.differs, log.shared) == ("", False, False, False)
     log.close()
     assert (tmp_path / "node.log").read_bytes() == line
 

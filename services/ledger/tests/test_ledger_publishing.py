@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,23 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from prometheus_client import REGISTRY
 
 from cipherward.chain.v1 import block_pb2 as pb
+from cipherward.ledger.v1 import ledger_service_pb2 as ledger_pb
 from cipherward_chain.follower import Follower
 from cipherward_chain.light import LightClient, VerifiedBlock
 from cipherward_chain.testing import make_genesis
+from cipherward_kit import tracing
 from cipherward_kit.testing import eventually
+from cipherward_kit.tracing import SpanContext
 from cipherward_ledger.pruning import Retention
 from cipherward_ledger.publishing.config import PublishingConfig
 from cipherward_ledger.publishing.publisher import Publisher, open_publisher
 from cipherward_ledger.testing_chain import DecidedChain, Desk, open_desk
+from cipherward_ledger.traces import TransactionTraces
 from cipherward_member.kafka_connection import KafkaConnection
 from cipherward_member.kafka_feed import KafkaBlockFeed, Patience
 from cipherward_member.kafka_reader import open_reader
 from cipherward_member.kafka_topic import Message, key_of
+from tests.servers import collector as otlp
 from tests.servers.blocks_topic import BlocksTopic, make_topic, topic_of
 from tests.servers.kafka import KafkaServer, running_kafka
 from tests.servers.need import need
@@ -291,3 +297,32 @@ async def test_a_consumer_that_is_killed_goes_on_behind_its_last_effect(world: W
 async def test_without_the_feed_kafka_nothing_is_published(world: World) -> None:
     config = PublishingConfig.model_construct(feed="grpc")
     assert await open_publisher(config, GENESIS.chain_id, world.desk.proven) is None
+
+
+async def test_a_trace_stands_in_a_messages_header_and_reaches_who_follows(world: World) -> None:
+    transaction = world.chain.transaction()
+    async with otlp.recording("ledger", "hospital-a"):
+        traces = world.desk.proven.traces = TransactionTraces("hospital-a", in_topic=True)
+        with tracing.within(SpanContext(0xA1, 0xB2, sampled=True)):
+            traces.admitted(hashlib.sha256(transaction).digest(), 0)
+        await world.desk.record(world.chain.decide([transaction]))
+        await world.grow(1)
+        async with world.publishing():
+            await world.is_published()
+    (message,) = [one for one in await world.messages() if one.traces]
+    beside = ledger_pb.BlockTraces.FromString(message.traces)
+    (named,) = [SpanContext.from_traceparent(one.traceparent) for one in beside.traces]
+    assert named is not None
+    assert named.trace_id == 0xA1
+    assert pb.ProvenBlock.FromString(message.value) == await world.desk.proven.get(22)
+    told: dict[int, ledger_pb.BlockTraces] = {}
+    feed = KafkaBlockFeed(
+        lambda: open_reader(world.topic.connection, world.topic.name),
+        Consumer(world, []),
+        SILENCE_SECONDS,
+        PATIENCE,
+        traced=told.__setitem__,
+    )
+    async with asyncio.timeout(DEADLINE), aclosing(feed.blocks_from(22)) as blocks:
+        assert (await anext(blocks)).transactions == [transaction]
+    assert told == {22: beside}

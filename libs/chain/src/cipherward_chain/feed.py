@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator
-from typing import Final, Protocol
+from collections.abc import AsyncGenerator, Callable
+from typing import Final, Protocol, TypeAlias
 
 import grpc
 from grpc import aio
@@ -19,6 +19,14 @@ log = logging.getLogger(__name__)
 
 BACKOFF_SECONDS_MIN: Final = 0.05  # a ledger that restarts is back within a second
 BACKOFF_SECONDS_MAX: Final = 2.0  # well below the time after which silence ends rights
+
+
+# Is told of a height and of the traces that a feed gives beside its block; they prove nothing.
+Traced: TypeAlias = Callable[[int, ledger.BlockTraces], None]
+
+
+def ignored(_height: int, _traces: ledger.BlockTraces) -> None:
+    """Take no note of traces."""
 
 
 class BlockFeed(Protocol):
@@ -38,11 +46,15 @@ class GrpcBlockFeed:
     Args:
         channel: to a ledger; the caller closes it.
         idle_seconds: without a block for so long the stream is taken for dead: three heartbeats.
+        traced: is told of the traces that stand beside a block, before it is given.
     """
 
-    def __init__(self, channel: aio.Channel, idle_seconds: float) -> None:
+    def __init__(
+        self, channel: aio.Channel, idle_seconds: float, *, traced: Traced = ignored
+    ) -> None:
         self._stub = LedgerServiceStub(channel)
         self._idle_seconds = idle_seconds
+        self._traced = traced
 
     async def blocks_from(self, height: int) -> AsyncGenerator[pb.ProvenBlock, None]:
         """Yield proven blocks from `height` on, over as many calls as it takes."""
@@ -56,6 +68,8 @@ class GrpcBlockFeed:
                     if not isinstance(response, ledger.StreamBlocksResponse):  # aio.EOF
                         log.info("block_stream_ended", extra={"height": height})
                         break
+                    if response.HasField("traces"):
+                        self._traced(height, response.traces)
                     yield response.block
                     height += 1
                     backoff = BACKOFF_SECONDS_MIN

@@ -8,6 +8,7 @@ Every server of ours may answer these, besides what the comment of an RPC promis
 | PERMISSION_DENIED | CALLER_REFUSED | the method is for others, or not on this port | gives up |
 | INVALID_ARGUMENT | DEADLINE_MISSING | one request, one response and no deadline | sets one |
 | RESOURCE_EXHAUSTED | SERVER_BUSY | too many calls (or streams) in flight here | backs off |
+| RESOURCE_EXHAUSTED | DISK_RESERVED | nothing that needs room is taken | comes back later |
 | UNAVAILABLE | DRAINING | the server goes away, so an endless stream ends | reopens it |
 | UNAVAILABLE | DEPENDENCY_AWAY | a service that this one needs does not answer | tries later |
 | INTERNAL | (none, empty details) | our bug; the log has it | learns nothing |
@@ -26,9 +27,11 @@ import structlog
 from grpc import aio
 from prometheus_client import Counter, Histogram
 
-from cipherward_kit.access import Access, CallerRefused, PeerRefused
+from cipherward_kit.access import Access, CallerRefused, PeerRefused, current_caller
+from cipherward_kit.disk import DiskReserve, DiskReserved
 from cipherward_kit.drain import Draining
 from cipherward_kit.errors import DETAILS_KEY, ServiceError, clipped
+from cipherward_kit.tracing import begin_served, end_served
 
 # Quoted: these generics exist in the stubs only, not at run time.
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
@@ -83,6 +86,7 @@ BOUNDARY_ERRORS: tuple[type[ServiceError], ...] = (
     CallerRefused,
     DeadlineMissing,
     ServerBusy,
+    DiskReserved,
     Draining,
     DependencyAway,
 )
@@ -91,18 +95,30 @@ BOUNDARY_ERRORS: tuple[type[ServiceError], ...] = (
 class RpcBoundary(aio.ServerInterceptor):
     """Wraps every handler of one port, so that no handler logs, times or maps errors itself."""
 
-    def __init__(self, *, domain: str, access: Access, rpcs_max: int) -> None:
+    def __init__(
+        self,
+        *,
+        domain: str,
+        member: str,
+        access: Access,
+        rpcs_max: int,
+        disk: DiskReserve | None = None,
+    ) -> None:
         """Guard a port.
 
         Args:
             domain: of every `ErrorInfo`, such as "storage.cipherward".
+            member: whose server it is; only its own services are asked which trace a call is in.
             access: who may call.
             rpcs_max: calls in flight at once, and apart from them streams in flight at once, so
                 that subscribers do not starve calls.
+            disk: refuses what would grow the state when there is no room; None: nothing does.
         """
         self._domain = domain
+        self._member = member
         self._access = access
         self._rpcs_max = rpcs_max
+        self._disk = disk
         self._in_flight = {False: 0, True: 0}  # by: is it a stream
         self._wrapped: dict[str, Handler] = {}
 
@@ -144,6 +160,7 @@ class RpcBoundary(aio.ServerInterceptor):
                 async with aclosing(responses):  # also when the client goes away at the yield
                     async for response in responses:
                         yield response
+                        self._require_room(method)  # a stream may take something in for hours
 
         build: Any = {
             (False, False): grpc.unary_unary_rpc_method_handler,
@@ -161,28 +178,36 @@ class RpcBoundary(aio.ServerInterceptor):
             raise DeadlineMissing(f"{method} needs a deadline", method=method)
         if self._in_flight[is_stream] > self._rpcs_max:
             raise ServerBusy(f"more than {self._rpcs_max} calls in flight", rpcs_max=self._rpcs_max)
+        self._require_room(method)
+
+    def _require_room(self, method: str) -> None:
+        if self._disk is not None:
+            self._disk.admit(method)
 
     @asynccontextmanager
     async def _guard(self, method: str, context: Context, is_stream: bool) -> AsyncGenerator[None]:
         started = time.perf_counter()
-        code, name = "OK", method.removeprefix("/")
+        code, reason, span, name = "OK", "", None, method.removeprefix("/")
+        came_ns = time.time_ns()
         RPC_STARTED.labels(name).inc()
         self._in_flight[is_stream] += 1
         try:
             self._admit(method, context, is_stream)
+            told = context.invocation_metadata() or ()
+            span = begin_served(name, current_caller(), self._member, told, came_ns)
             yield
         except ServiceError as error:
-            code = error.code.name
+            code, reason = error.code.name, error.reason
             await self._refuse(method, context, error)
         except aio.AbortError:  # grpc's own servicers abort by hand
             code = cast("Any", context).code().name  # the stub has no such method
             raise
         except Exception as error:
             if isinstance(error, aio.AioRpcError) and error.code() in AWAY:
-                code = DependencyAway.code.name
+                code, reason = DependencyAway.code.name, DependencyAway.reason
                 log.warning("dependency_away", method=method, status=error.code().name)
                 await self._refuse(method, context, DependencyAway("a service needed is away"))
-            code = "INTERNAL"
+            code, reason = "INTERNAL", ""
             log.exception("rpc_crashed", method=method)
             await context.abort(grpc.StatusCode.INTERNAL, "internal error")
         except BaseException:  # the client went away, or we are shutting down
@@ -191,6 +216,8 @@ class RpcBoundary(aio.ServerInterceptor):
         finally:
             self._in_flight[is_stream] -= 1
             RPC_SECONDS.labels(name, code).observe(time.perf_counter() - started)
+            if span is not None:
+                end_served(span, code, reason)
 
     async def _refuse(self, method: str, context: Context, error: ServiceError) -> NoReturn:
         RPC_REFUSALS.labels(method.removeprefix("/"), self._domain, error.reason).inc()

@@ -100,4 +100,6 @@ def open_channel(
     def connect(credentials: Credentials) -> aio.Channel:
         return aio.secure_channel(address, channel_credentials(*credentials), options=options)
 
-    return RenewingChannel(now, connect)
+    # Who asks another member, or as a holder, does not say in which trace.
+    own = identity is not None and identity.current.caller().member == peer_member
+    return RenewingChannel(now, connect, hands_on_traces=own)

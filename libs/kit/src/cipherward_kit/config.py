@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cipherward_kit.devca import is_development_certificate
+from cipherward_kit.tracing import Collector
 
 ENV_PREFIX = "CIPHERWARD_"
 
@@ -31,10 +33,37 @@ Address = Annotated[
 MemberId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
 
 
-class ProcessConfig(BaseSettings):
-    """What every process needs: whose it is, and where it is watched."""
+class TracesConfig(BaseSettings):
+    """Where a process sends its traces, if it does; the command line has these settings too."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=ENV_PREFIX)
+
+    otlp_endpoint: Annotated[Address | None, BeforeValidator(lambda text: text or None)] = Field(
+        default=None,
+        description="Collector of traces (OTLP over gRPC), host:port; none, or empty: no traces.",
+    )
+    otlp_ca_file: Path | None = Field(
+        default=None,
+        description="Authorities that may vouch for the collector, PEM; none: plaintext.",
+    )
+    otlp_ratio: float = Field(
+        # Requests come by the second, not by the thousand; under more load the queue drops spans.
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Which part of the traces that begin here is recorded.",
+    )
+
+    @property
+    def collector(self) -> Collector | None:
+        """Where spans go."""
+        if self.otlp_endpoint is None:
+            return None
+        return Collector(self.otlp_endpoint, self.otlp_ca_file, self.otlp_ratio)
+
+
+class ProcessConfig(TracesConfig):
+    """What every process needs: whose it is, and where it is watched."""
 
     profile: Literal["embedded", "production"] = Field(
         default="embedded",
@@ -75,6 +104,11 @@ class ProcessConfig(BaseSettings):
             found.append("parent_pid: is for development")
         if self.ready_file is not None:
             found.append("ready_file: is for development")
+        if self.otlp_ca_file is None and not _on_this_host(self.otlp_endpoint):
+            found.append(
+                "otlp_endpoint: plaintext would show the network who does what when; give "
+                "otlp_ca_file, or a collector on this host (localhost)"
+            )
         return found
 
     def _free_ports(self, *names: str) -> list[str]:
@@ -117,6 +151,14 @@ class ServerConfig(ProcessConfig):
         le=16 * 1024 * 1024,
         description="Largest message received or sent.",
     )
+    log_reserve_bytes: int = Field(
+        # The largest block, its state and SQLite's log of both are some 20 MiB; the rest is what
+        # others may write between two looks.
+        default=256 * 1024 * 1024,
+        ge=0,
+        description="What stays free on the data folder's disk: below it nothing is taken in that"
+        " would need room, so that what was taken in can be written down.",
+    )
     rpcs_max: int = Field(
         # A call holds at most a message of 4 MiB and ends within 30 s; 256 of them fit 1 GiB.
         default=256,
@@ -136,6 +178,15 @@ class ServerConfig(ProcessConfig):
         except ValueError:
             found.append("tls_certificate: is not a PEM certificate")
         return found
+
+
+def _on_this_host(address: str | None) -> bool:
+    """Return whether nothing leaves this machine, or pod, for `address`; there may be none."""
+    host = "localhost" if address is None else address.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 def env_name(field: str) -> str:

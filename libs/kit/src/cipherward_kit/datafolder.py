@@ -87,15 +87,15 @@ class DataFolder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise DataFolderUnusable(
-                f"the data folder {self.path} cannot be used: {error.strerror}; "
-                "make it writable for this user or choose another --data / CIPHERWARD_DATA_DIR"
-            ) from None
+            raise self._unusable(error) from None
         try:
             self._take(lock)
             for partial in self.path.glob(f".*{PARTIAL_SUFFIX}"):
                 partial.unlink()
             self._check_chain()
+        except OSError as error:
+            os.close(lock)
+            raise self._unusable(error) from None
         except BaseException:
             os.close(lock)
             raise
@@ -118,6 +118,12 @@ class DataFolder:
         path = self.path / name
         write_atomically(path, content, mode)
         return path
+
+    def _unusable(self, error: OSError) -> DataFolderUnusable:
+        return DataFolderUnusable(
+            f"the data folder {self.path} cannot be used: {error.strerror}; make it writable for "
+            "this user, with room on its disk, or choose another --data / CIPHERWARD_DATA_DIR"
+        )
 
     def _take(self, lock: int) -> None:
         try:

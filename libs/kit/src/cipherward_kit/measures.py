@@ -15,7 +15,7 @@ from pathlib import Path
 from prometheus_client import Gauge
 
 BUILD_INFO = Gauge(
-    "cipherward_build_info", "1; which process of which release.", ["service", "version"]
+    "cipherward_build_info", "1; which process of which release.", ["process", "version"]
 )
 DATA_FREE = Gauge(
     "cipherward_service_data_free_bytes",
@@ -29,14 +29,15 @@ for gauge in (DATA_FREE, DATA_CAPACITY):
 CERTIFICATE_EXPIRY = Gauge(
     "cipherward_service_certificate_expiry_timestamp_seconds",
     "Until when a certificate is valid: the process's own, and each authority that it trusts.",
-    ["certificate", "member"],
+    # Not `member`: that is the scraped process's, as the scrape says it.
+    ["certificate", "issuer"],
 )
 OWN, AUTHORITY = "own", "authority"
 
 
-def show_release(service: str) -> None:
+def show_release(process: str) -> None:
     """Say which process this is, and of which release: all parts of a release have one version."""
-    BUILD_INFO.labels(service, version("cipherward-kit")).set(1)
+    BUILD_INFO.labels(process, version("cipherward-kit")).set(1)
 
 
 def show_disk(folder: Path) -> None:
@@ -45,9 +46,14 @@ def show_disk(folder: Path) -> None:
     DATA_CAPACITY.set_function(lambda: _room(folder)[1])
 
 
-def show_own_certificate(member: str, expires: datetime.datetime) -> None:
-    """Say until when this process's certificate is valid; the newest word counts."""
-    CERTIFICATE_EXPIRY.labels(OWN, member).set(expires.timestamp())
+def show_own_certificate(issuer: str, expires: datetime.datetime) -> None:
+    """Say until when this process's certificate is valid; the newest word counts.
+
+    Args:
+        issuer: the member whose authority issued it, which is the process's own.
+        expires: when it is valid no longer.
+    """
+    CERTIFICATE_EXPIRY.labels(OWN, issuer).set(expires.timestamp())
 
 
 def show_authorities(expires: Mapping[str, datetime.datetime]) -> None:

@@ -27,6 +27,7 @@ from cipherward_kit.logging import configure_logging
 from cipherward_kit.measures import show_release
 from cipherward_kit.memory import keep_freed_memory
 from cipherward_kit.parent import die_with_parent
+from cipherward_kit.tracing import tracing
 
 __all__ = ["die_with_parent", "run_service"]
 
@@ -75,7 +76,8 @@ def run_service(
 
 def _run(name: str, config: ConfigT, serve_service: Callable[[ConfigT], Awaitable[None]]) -> int:
     async def main() -> None:
-        await serve_service(config)
+        async with tracing(name, config.member, config.collector):
+            await serve_service(config)
 
     try:
         asyncio.run(main())

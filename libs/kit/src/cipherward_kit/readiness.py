@@ -18,6 +18,7 @@ SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 # What a liveness probe asks for: the loop answers. A dependency that is away is no reason to
 # restart a process, so no condition counts.
 LIVE = "live"
+STARTING = "starting"  # why a condition is false that nothing has been said about
 
 READY = Gauge(
     "cipherward_service_ready", "1 while the condition for serving is true.", ["condition"]
@@ -34,7 +35,7 @@ class Readiness:
     """Named conditions, all false until they are set; the process is ready when all are true."""
 
     def __init__(self, *conditions: str) -> None:
-        self._why = dict.fromkeys(conditions, "starting")
+        self._why = dict.fromkeys(conditions, STARTING)
         self._stopped = ""
         self._changed = asyncio.Event()
         for condition in conditions:
@@ -42,7 +43,7 @@ class Readiness:
 
     def add(self, condition: str) -> None:
         """Make readiness depend on one more condition, false until it is set."""
-        self._why[condition] = "starting"
+        self._why[condition] = STARTING
         READY.labels(condition).set(0)
         self._tell()
 
@@ -66,7 +67,8 @@ class Readiness:
         reason = "" if ok else why or "not yet"
         if self._why[condition] == reason:
             return
-        if bool(self._why[condition]) != bool(reason):
+        # A reason that changes, such as one with a time in it, is told once.
+        if bool(self._why[condition]) != bool(reason) or self._why[condition] == STARTING:
             log.info("readiness", condition=condition, ready=ok, why=reason)
         self._why[condition] = reason
         READY.labels(condition).set(int(ok))

@@ -23,8 +23,10 @@ from grpc import aio
 from cipherward_kit.access import ALL_RULES, Access, Rules
 from cipherward_kit.boundary import RpcBoundary
 from cipherward_kit.config import ProcessConfig, ServerConfig, env_name
+from cipherward_kit.connection_age import CONNECTION_AGE, ConnectionAge
 from cipherward_kit.credentials import holder_credentials, server_credentials
 from cipherward_kit.datafolder import write_atomically
+from cipherward_kit.disk import DiskReserve
 from cipherward_kit.drain import Drain
 from cipherward_kit.errors import CannotStart
 from cipherward_kit.metrics import metrics_page
@@ -71,6 +73,8 @@ class Surface:
 
     domain: of every `ErrorInfo`, such as "storage.cipherward".
     also_own: members that "own" means besides this server's; in a solo alliance, all.
+    growing: names of the methods that make the state grow: refused when the disk is short.
+    age: of a caller's connection.
     """
 
     domain: str
@@ -78,6 +82,8 @@ class Surface:
     registry: TrustRegistry
     also_own: frozenset[str]
     rules: Rules
+    age: ConnectionAge = CONNECTION_AGE
+    growing: frozenset[str] = frozenset()
 
 
 async def serve(
@@ -91,6 +97,7 @@ async def serve(
     drain: Drain | None = None,
     also_own: Collection[str] = (),
     rules: Rules = ALL_RULES,
+    growing: Collection[str] = (),
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return.
 
@@ -108,11 +115,13 @@ async def serve(
         drain: begun when draining begins; give the one that the endless streams use.
         also_own: members that "own" means besides `config.member`.
         rules: who may call which method.
+        growing: names of the methods that are refused when the disk is full down to its reserve.
 
     Raises:
         PortInUse: an address cannot be bound.
     """
-    surface = Surface(domain, register, registry, frozenset(also_own), rules)
+    own, grows = frozenset(also_own), frozenset(growing)
+    surface = Surface(domain, register, registry, own, rules, growing=grows)
     bound = listening(config, identity, surface, readiness)
     await _live(config, domain, readiness, drain or Drain(), bound)
 
@@ -180,7 +189,9 @@ async def listening(
     """Bind and serve every port while the context is open; at its end calls get their grace."""
     async with AsyncExitStack() as stack:
         probes = await stack.enter_async_context(probing(config, readiness))
-        services = _server(config, surface, surface.registry)
+        disk = DiskReserve(config.data_dir, config.log_reserve_bytes, surface.growing)
+        await stack.enter_async_context(disk.watched(readiness))
+        services = _server(config, surface, surface.registry, disk)
         with _binding("listen", config.listen):
             port = services.add_secure_port(
                 config.listen, server_credentials(identity, surface.registry)
@@ -188,7 +199,7 @@ async def listening(
         servers = [services]
         holder_port = None
         if config.holder_listen is not None:
-            holders = _server(config, surface, None)
+            holders = _server(config, surface, None, disk)
             with _binding("holder_listen", config.holder_listen):
                 holder_port = holders.add_secure_port(
                     config.holder_listen, holder_credentials(identity)
@@ -210,13 +221,21 @@ def _options(message_bytes_max: int) -> list[tuple[str, int]]:
     ]
 
 
-def _server(config: ServerConfig, surface: Surface, registry: TrustRegistry | None) -> aio.Server:
+def _server(
+    config: ServerConfig, surface: Surface, registry: TrustRegistry | None, disk: DiskReserve
+) -> aio.Server:
     """Make the server of one port; without a registry it is the holders'."""
     access = Access(surface.rules, surface.also_own | {config.member}, registry)
-    boundary = RpcBoundary(domain=surface.domain, access=access, rpcs_max=config.rpcs_max)
+    boundary = RpcBoundary(
+        domain=surface.domain,
+        member=config.member,
+        access=access,
+        rpcs_max=config.rpcs_max,
+        disk=disk,
+    )
     server = aio.server(
         interceptors=[boundary],
-        options=_options(config.message_bytes_max),
+        options=_options(config.message_bytes_max) + surface.age.options(),
         # The boundary refuses with a reason long before; this bounds even the refusals.
         maximum_concurrent_rpcs=4 * config.rpcs_max,
     )

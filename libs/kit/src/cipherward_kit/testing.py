@@ -27,16 +27,16 @@ from cipherward_kit.access import ALL_RULES, Rules
 from cipherward_kit.boundary import BOUNDARY_ERRORS, RPC_REFUSALS
 from cipherward_kit.channels import open_channel
 from cipherward_kit.config import ServerConfig
+from cipherward_kit.connection_age import CONNECTION_AGE, ConnectionAge
 from cipherward_kit.devca import DevAuthority, save_identity
 from cipherward_kit.drain import Drain
 from cipherward_kit.errors import ServiceError
-from cipherward_kit.own_identity import follow_identity
+from cipherward_kit.own_identity import LOOK_SECONDS, follow_identity
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import Ports, Register, Surface, listening
 from cipherward_kit.tls import Identity, TrustRegistry
 
 MEMBERS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
-LOOK_SECONDS = 0.05  # a test that renews a certificate shall not wait for it
 PROMISES_TEST = "test_every_promise_is_kept"
 
 
@@ -133,6 +133,9 @@ async def serve_in_process(
     rules: Rules = ALL_RULES,
     readiness: Readiness | None = None,
     drain: Drain | None = None,
+    look_seconds: float = LOOK_SECONDS,
+    age: ConnectionAge = CONNECTION_AGE,
+    growing: Collection[str] = (),
     **settings: Any,
 ) -> AsyncGenerator[Served]:
     """Serve `register`'s servicers on free ports of this machine while the context is open.
@@ -147,13 +150,17 @@ async def serve_in_process(
         rules: who may call which method.
         readiness: what health follows; by default ready.
         drain: what its endless streams watch.
+        look_seconds: from one look at the service's own certificate to the next.
+        age: of a caller's connection.
+        growing: names of the methods that are refused when the disk is short.
         settings: fields of `ServerConfig` that shall differ.
     """
     config = ServerConfig(**{**alliance.settings(member, service), **settings})
     readiness, drain = readiness or Readiness(), drain or Drain()
-    surface = Surface(domain, register, alliance.registry, frozenset(also_own), rules)
+    own, grows = frozenset(also_own), frozenset(growing)
+    surface = Surface(domain, register, alliance.registry, own, rules, age=age, growing=grows)
     async with (
-        follow_identity(config, alliance.registry, readiness, seconds=LOOK_SECONDS) as identity,
+        follow_identity(config, alliance.registry, readiness, seconds=look_seconds) as identity,
         listening(config, identity, surface, readiness) as ports,
         AsyncExitStack() as stack,
     ):

@@ -13,7 +13,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -22,7 +22,14 @@ from google.protobuf.message import DecodeError
 from prometheus_client import Counter, Gauge
 
 from cipherward.chain.v1 import block_pb2 as pb
-from cipherward_chain.feed import BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN, BlockFeed
+from cipherward.ledger.v1 import ledger_service_pb2 as ledger_pb
+from cipherward_chain.feed import (
+    BACKOFF_SECONDS_MAX,
+    BACKOFF_SECONDS_MIN,
+    BlockFeed,
+    Traced,
+    ignored,
+)
 from cipherward_member.kafka_reader import KafkaAway, MessagesUnreadable, OffsetGone, TopicReader
 from cipherward_member.kafka_topic import Message, offset_of
 
@@ -77,6 +84,7 @@ class KafkaBlockFeed:
         silence_seconds: without a block for so long the ledger is asked. Longer than the time after
             which silence ends rights: while Kafka is away, services say so first.
         patience: how long a detour is.
+        traced: is told of the traces that stand beside a block, before it is given.
     """
 
     def __init__(
@@ -85,10 +93,13 @@ class KafkaBlockFeed:
         ledger: BlockFeed,
         silence_seconds: float,
         patience: Patience = PATIENCE,
+        *,
+        traced: Traced = ignored,
     ) -> None:
         self._open_topic = open_topic
         self._ledger = ledger
         self._silence_seconds = silence_seconds
+        self._traced = traced
         self._stray: Stray | None = None
         self._given: int | None = None  # out of the topic, and not accepted yet
         self._moved_at = time.monotonic()
@@ -148,6 +159,7 @@ class KafkaBlockFeed:
                     for message in messages:
                         block = self._block_in(message, height)
                         if block is not None:
+                            self._tell_traces(height, message.traces)
                             yield block
                             height += 1
                             await asyncio.sleep(0)  # hundreds may be there: others work too
@@ -208,6 +220,11 @@ class KafkaBlockFeed:
         if self._stray is not None:
             self._stray(block)
         return None
+
+    def _tell_traces(self, height: int, octets: bytes) -> None:
+        if octets:
+            with suppress(DecodeError):  # not worth a detour: nothing depends on it
+                self._traced(height, ledger_pb.BlockTraces.FromString(octets))
 
     def _silent(self) -> bool:
         return time.monotonic() - self._moved_at > self._silence_seconds

@@ -24,7 +24,7 @@ from aiokafka.errors import (
 from aiokafka.structs import TopicPartition
 
 from cipherward_member.kafka_connection import REQUEST_SECONDS, KafkaConnection
-from cipherward_member.kafka_topic import PARTITION, Message
+from cipherward_member.kafka_topic import PARTITION, TRACES_HEADER, Message
 
 T = TypeVar("T")
 
@@ -61,6 +61,7 @@ class _Record(Protocol):
     offset: int
     key: bytes | None
     value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
 
 
 Records: TypeAlias = Mapping[TopicPartition, Sequence[_Record]]
@@ -179,7 +180,9 @@ class TopicReader:
         records = found.get(self._partition, ())
         if not records:
             self._check_alive()
-        return [Message(one.offset, one.key or b"", one.value or b"") for one in records]
+        return [
+            Message(one.offset, one.key or b"", one.value or b"", _traces(one)) for one in records
+        ]
 
     async def read_at(self, offset: int, limit: int = 1) -> list[Message]:
         """Return messages from `offset` on; none if they cannot be read, or are none of anybody's.
@@ -207,6 +210,10 @@ class TopicReader:
             self._heard = (time.monotonic(), answered)
         elif time.monotonic() - self._heard[0] > SILENCE_SECONDS:
             raise KafkaAway("the broker is silent")
+
+
+def _traces(record: _Record) -> bytes:
+    return next((value for name, value in record.headers if name == TRACES_HEADER), b"")
 
 
 @asynccontextmanager

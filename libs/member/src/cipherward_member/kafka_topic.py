@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 PARTITION: Final = 0
+# A message's header with the serialised BlockTraces of its block; only while traces are on.
+TRACES_HEADER: Final = "cipherward-traces"
 HEIGHT_BYTES: Final = 8
 # A block of 2 MiB with all that it led to, as the ledger's own stream bounds it.
 VALUE_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -31,11 +33,12 @@ def key_of(height: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message as it lies in the topic; key and value may be anything."""
+    """One message as it lies in the topic; key, value and traces may be anything."""
 
     offset: int
     key: bytes
     value: bytes
+    traces: bytes = b""
 
     @property
     def height(self) -> int | None:

@@ -87,7 +87,8 @@ async def follow_source(
     """
 
     async def carry_out(block: VerifiedBlock) -> None:
-        await handle(block)
+        with source.traces.carrying_out(block):
+            await handle(block)
         _show(progress)
         # Clocks may be apart, and block time is the members' median: never less than nothing.
         PROPAGATION.observe(max(0.0, progress.local_seconds() - block.next_time_ns / NANOS))

@@ -18,8 +18,9 @@ from cipherward_ledger.beginning import AllianceFiles
 from cipherward_ledger.clock import Clock
 from cipherward_ledger.config import LedgerConfig
 from cipherward_ledger.peers import open_peers
-from cipherward_ledger.service import DOMAIN
+from cipherward_ledger.service import DOMAIN, GROWING
 from cipherward_ledger.setup import limits_of, read_chain, read_endpoints
+from cipherward_ledger.traces import TransactionTraces
 from cipherward_member.alliance_files import read_genesis, trust_registry
 
 
@@ -31,9 +32,8 @@ async def serve_ledger(config: LedgerConfig) -> None:
     own = genesis.members[config.member].ca_certificate.encode()
     authorities = Authorities(registry, {config.member: own})
     files = AllianceFiles(config.endpoints_file, config.genesis_file.parent / FOLDER)
-    around = Surroundings(
-        Readiness(*conditions(genesis)), Drain(), Clock(), authorities.follow, files
-    )
+    traces, ready = TransactionTraces.of(config.member, genesis), Readiness(*conditions(genesis))
+    around = Surroundings(ready, Drain(), Clock(), authorities.follow, files, traces)
     async with AsyncExitStack() as stack:
         identity = await stack.enter_async_context(
             follow_identity(config, registry, around.readiness)
@@ -49,6 +49,7 @@ async def serve_ledger(config: LedgerConfig) -> None:
         await serve(
             config,
             domain=DOMAIN,
+            growing=GROWING,
             identity=identity,
             registry=registry,
             register=lambda server: add_LedgerServiceServicer_to_server(ledger, server),

@@ -6,6 +6,7 @@ together. The verdict is known when the outbox's commit is.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from cipherward_ledger.mempool import Entry
 from cipherward_ledger.metrics import ADMISSIONS
 from cipherward_ledger.outbox import Outbox, Standing
 from cipherward_ledger.tip import Tip
+from cipherward_ledger.traces import TransactionTraces
 from cipherward_ledger.verification import Verified, Verifier
 
 BATCH_TRANSACTIONS_MAX = 512
@@ -51,12 +53,14 @@ class Admission:
         application: ContractApplication,
         tip: Tip,
         clock: Clock,
+        traces: TransactionTraces,
     ) -> None:
         self._verifier = verifier
         self._outbox = outbox
         self._application = application
         self._tip = tip
         self._clock = clock
+        self._traces = traces
 
     async def admit(self, contents: Sequence[bytes]) -> list[Verdict]:
         """Return the verdict on each transaction, in order; the admitted ones are on disk.
@@ -79,11 +83,16 @@ class Admission:
             now_ns = max(self._clock.now_ns(), self._tip.position.time_ns)
             verified = await self._verifier.verify(contents, now_ns)
             admitted = [entry for one in verified if (entry := _admissible(one)) is not None]
-            standings = iter(await self._outbox.submit(admitted))
+            came_ns = time.time_ns()
+            standings = await self._outbox.submit(admitted)
+            for entry, standing in zip(admitted, standings, strict=True):
+                if standing is Standing.NEW:
+                    self._traces.admitted(entry.hash, came_ns)
+            known = iter(standings)
             verdicts = [
                 await self._refused(one)
                 if (entry := _admissible(one)) is None
-                else _settled(entry, next(standings))
+                else _settled(entry, next(known))
                 for one in verified
             ]
         found = Counter(one.refusal.reason if one.refusal else "" for one in verdicts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cipherward.contract.v1 import contract_service_pb2 as contract_pb
@@ -46,6 +46,7 @@ from cipherward_ledger.skew import SkewWatch
 from cipherward_ledger.solo import Pace, SoloEngine, Stores
 from cipherward_ledger.ticker import Ticker, Validators
 from cipherward_ledger.tip import Position, Tip
+from cipherward_ledger.traces import TransactionTraces
 from cipherward_ledger.verification import Verifier
 
 
@@ -80,6 +81,7 @@ class Surroundings:
 
     registered: told who belongs to the alliance, at the start and whenever a block changed it.
     files: what those who join are told from.
+    traces: of this member's requests.
     """
 
     readiness: Readiness
@@ -87,6 +89,7 @@ class Surroundings:
     clock: Clock
     registered: Callable[[contract_pb.GetRegistryResponse], None] | None = None
     files: AllianceFiles | None = None
+    traces: TransactionTraces = field(default_factory=TransactionTraces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ async def open_ledger(
         tip = Tip(Position(0, genesis.time_ns, b"", None))
         retention = Retention(limits.retain_blocks, genesis.parameters.expiry_seconds_max)
         blocks = BlockStore(database, retention)
-        proven = ProvenBlocks(blocks, tip)
+        proven = ProvenBlocks(blocks, tip, around.traces)
         outbox = Outbox(database, Mempool(limits.pending))
         application = ContractApplication(
             peers.contract, chain.document, clock, around.readiness, around.registered
@@ -138,7 +141,7 @@ async def open_ledger(
         verifier = Verifier(_rules(genesis), presentations)
         parts = _Parts(blocks, proven, outbox, application, verifier, Validators())
         engine = _engine(chain, limits, around, parts)
-        admission = Admission(verifier, outbox, application, tip, clock)
+        admission = Admission(verifier, outbox, application, tip, clock, around.traces)
         ticker = Ticker(admission, tip, clock, chain.signer, genesis.chain_id, parts.validators)
         skew = SkewWatch(tip, clock, around.readiness, genesis.parameters.fresh_seconds)
         await engine.load()

@@ -11,6 +11,7 @@ from cipherward_ledger.errors import BlockCorrupt, BlockUnknown
 from cipherward_ledger.history import ValidatorHistory
 from cipherward_ledger.rows import pruned
 from cipherward_ledger.tip import Tip
+from cipherward_ledger.traces import TransactionTraces
 
 # Followers that keep up read the newest few; a follower behind by more than this reads the disk.
 RECENT_BLOCKS_MAX = 64
@@ -32,9 +33,12 @@ class OlderBlocks(Protocol):
 class ProvenBlocks:
     """Reads proven blocks; the engine hands each new one in, so that followers share it."""
 
-    def __init__(self, store: BlockStore, tip: Tip) -> None:
+    def __init__(
+        self, store: BlockStore, tip: Tip, traces: TransactionTraces | None = None
+    ) -> None:
         self._store = store
         self.tip = tip
+        self.traces = traces or TransactionTraces()  # what stands beside blocks, and is not in them
         self._recent: OrderedDict[int, tuple[chain.ProvenBlock, int]] = OrderedDict()
         self._recent_bytes = 0
         self.older: OlderBlocks | None = None  # set by an engine with other members

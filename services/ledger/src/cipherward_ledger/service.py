@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from cipherward.ledger.v1 import ledger_service_pb2 as pb
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceServicer
+from cipherward_kit.access import current_caller
 from cipherward_kit.boundary import Context
 from cipherward_kit.drain import Drain
 from cipherward_ledger.admission import Admission, Verdict
@@ -16,6 +17,8 @@ from cipherward_ledger.receipts import Receipts
 from cipherward_ledger.streams import blocks_from
 
 DOMAIN = "ledger.cipherward"
+# What makes its state grow; all else goes on when the disk is full down to its reserve.
+GROWING = ("Submit", "SubmitBatch", "SubmitStream")
 
 
 class LedgerService(LedgerServiceServicer):
@@ -75,8 +78,11 @@ class LedgerService(LedgerServiceServicer):
     ) -> AsyncIterator[pb.StreamBlocksResponse]:
         """Send proven blocks for ever, from a height on."""
         blocks = blocks_from(self._proven, request.from_height)
+        caller, height = current_caller(), request.from_height
         async for block in self._drain.until(blocks):
-            yield pb.StreamBlocksResponse(block=block)
+            traces = self._proven.traces.for_caller(caller, height, block)
+            yield pb.StreamBlocksResponse(block=block, traces=traces if traces.traces else None)
+            height += 1
 
     async def GetLightBlock(
         self, request: pb.GetLightBlockRequest, context: Context

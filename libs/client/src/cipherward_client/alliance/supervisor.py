@@ -21,6 +21,7 @@ from typing import Any, cast
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from cipherward_kit.config import ENV_PREFIX, TracesConfig, env_name
 from cipherward_kit.worker import ONE_THREAD
 
 # 20 cold starts without compiled bytecode took 15 s on a free machine, and nodes must find others.
@@ -29,6 +30,7 @@ STOP_SECONDS = 10.0  # longer than a service's own drain and grace in developmen
 RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)  # before the first, second, … restart in a row
 STEADY_SECONDS = 30.0  # a child that lived this long starts again without a wait
 REFUSED_TO_START = range(2, 64)  # exit statuses of `CannotStart` in the kit and the services
+TRACES_SETTINGS = frozenset(env_name(field) for field in TracesConfig.model_fields)
 LOG_BYTES_MAX = 16 * 1024 * 1024  # at a start, a longer log becomes the one old copy
 
 
@@ -64,8 +66,15 @@ Lost = Callable[[str, str], None]  # name and last words of a process that other
 
 
 def child_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a child: ours without settings of other parts, and `settings`."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("CIPHERWARD_")}
+    """Return the environment of a child: ours without settings of other parts, and `settings`.
+
+    Where traces go is for all parts alike.
+    """
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(ENV_PREFIX) or name in TRACES_SETTINGS
+    }
     inherited |= ONE_THREAD  # fourteen processes share the cores already
     inherited["GRPC_VERBOSITY"] = "NONE"  # its core writes addresses of peers to stderr
     inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # a second start is three times as fast with it

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from cipherward_client.alliance.layout import AllianceFolder
 from cipherward_client.cli.faults import (
     AllianceMissing,
@@ -18,6 +20,7 @@ from cipherward_client.cli.faults import (
     MemberNotHere,
     PassphraseMissing,
     PassphrasesDiffer,
+    TracesMisconfigured,
 )
 from cipherward_client.cli.octets import parse_octets
 from cipherward_client.sdk.connection import Alliance
@@ -26,6 +29,9 @@ from cipherward_client.wallet import opened as wallets
 from cipherward_client.wallet.file import load_wallet
 from cipherward_client.wallet.opened import OpenWallet
 from cipherward_client.wallet.wallet import Wallet
+from cipherward_kit.config import TracesConfig
+from cipherward_kit.process import config_faults
+from cipherward_kit.tracing import span, tracing
 
 R = TypeVar("R")
 
@@ -33,8 +39,23 @@ ID_BYTES = 16
 
 
 def run(work: Coroutine[Any, Any, R]) -> R:
-    """Run a command's work to its end."""
-    return asyncio.run(work)
+    """Run a command's work to its end: one trace, if the settings name a collector.
+
+    Raises:
+        TracesMisconfigured: those settings are out of form.
+    """
+
+    async def traced() -> R:
+        async with tracing("cli", "", collector):
+            with span("command"):  # what was given to it is nobody's business
+                return await work
+
+    try:
+        collector = TracesConfig().collector
+    except ValidationError as error:
+        work.close()
+        raise TracesMisconfigured("; ".join(config_faults(error))) from None
+    return asyncio.run(traced())
 
 
 def alliance_folder(root: Path) -> AllianceFolder:

@@ -61,6 +61,14 @@ class MemberNotHere(CliFault):
     fix = "Name one of the members that `cipherward dev` prints."
 
 
+class TracesMisconfigured(CliFault):
+    """The variables that say where traces go are out of form."""
+
+    reason = "TRACES_MISCONFIGURED"
+    cause = "A variable CIPHERWARD_OTLP_... says in no valid way where traces go."
+    fix = "Give host:port of the collector, as in docs/traces.md, or unset it."
+
+
 class InvitationMissing(CliFault):
     """A newcomer has accepted no invitation in the folder yet."""
 

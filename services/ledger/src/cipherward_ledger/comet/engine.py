@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 from grpc import aio
 
+from cipherward_chain.comet import address
 from cipherward_chain.genesis import Genesis
 from cipherward_chain.root_file import RootFile
+from cipherward_chain.signatures import SigningKey
 from cipherward_kit.readiness import Readiness
 from cipherward_ledger.application import ContractApplication
 from cipherward_ledger.clock import Clock
 from cipherward_ledger.comet.abci_server import serve_application
 from cipherward_ledger.comet.broadcaster import Broadcaster
 from cipherward_ledger.comet.collector import Collector
-from cipherward_ledger.comet.errors import MemberRemoved
+from cipherward_ledger.comet.errors import MemberRemoved, removed
 from cipherward_ledger.comet.execution import Execution, Recorded
 from cipherward_ledger.comet.face import Face
 from cipherward_ledger.comet.light_proxy import consensus_params, serve_light_proxies
@@ -38,6 +40,7 @@ from cipherward_ledger.comet.other_ledgers import OtherLedgers
 from cipherward_ledger.comet.proposals import Proposals
 from cipherward_ledger.comet.relay import Relay
 from cipherward_ledger.comet.round_log import keep_rounds_short
+from cipherward_ledger.comet.signing_state import SigningState
 from cipherward_ledger.comet.snapshots import Snapshots
 from cipherward_ledger.comet.state_sync import StateSync
 from cipherward_ledger.mempool import Mempool
@@ -165,23 +168,30 @@ class CometEngine:
         except* MemberRemoved:
             left = await asyncio.to_thread(self._home.destroy_key, self._settings.key_file)
             log.warning("consensus_key_destroyed", left=[str(path) for path in left])
-            raise MemberRemoved(_farewell(self._membership, left)) from None
+            raise removed(self._settings.member, self._membership.removed_at, left) from None
 
     async def _begin(self, state_sync: StateSync) -> None:
         committed = await self._application.committed()
         await state_sync.resume(committed)
         start = await state_sync.decide(committed)
         signed = max(start.signed_height, self._recorded.recorder.height)
-        await asyncio.to_thread(self._home.prepare, self._document, self._settings.keys, signed)
+        keys = self._settings.keys
+        fresh = await asyncio.to_thread(self._home.prepare, self._document, keys, signed)
+        own = address(SigningKey(keys.consensus).public_key)
+        signing = SigningState(self._home, own, fresh=fresh)
         async with open_node_rpc(self._home.path) as rpc:
-            await self._take_part(rpc, state_sync, start.plan)
+            await self._take_part(rpc, state_sync, start.plan, signing)
 
-    async def _take_part(self, rpc: NodeRpc, state_sync: StateSync, plan: SyncPlan | None) -> None:
+    async def _take_part(
+        self, rpc: NodeRpc, state_sync: StateSync, plan: SyncPlan | None, signing: SigningState
+    ) -> None:
         application, recorded = self._application, self._recorded
         trusted, evidence = self._genesis.validators, self._home.path / EVIDENCE_FOLDER
         collector = Collector(rpc, application, recorded.recorder, trusted, evidence)
         broadcaster = Broadcaster(self._intake.mempool, rpc, collector.recorded)
-        execution = Execution(self._genesis, self._document, application, recorded, collector)
+        execution = Execution(
+            self._genesis, self._document, application, recorded, collector, signing
+        )
 
         def told(status: NodeStatus | None) -> None:
             self._told(status)
@@ -288,13 +298,3 @@ class CometEngine:
     def _end_if_removed(self) -> None:
         if self._membership.removed_at:
             raise MemberRemoved("the member is removed")
-
-
-def _farewell(membership: Membership, left: Sequence[Path]) -> str:
-    keys = "its consensus key is destroyed"
-    if left:
-        keys = "destroy its consensus key in " + ", ".join(map(str, left))
-    return (
-        f"the alliance has removed {membership.member} at height {membership.removed_at}: its node "
-        f"has ended; {keys}; keep the data folder for receipts, and do not start the ledger again"
-    )

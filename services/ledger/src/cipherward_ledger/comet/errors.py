@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from cipherward_kit.errors import CannotStart
 
 
@@ -33,3 +36,25 @@ class StateSyncStuck(CannotStart):
     """A state was restored from a snapshot, and the headers after it cannot be had."""
 
     exit_status = 39
+
+
+class ConsensusKeyShared(CannotStart):
+    """Another process signs with this member's consensus key: two of them run."""
+
+    exit_status = 42
+
+
+def removed(member: str, height: int, left: Sequence[Path]) -> MemberRemoved:
+    """Return what a removed member's ledger ends with.
+
+    Args:
+        height: at which it was seen that the member is no more.
+        left: files of its consensus key that could not be destroyed.
+    """
+    keys = "its consensus key is destroyed"
+    if left:
+        keys = "destroy its consensus key in " + ", ".join(map(str, left))
+    return MemberRemoved(
+        f"the alliance has removed {member} at height {height}: its node has ended; {keys}; keep "
+        "the data folder for receipts, and do not start the ledger again"
+    )

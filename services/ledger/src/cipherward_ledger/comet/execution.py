@@ -22,6 +22,7 @@ from cipherward_ledger.application import ContractApplication
 from cipherward_ledger.blockstore import BlockStore
 from cipherward_ledger.comet.collector import Collector
 from cipherward_ledger.comet.metrics import MISBEHAVIOUR
+from cipherward_ledger.comet.signing_state import SigningState
 from cipherward_ledger.errors import GenesisDiffers, StoresDisagree
 from cipherward_ledger.recording import Recorder
 
@@ -58,6 +59,7 @@ class Execution:
         application: ContractApplication,
         recorded: Recorded,
         collector: Collector,
+        signing: SigningState,
     ) -> None:
         """Describe it; `document` is the genesis, byte for byte."""
         self._genesis = genesis
@@ -65,6 +67,7 @@ class Execution:
         self._application = application
         self._recorded = recorded
         self._collector = collector
+        self._signing = signing
         # A node that was killed may leave a question behind while its successor already asks.
         self._one = asyncio.Lock()
         self._machine_version = genesis.machine_version
@@ -120,9 +123,11 @@ class Execution:
 
         Raises:
             StoresDisagree: it is not the block that is recorded at its height.
+            NodeFilesUnusable: it shows a vote of this node that the node has no record of.
             MachineVersionUnsupported: this contract cannot execute it.
         """
         async with self._one:
+            await self._signing.look(request)
             if request.height <= self._recorded.recorder.height:
                 await self._compare(request)
             _report(request)

@@ -66,7 +66,7 @@ class NodeHome:
         """The node's blocks."""
         return self.path / "data" / "blockstore.db"
 
-    def prepare(self, document: bytes, keys: NodeKeys, recorded_height: int) -> None:
+    def prepare(self, document: bytes, keys: NodeKeys, recorded_height: int) -> bool:
         """Write what does not change while the ledger runs. Blocks for some fsyncs.
 
         Args:
@@ -74,6 +74,9 @@ class NodeHome:
             keys: the node's.
             recorded_height: of the ledger's newest block: a node whose folder is new signs nothing
                 up to there, for an earlier folder may have.
+
+        Returns:
+            whether the folder is new: it had no record of what was signed.
 
         Raises:
             NodeFilesUnusable: there are blocks, and no record of what was signed.
@@ -84,7 +87,7 @@ class NodeHome:
         write_atomically(self.config / "node_key.json", _json({"priv_key": _secret(keys.node)}))
         write_atomically(self.validator_key, _validator_key(keys.consensus))
         if self.signed.exists():
-            return
+            return False
         if self.blocks.exists():
             raise NodeFilesUnusable(
                 f"{self.signed} is missing and the node has blocks: it could sign a height twice; "
@@ -93,6 +96,7 @@ class NodeHome:
         step = SIGNED_PRECOMMIT if recorded_height else 0
         signed = {"height": str(recorded_height), "round": 0, "step": step}
         write_atomically(self.signed, _json(signed))
+        return True
 
     @property
     def syncing(self) -> Path:

@@ -16,6 +16,9 @@ DEAD = re.compile(r'CONSENSUS FAILURE!!!.*?\berr="?(?P<why>[^"]+)')
 # The state is not the chain's: no restart can help.
 DISAGREES = re.compile(r"(?P<why>state\.AppHash does not match AppHash after replay)")
 DIFFERS = re.compile(r"app ?hash|last ?results ?hash", re.IGNORECASE)
+# CometBFT 0.40, consensus/state.go: a vote that verifies under this node's own key, for a height
+# and round in which it voted for something else. Only who has the key can have made it.
+SHARED = re.compile(r"(?P<why>found conflicting vote from ourselves)")
 FAILED = re.compile(r"^(?:panic|ERROR): (?P<why>.+)")
 
 
@@ -25,6 +28,7 @@ class NodeLog:
     sentence: why the process that writes now ended or must end, "" while it has not said.
     hopeless: whether it is certain that this process cannot go on.
     differs: whether it says that contract's state is not the chain's.
+    shared: whether it has seen a vote of its own key that it has not made.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,11 +36,11 @@ class NodeLog:
         self._file: BinaryIO | None = None
         self._size = 0
         self.sentence = ""
-        self.hopeless = self.differs = False
+        self.hopeless = self.differs = self.shared = False
 
     def begin(self) -> None:
         """Forget what the process before said; the file goes on."""
-        self.sentence, self.hopeless, self.differs = "", False, False
+        self.sentence, self.hopeless, self.differs, self.shared = "", False, False, False
         if self._file is None:
             self._open()
 
@@ -68,12 +72,13 @@ class NodeLog:
         self._size = self._file.tell()
 
     def _search(self, line: str) -> None:
-        for form in (DEAD, DISAGREES):
+        for form in (DEAD, DISAGREES, SHARED):
             found = form.search(line)
             if found is not None:
                 self.hopeless = True
                 self.sentence = found["why"].strip()[:SENTENCE_CHARACTERS_MAX]
                 self.differs = bool(DIFFERS.search(self.sentence))
+                self.shared = form is SHARED
                 return
         found = FAILED.search(line)
         if found is not None and not self.sentence:

@@ -35,7 +35,13 @@ from cipherward_member.kafka_connection import REQUEST_SECONDS, KafkaConnection
 from cipherward_member.kafka_creation import ensure_topics
 from cipherward_member.kafka_producer import Producer, open_producer
 from cipherward_member.kafka_reader import KafkaAway, open_reader, within
-from cipherward_member.kafka_topic import PARTITION, VALUE_BYTES_MAX, key_of, topic_name
+from cipherward_member.kafka_topic import (
+    PARTITION,
+    TRACES_HEADER,
+    VALUE_BYTES_MAX,
+    key_of,
+    topic_name,
+)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -164,6 +170,7 @@ class Publisher:
     ) -> _Sending:
         # Retention counts by block time; a broker refuses times that are ahead of its own.
         block_ns = header_time_ns(parse_header(block.header))
+        traces = self._blocks.traces.for_topic(height, block)
         acknowledged = await within(
             REQUEST_SECONDS,
             producer.send(
@@ -172,6 +179,7 @@ class Publisher:
                 key=key_of(height),
                 partition=PARTITION,
                 timestamp_ms=min(block_ns, time.time_ns()) // MILLISECOND_NS,
+                headers=[(TRACES_HEADER, traces)] if traces else [],
             ),
         )
         return _Sending(height, acknowledged)
