@@ -272,7 +272,7 @@ def test_a_newest_block_of_another_time_is_named(age: int, says: str) -> None:
 
 def test_processes_of_several_releases_are_named() -> None:
     pages = [
-        page_of(f'cipherward_build_info{{service="{service}",version="{version}"}} 1.0', service)
+        page_of(f'cipherward_build_info{{process="{service}",version="{version}"}} 1.0', service)
         for service, version in (("ledger", "1.2.0"), ("contract", "1.2.0"), ("storage", "1.1.0"))
     ]
     (found,) = look_at_pages(pages, NOW, 30)

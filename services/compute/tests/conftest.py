@@ -14,7 +14,15 @@ import math
 import secrets
 import shutil
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -213,7 +221,7 @@ class MakeWallet(Protocol):
     def __call__(self, member: str = ..., *, issuer: str = ..., **named: Any) -> Wallet: ...
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def a_wallet() -> MakeWallet:
     def make(member: str = "hospital-a", *, issuer: str = "hospital-a", **named: Any) -> Wallet:
         found = next(one for one in ISSUERS if one.name == issuer)
@@ -782,44 +790,37 @@ class Moment:
             shutil.copytree(self.folder / member, hospital.config.data_dir, dirs_exist_ok=True)
 
 
+class Keep(Protocol):
+    """Keeps everything as it stands now, as a moment of the study."""
+
+    async def __call__(self, study: StudyRun, moment: str) -> None: ...
+
+
+Happening = Callable[[StudyRun, Keep], Awaitable[None]]
+
+
 class History:
-    """One study over everybody's patients, as it stood at each of MOMENTS."""
+    """What happened once in a session, as it stood at each of its moments."""
 
     def __init__(
-        self, folder: Path, spec: StudySpec, requester: RequesterKey, rows: Mapping[str, Rows]
+        self, folder: Path, spec: StudySpec, requester: RequesterKey, happening: Happening
     ) -> None:
         self._folder = folder
         self._spec = spec
         self._requester = requester
-        self._rows = rows
+        self._happening = happening
         self._moments: dict[str, Moment] = {}
 
     async def at(self, name: str) -> Moment:
-        """Return a moment; the first question takes a whole study."""
+        """Return a moment; the first question lets all of it happen."""
         if not self._moments:
-            await self._happen()
+            alliance = self._folder / "alliance"
+            alliance.mkdir()
+            async with a_world(alliance) as world:
+                for hospital in world.hospitals.values():
+                    await hospital.start()
+                await self._happening(StudyRun(world, self._spec, self._requester), self._keep)
         return self._moments[name]
-
-    async def _happen(self) -> None:
-        alliance = self._folder / "alliance"
-        alliance.mkdir()
-        async with a_world(alliance) as world:
-            for member, hospital in world.hospitals.items():
-                await hospital.start()
-                await hospital.contribute(self._rows[member])
-            study = StudyRun(world, self._spec, self._requester)
-            await study.put_spec()
-            study.instantiate()
-            await study.ceremony()
-            await self._keep(study, "keyed")
-            study.sums["counts"] = await study.summed("counts")
-            await self._keep(study, "counted")
-            await study.passed(study.sums["counts"])
-            await self._keep(study, "passed")
-            study.sums["values"] = await study.summed("values")
-            await self._keep(study, "valued")
-            await study.to_result()
-            await self._keep(study, "released")
 
     async def _keep(self, study: StudyRun, moment: str) -> None:
         world, folder = study.world, self._folder / moment
@@ -833,14 +834,40 @@ class History:
             await hospital.start()
 
 
+MakeHistory = Callable[[Happening], History]
+
+
 @pytest.fixture(scope="session")
-def history(
-    tmp_path_factory: pytest.TempPathFactory,
-    spec: StudySpec,
-    requester: RequesterKey,
-    rows: Mapping[str, Rows],
-) -> History:
-    return History(tmp_path_factory.mktemp("history"), spec, requester, rows)
+def a_history(
+    tmp_path_factory: pytest.TempPathFactory, spec: StudySpec, requester: RequesterKey
+) -> MakeHistory:
+    def make(happening: Happening) -> History:
+        return History(tmp_path_factory.mktemp("history"), spec, requester, happening)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def history(a_history: MakeHistory, rows: Mapping[str, Rows]) -> History:
+    """One study over everybody's patients."""
+
+    async def happen(study: StudyRun, keep: Keep) -> None:
+        for member, hospital in study.world.hospitals.items():
+            await hospital.contribute(rows[member])
+        await study.put_spec()
+        study.instantiate()
+        await study.ceremony()
+        await keep(study, "keyed")
+        study.sums["counts"] = await study.summed("counts")
+        await keep(study, "counted")
+        await study.passed(study.sums["counts"])
+        await keep(study, "passed")
+        study.sums["values"] = await study.summed("values")
+        await keep(study, "valued")
+        await study.to_result()
+        await keep(study, "released")
+
+    return a_history(happen)
 
 
 @pytest.fixture

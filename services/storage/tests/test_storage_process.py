@@ -182,7 +182,7 @@ async def knows_the_key(stub: StorageServiceStub, world: World) -> bool:
     header = pb.PutRecordRequest(header=world.record(100).header(str(uuid.uuid4())))
     with pytest.raises(aio.AioRpcError) as caught:
         await stub.PutRecord(iter((header,)), timeout=10)
-    return reason_of(caught.value) != "SLOT_REJECTED"
+    return reason_of(caught.value) != "RECORD_KEY_UNKNOWN"
 
 
 async def committed(stub: StorageServiceStub, request_id: str) -> int:

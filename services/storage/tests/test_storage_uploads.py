@@ -262,7 +262,6 @@ async def test_a_slot_of_the_members_that_is_not_this_records_is_refused(
             replace(record, alliance_slot=flipped),
             # The anchor names a slot that was made for another record.
             replace(relabelled, alliance_slot=other.alliance_slot),
-            world.record(100, key_epoch=2),  # no such key is in force
             replace(
                 world.record(100, alliance_slot_digest=hashlib.sha256(bytes(160)).digest()),
                 alliance_slot=bytes(160),
@@ -270,6 +269,16 @@ async def test_a_slot_of_the_members_that_is_not_this_records_is_refused(
         ):
             assert await refused(world.put(wrong)) == rejected
         await world.put(record)
+
+
+async def test_a_record_waits_for_the_block_that_brings_its_key(open_world: OpenWorld) -> None:
+    async with open_world(applied=False) as world:
+        unknown = ("FAILED_PRECONDITION", "RECORD_KEY_UNKNOWN")
+        record = world.record(100)
+        assert await refused(world.put(record)) == unknown
+        await world.block(orders=[world.sharing_order()])
+        await world.put(record)
+        assert await refused(world.put(world.record(100, key_epoch=2))) == unknown
 
 
 async def test_an_upload_out_of_form_is_refused(open_world: OpenWorld) -> None:

@@ -57,6 +57,8 @@ CEREMONY_LOG: Final = b"cipherward/ceremony-log/v1\0"
 WALLET_KEY: Final = b"cipherward/wallet-key/v1\0"
 # Associated data of a wallet's backup file.
 WALLET_BACKUP: Final = b"cipherward/wallet-backup/v1\0"
+# A member's signature over the manifest of a backup of its stores.
+BACKUP: Final = b"cipherward/backup/v1\0"
 
 # identity: HKDF info of the key under which codes and sessions are derived; it never leaves the
 # process.
@@ -150,6 +152,7 @@ TAGS: Final = (
     CEREMONY_LOG,
     WALLET_KEY,
     WALLET_BACKUP,
+    BACKUP,
     IDENTITY_DESK_KEY,
     IDENTITY_ADMISSION_CODE,
     IDENTITY_SESSION,

@@ -9,7 +9,7 @@ from cipherward.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward_compute.config import ComputeConfig
 from cipherward_compute.identity_channel import open_identity
-from cipherward_compute.service import DOMAIN
+from cipherward_compute.service import DOMAIN, GROWING
 from cipherward_compute.wiring import Outside, open_compute
 from cipherward_kit.drain import Drain
 from cipherward_kit.own_identity import follow_identity
@@ -47,6 +47,7 @@ async def serve_compute(config: ComputeConfig) -> None:
             await serve(
                 config,
                 domain=DOMAIN,
+                growing=GROWING,
                 identity=own,
                 registry=members.trust,
                 register=lambda server: add_ComputeServiceServicer_to_server(service, server),

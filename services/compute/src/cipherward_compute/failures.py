@@ -165,6 +165,15 @@ class OldBackup(StepFailed):
     reason = "OLD_BACKUP"
 
 
+class OrderBeforeRestore(StepFailed):
+    """The order is of a block before this member's store was restored: it may have been answered.
+
+    What was answered then is not in the restored store, and a second answer could be another one.
+    """
+
+    reason = "RESTORED_SINCE"
+
+
 class SumDiffers(StepFailed):
     """The order names another sum than this member made, or the stored one is damaged."""
 

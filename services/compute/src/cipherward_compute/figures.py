@@ -1,4 +1,4 @@
-"""What operators see of the studies at this member: in which state they are, and which steps run."""
+"""What operators see of a member's studies: in which state they are, and which steps run."""
 
 from __future__ import annotations
 

@@ -33,6 +33,16 @@ from cipherward_kit.drain import Drain
 from cipherward_member.reports import OrderKey
 
 DOMAIN = "compute.cipherward"
+# What makes its state grow; all else goes on when the disk is full down to its reserve.
+GROWING = (
+    "Contribute",
+    "Enrol",
+    "Infer",
+    "PutColumnText",
+    "PutIterate",
+    "PutModel",
+    "PutStudySpec",
+)
 SERVICE = "/cipherward.compute.v1.ComputeService"
 GET_STUDY = f"{SERVICE}/GetStudy"
 WATCH_STUDY = f"{SERVICE}/WatchStudy"

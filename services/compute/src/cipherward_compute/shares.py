@@ -4,6 +4,10 @@ The shares of a batch are in the log before anybody can fetch them, together wit
 made for: the order, the set, the recipient and the circuit. The same question is answered with the
 same bytes; every other one about any of the same c1 is refused for ever, whoever orders it: two
 answers would cost the flooding.
+
+A log that came out of a backup lacks the newest shares. Orders up to the height at which it was put
+back may have been answered: they get what is in the log or nothing, and what they ask for is taken
+down as given, so that no later order gets it either.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from cipherward_compute.failures import ShareAlreadyGiven, StudyIsOver
+from cipherward_compute.failures import OrderBeforeRestore, ShareAlreadyGiven, StudyIsOver
 from cipherward_compute.studies import find_study
 from cipherward_compute.vault import Vault
 from cipherward_kit.database import Database
@@ -49,9 +53,11 @@ class ShareQuestion:
 class ShareLog:
     """Answers questions for shares, each once; they are sealed at rest, the counts' above all."""
 
-    def __init__(self, database: Database, vault: Vault) -> None:
+    def __init__(self, database: Database, vault: Vault, restored: int = 0) -> None:
+        """Describe the log; `restored` is the chain's height when it was put back, 0: never."""
         self._database = database
         self._vault = vault
+        self._restored = restored
 
     async def give(
         self, question: ShareQuestion, make: Callable[[], Awaitable[Sequence[bytes]]]
@@ -64,11 +70,15 @@ class ShareLog:
 
         Raises:
             ShareAlreadyGiven: the log has one of them for another question.
+            OrderBeforeRestore: the log was restored since the order, and does not have them.
             StudyIsOver: the study has ended.
             VaultCorrupt: what is in the log is not what was put there.
         """
         found = await self._database.read(lambda connection: _logged(connection, question))
         if not found:
+            if question.order.height <= self._restored:
+                await self._take_down(question)
+                raise OrderBeforeRestore("the share may have been given before the restore")
             made = await make()
             named = zip(question.c1_digests, made, strict=True)
             sealed = [self._seal(question.key_digest, digest, share) for digest, share in named]
@@ -77,6 +87,16 @@ class ShareLog:
             )
         named = zip(question.c1_digests, found, strict=True)
         return [self._open(question.key_digest, digest, share) for digest, share in named]
+
+    async def _take_down(self, question: ShareQuestion) -> None:
+        """Log shares that may be out already, without the bytes, which are lost."""
+        rows = zip(question.c1_digests, question.rows(), strict=True)
+        await self._database.write(
+            lambda connection: connection.executemany(
+                "INSERT INTO shares VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, x'')",
+                [(question.key_digest, digest, *row) for digest, row in rows],
+            )
+        )
 
     async def of_order(self, study: bytes, order: OrderKey) -> list[bytes]:
         """Return the shares that an order of a study made here, in the batch's order; or none.
@@ -115,6 +135,8 @@ def _logged(connection: sqlite3.Connection, question: ShareQuestion) -> list[byt
         return []
     if [row and row[:-1] for row in rows] != question.rows():
         raise ShareAlreadyGiven("a share of this sum was given for another order")
+    if any(row and not row[-1] for row in rows):  # of a use that is over, or before a restore
+        raise ShareAlreadyGiven("the share was given, and is not kept any more")
     return [row[-1] for row in rows]
 
 

@@ -59,9 +59,14 @@ class Stores:
 
     @classmethod
     def over(
-        cls, database: Database, vault: Vault, config: ComputeConfig, clock: Callable[[], float]
+        cls,
+        database: Database,
+        vault: Vault,
+        config: ComputeConfig,
+        clock: Callable[[], float],
+        restored: int = 0,
     ) -> Stores:
-        """Return the stores of a database."""
+        """Return the stores of a database; `restored`: see `ShareLog`."""
         opt_outs = OptOuts(database, vault)
         data_sets = DataSets(database, vault, opt_outs)
         return cls(
@@ -75,7 +80,7 @@ class Stores:
             Keyring(database, vault),
             Ciphertexts(database, vault),
             Verdicts(database),
-            ShareLog(database, vault),
+            ShareLog(database, vault, restored),
             ColumnKeys(database),
             Enrolments(database, vault, opt_outs),
             Manifests(database),

@@ -25,7 +25,7 @@ from cipherward_compute.columns_steps import ColumnSteps, retire_data_key
 from cipherward_compute.contributions import ContributionSteps
 from cipherward_compute.errors import StepFailed
 from cipherward_compute.evaluation import COLUMN_STUDY, EvaluationSteps
-from cipherward_compute.failures import INTERNAL
+from cipherward_compute.failures import INTERNAL, OrderBeforeRestore
 from cipherward_compute.figures import StepFigures
 from cipherward_compute.inference.steps import InferenceSteps, retire_scores
 from cipherward_compute.instructions import (
@@ -50,6 +50,7 @@ from cipherward_compute.studies import News
 from cipherward_kit.jobs import WorkerLost, WorkersBusy
 from cipherward_member.errors import ChainStale
 from cipherward_member.reports import OrderKey, Outcome, Report, Reports
+from cipherward_member.traced_orders import carrying_out
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -158,6 +159,7 @@ class Tasks:
         outbound: Outbound,
         require_fresh: Callable[[], None],
         at_once_max: int,
+        restored: int = 0,
     ) -> None:
         """Describe the work.
 
@@ -167,12 +169,14 @@ class Tasks:
             outbound: tells of them.
             require_fresh: raises ChainStale while the chain is silent.
             at_once_max: studies that are worked on at once.
+            restored: the chain's height when the store was put back from a backup; 0: never.
         """
         self._store = store
         self._steps = steps
         self._out = outbound
         self._require_fresh = require_fresh
         self._room = asyncio.Semaphore(at_once_max)
+        self._restored = restored
         self._changed = asyncio.Event()
         self._running: dict[bytes, Running] = {}
         self._figures = StepFigures()
@@ -225,7 +229,8 @@ class Tasks:
             failed: Failure | None = None
             done = Done(b"")
             try:
-                done = await self._take(instruction)
+                with carrying_out(order.key):
+                    done = await self._take(instruction)
             except (StepFailed, PeerWrong) as error:
                 failed = Failure(error.reason, str(error))
                 log.warning(
@@ -244,6 +249,7 @@ class Tasks:
             metrics.STEP_SECONDS.labels(step, outcome).observe(time.perf_counter() - began)
 
     async def _take(self, instruction: Instruction) -> Done:
+        self._require_unanswered(instruction)
         with self._figures.running(stage_of(instruction)):
             while True:
                 # Giving up a right needs no living chain.
@@ -253,6 +259,16 @@ class Tasks:
                     return await self._steps.take(instruction)
                 except (WorkersBusy, WorkerLost):
                     await asyncio.sleep(WORKER_RETRY_SECONDS)
+
+    def _require_unanswered(self, instruction: Instruction) -> None:
+        """Refuse what may have been answered before the store was restored.
+
+        The log of shares decides about releases itself; what gives up a right is always done.
+        """
+        key = instruction.shared.key
+        decided = isinstance(instruction, ReleaseCounts | ReleaseResult | HandOverKey | RetireKey)
+        if key.height <= self._restored and not decided:
+            raise OrderBeforeRestore("the order is older than the restored store")
 
     async def _finish(self, order: WaitingOrder, done: Done, failed: Failure | None) -> None:
         outcome = Outcome.FAILED if failed else Outcome.DONE

@@ -53,6 +53,7 @@ from cipherward_member.following import ChainProgress, nanoseconds, watch_freshn
 from cipherward_member.peers import OpenPeer, PeerChannels
 from cipherward_member.registry import MemberRegistry
 from cipherward_member.reports import Reports, ReportSigner, SubmitBatch
+from cipherward_member.restored import read_restored
 from cipherward_member.source_following import Place, follow_source
 
 DATABASE_NAME = "compute.db"
@@ -116,7 +117,8 @@ async def open_compute(
         await _warm(pool, config.workers)
         public = await stack.enter_async_context(open_public_arithmetic(config, genesis, pool))
         readiness.set("store", True)
-        stores = Stores.over(database, Vault(keys.data), config, outside.clock)
+        restored = await asyncio.to_thread(read_restored, folder.path)
+        stores = Stores.over(database, Vault(keys.data), config, outside.clock, restored)
         await stores.data_sets.clear()
         member = Member(config.member, genesis.chain_id, outside.registry, pool)
         peers = Peers(await stack.enter_async_context(PeerChannels(outside.open_peer)))
@@ -132,6 +134,7 @@ async def open_compute(
             Outbound(reports, news),
             progress.require_fresh,
             config.studies_at_once_max,
+            restored,
         )
         sources = stores.scores(
             StoredColumns(stores.columns(member.id, storages), public, genesis.chain_id)

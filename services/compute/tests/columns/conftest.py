@@ -2,6 +2,13 @@
 
 The key is made by the library at once: its ceremony has tests of its own. Storage services are
 stood in for by ones that keep columns in memory, over real sockets.
+
+`@pytest.mark.begins(moment)` lets a test begin where one data key stood, which is made once in a
+session:
+enrolled: its patients have enrolled, and the members have the key.
+fixed: they have encrypted their columns.
+verified: each has verified the others' columns.
+ready: the check of the flags was opened.
 """
 
 from __future__ import annotations
@@ -11,7 +18,7 @@ import hashlib
 import secrets
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -52,8 +59,12 @@ from cipherward_threshold.keys import combine_public_key, member_secret, public_
 from cipherward_threshold.shamir import aggregate_shares
 
 # From the folder above, which has a conftest of this name too.
+History: TypeAlias = Any
 Hospital: TypeAlias = Any
+Keep: TypeAlias = Any
+MakeHistory: TypeAlias = Any
 MakeWallet: TypeAlias = Any
+Moment: TypeAlias = Any
 StudyRun: TypeAlias = Any
 Wallet: TypeAlias = Any
 World: TypeAlias = Any
@@ -61,6 +72,7 @@ World: TypeAlias = Any
 MEMBERS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
 POINTS = (1, 2, 3, 4)
 THRESHOLD = 3
+COMMON = 12  # patients of hospital-a and hospital-b, in the key that is ready
 BEAT_SECONDS = 2.0  # a busy machine takes longer for a step than a silent chain is believed
 TEXT = ColumnText.from_document(
     {
@@ -118,6 +130,12 @@ class MemoryStorage(storage_grpc.StorageServiceServicer):
         self.kept: dict[bytes, bytes] = {}
         self.puts = self.gets = 0
         self.lies: dict[bytes, bytes] = {}  # what is sent instead
+
+    def copy(self) -> MemoryStorage:
+        """Return a storage that keeps the same columns, and goes on by itself from here on."""
+        other = MemoryStorage()  # pyright: ignore[reportAbstractUsage] - nobody asks for more
+        other.kept = dict(self.kept)
+        return other
 
     async def PutColumn(self, request_iterator: AsyncIterator[Any], context: Any) -> Any:
         header = (await anext(request_iterator)).header
@@ -312,16 +330,12 @@ class DataKeyRun:
         """Let all verify, and agree on the checks."""
         (self.digest,) = set((await self.study.done(self.fix_order("verify", seed))).values())
 
-    async def make_ready(self) -> None:
-        """Let the patients enrol and the members fix and verify the columns, to the flags' end."""
+    async def enrol_all(self) -> None:
+        """Let the patients register and enrol wherever they have rows."""
         self.register(*self.patients)
         await self.contribute()
         for patient in self.patients:
             await self.enrol(patient)
-        self.give_key()
-        await self.fix()
-        await self.verify()
-        await self.study.done(self.open_order())
 
     def open_order(self, online: Sequence[str] = MEMBERS[:3]) -> OrderKey:
         return self.study.order(
@@ -390,11 +404,11 @@ def again(read: chain_pb.AuthorizedRead, wallet: Wallet) -> chain_pb.AuthorizedR
     )
 
 
-@pytest.fixture
-async def run(
-    study: StudyRun, made_key: MadeKey, a_wallet: MakeWallet
+@asynccontextmanager
+async def a_key_run(
+    study: StudyRun, made: MadeKey, make_wallet: MakeWallet
 ) -> AsyncGenerator[DataKeyRun]:
-    """A data key that nobody has proposed yet."""
+    """A data key that nobody has proposed yet; inside, the hospitals have storages."""
     study, world = replace(study, template="data-key"), study.world
     async with AsyncExitStack() as stack:
         storages = {
@@ -414,19 +428,124 @@ async def run(
                 )
             )
             world.storage_ports[member] = served.ports.listen
-        yield DataKeyRun(study, storages, made_key, a_wallet)
+        yield DataKeyRun(study, storages, made, make_wallet)
+
+
+@asynccontextmanager
+async def beating(world: World) -> AsyncGenerator[None]:
+    """Let the chain make blocks although nothing happens, as a real one does."""
+
+    async def beat() -> None:
+        while True:
+            world.chain.heartbeat()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    task = asyncio.create_task(beat())
+    yield
+    task.cancel()
+    await asyncio.wait((task,))
+
+
+class KeyHistory:
+    """One data key as it stood at each of the moments."""
+
+    def __init__(self, a_history: MakeHistory, made: MadeKey, make_wallet: MakeWallet) -> None:
+        self._made = made
+        self._make_wallet = make_wallet
+        self._history: History = a_history(self._happen)
+        self._runs: dict[str, DataKeyRun] = {}
+
+    async def at(self, name: str) -> Moment:
+        """Return how things stood; the first question lets them happen."""
+        return await self._history.at(name)
+
+    def restore(self, name: str, run: DataKeyRun) -> None:
+        """Tell a data key whose world was restored what the tests know of its past."""
+        past = self._runs[name]
+        for member, storage in run.storages.items():
+            storage.kept = dict(past.storages[member].kept)
+        run.patients, run.commitments = list(past.patients), dict(past.commitments)
+        run.digest = past.digest
+
+    async def _keep(self, run: DataKeyRun, name: str, keep: Keep) -> None:
+        storages = {member: storage.copy() for member, storage in run.storages.items()}
+        self._runs[name] = replace(run, storages=storages, commitments=dict(run.commitments))
+        await keep(run.study, name)
+
+    async def _happen(self, study: StudyRun, keep: Keep) -> None:
+        async with a_key_run(study, self._made, self._make_wallet) as run, beating(study.world):
+            run.propose()
+            await run.put_text()
+            for rows in patients_rows():
+                run.a_patient(**rows)
+            await run.enrol_all()
+            run.give_key()
+            await self._keep(run, "enrolled", keep)
+            await run.fix()
+            await self._keep(run, "fixed", keep)
+            await run.verify()
+            await self._keep(run, "verified", keep)
+            await run.study.done(run.open_order())
+            await self._keep(run, "ready", keep)
+
+
+def patients_rows() -> list[dict[str, tuple[float, float]]]:
+    """Return the patients' rows: COMMON of hospital-a and b first, the first of them of c too.
+
+    Then one of c alone, one of a alone, one whose age at a is not plausible, and one of b alone.
+    """
+    numbers = np.random.default_rng(6)
+    ages = numbers.integers(20, 90, COMMON - 2)
+    at_b = numbers.integers(18 * 256, 40 * 256, COMMON - 2) / 256
+    return [
+        {"a": (50.0, 24.0), "b": (50.0, 31.5), "c": (50.0, 22.25)},
+        {"a": (77.0, 30.0), "b": (77.0, 18.5)},
+        *(
+            {"a": (float(age), 25.0), "b": (float(age), float(bmi))}
+            for age, bmi in zip(ages, at_b, strict=True)
+        ),
+        {"c": (70.0, 22.25)},
+        {"a": (33.0, 20.0)},
+        {"a": (200.0, 20.0), "b": (44.0, 33.0)},
+        {"b": (66.0, 31.5)},
+    ]
+
+
+@pytest.fixture(scope="session")
+def key_history(a_history: MakeHistory, made_key: MadeKey, a_wallet: MakeWallet) -> KeyHistory:
+    return KeyHistory(a_history, made_key, a_wallet)
+
+
+def begins(request: pytest.FixtureRequest) -> str:
+    """Return the moment at which a test begins, or ""."""
+    marker = request.node.get_closest_marker("begins")
+    return "" if marker is None else marker.args[0]
+
+
+@pytest.fixture
+async def beginning(request: pytest.FixtureRequest, key_history: KeyHistory) -> Moment | None:
+    """Where the test begins, if not at the beginning."""
+    moment = begins(request)
+    return await key_history.at(moment) if moment else None
+
+
+@pytest.fixture
+async def run(
+    study: StudyRun,
+    made_key: MadeKey,
+    a_wallet: MakeWallet,
+    request: pytest.FixtureRequest,
+    key_history: KeyHistory,
+) -> AsyncGenerator[DataKeyRun]:
+    """A data key that nobody has proposed yet, unless the test begins later."""
+    async with a_key_run(study, made_key, a_wallet) as made:
+        if moment := begins(request):
+            key_history.restore(moment, made)
+        yield made
 
 
 @pytest.fixture
 async def living(run: DataKeyRun) -> AsyncIterator[DataKeyRun]:
-    """A data key on a chain that makes blocks although nothing happens, as a real one does."""
-
-    async def beat() -> None:
-        while True:
-            run.world.chain.heartbeat()
-            await asyncio.sleep(BEAT_SECONDS)
-
-    task = asyncio.create_task(beat())
-    yield run
-    task.cancel()
-    await asyncio.wait((task,))
+    """A data key on a chain that makes blocks although nothing happens."""
+    async with beating(run.world):
+        yield run

@@ -26,12 +26,13 @@ from cipherward_threshold.switching import RequesterKey, combine_switched
 if TYPE_CHECKING:
     from conftest import DataKeyRun, StudyRun
 
-pytestmark = pytest.mark.slow  # four hospitals start, encrypt columns and multiply them
+# Four hospitals start, and multiply encrypted columns.
+pytestmark = [pytest.mark.slow, pytest.mark.begins("ready")]
 
 Values = NDArray[np.float64]
 MEMBERS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
 SET = MEMBERS[:3]
-COMMON = 12  # patients of both hospitals
+COMMON = 12  # patients of both hospitals, as in the folder's data key
 
 
 @pytest.fixture(scope="session")
@@ -129,23 +130,6 @@ async def begun(study: ColumnStudy) -> ColumnStudy:
     return study
 
 
-@pytest.fixture
-async def ready(living: DataKeyRun) -> DataKeyRun:
-    """A data key whose columns are verified: some patients go to both hospitals, some to one."""
-    run = living
-    run.propose()
-    await run.put_text()
-    numbers = np.random.default_rng(6)
-    for _ in range(COMMON):
-        age, bmi = float(numbers.integers(20, 90)), numbers.integers(18 * 256, 40 * 256) / 256
-        run.a_patient(a=(age, 25.0), b=(age, float(bmi)))
-    run.a_patient(a=(77.0, 30.0))
-    run.a_patient(b=(66.0, 31.5))
-    run.a_patient(a=(200.0, 20.0), b=(44.0, 33.0))  # an age that is not plausible
-    await run.make_ready()
-    return run
-
-
 def pooled(run: DataKeyRun) -> tuple[Values, Values]:
     """Return what nobody has in one place: ages at one hospital, and bmi at the other."""
     both = [one.rows for one in run.patients[:COMMON]]
@@ -154,20 +138,20 @@ def pooled(run: DataKeyRun) -> tuple[Values, Values]:
 
 
 async def test_a_product_across_two_hospitals_is_that_of_the_pooled_patients(
-    ready: DataKeyRun, researcher: RequesterKey
+    living: DataKeyRun, researcher: RequesterKey
 ) -> None:
-    study = await begun(a_study(ready, researcher))
+    study = await begun(a_study(living, researcher))
     await study.passed()
 
-    order = study.run.start_order("values", "verify", source=ready.id)
-    killed = ready.world.hospitals["hospital-c"]
+    order = study.run.start_order("values", "verify", source=living.id)
+    killed = living.world.hospitals["hospital-c"]
     await killed.stop()  # in the middle of it, or before it has heard of it
     await killed.start()
     (digest,) = set((await study.run.done(order)).values())
 
     await study.released(digest)
     totals = await study.totals(digest, researcher)
-    found, (ages, bmi) = study.answer(totals), pooled(ready)
+    found, (ages, bmi) = study.answer(totals), pooled(living)
     assert totals[0] == 2 * COMMON  # neither who is at one hospital only, nor who has no value
     assert (found.patients, found.sum_x, found.sum_y) == (COMMON, ages.sum(), bmi.sum())
     assert found.product_sum == (ages * bmi).sum()
@@ -177,7 +161,7 @@ async def test_a_product_across_two_hospitals_is_that_of_the_pooled_patients(
 
     # The same two columns once more, asked by somebody with another text and another key.
     other = RequesterKey.generate(PROFILE, b"e" * 32)
-    again = await begun(a_study(ready, other, minimum=11))
+    again = await begun(a_study(living, other, minimum=11))
     counts = await again.summed("counts")
     reports = await again.run.reports(again.open_counts(counts), SET)
     assert {one.outcome for one in reports.values()} == {chain_pb.OUTCOME_FAILED}
@@ -190,22 +174,22 @@ async def test_a_product_across_two_hospitals_is_that_of_the_pooled_patients(
 
 
 async def test_a_release_that_is_dead_goes_on_with_another_ciphertext(
-    ready: DataKeyRun, researcher: RequesterKey
+    living: DataKeyRun, researcher: RequesterKey
 ) -> None:
-    study = await begun(a_study(ready, researcher))
+    study = await begun(a_study(living, researcher))
     await study.passed()
     dead = await study.summed("values")
 
-    digest = await study.run.refreshed("values", dead, SET, source=ready.id)
+    digest = await study.run.refreshed("values", dead, SET, source=living.id)
     await study.released(digest)
-    totals, (ages, bmi) = await study.totals(digest, researcher), pooled(ready)
+    totals, (ages, bmi) = await study.totals(digest, researcher), pooled(living)
     assert study.answer(totals).product_sum == (ages * bmi).sum()
 
 
 async def test_too_few_common_patients_other_columns_and_a_storage_that_lies_are_refused(
-    ready: DataKeyRun, researcher: RequesterKey
+    living: DataKeyRun, researcher: RequesterKey
 ) -> None:
-    study = await begun(a_study(ready, researcher, minimum=COMMON + 1))
+    study = await begun(a_study(living, researcher, minimum=COMMON + 1))
     reports = await study.run.reports(study.open_counts(await study.summed("counts")))
     assert {one.outcome for one in reports.values()} == {chain_pb.OUTCOME_FAILED}
     assert (await study.run.seen_at("hospital-a")).failure_reason == "COHORT_TOO_SMALL"
@@ -215,16 +199,16 @@ async def test_too_few_common_patients_other_columns_and_a_storage_that_lies_are
         "x": {"variable": "age", "at": "hospital-a"},
         "y": {"variable": "bmi", "at": "hospital-b", "fraction_bits": 7},
     }
-    other = await begun(a_study(ready, researcher, analyses=[product]))
-    order = other.run.start_order("counts", "verify", source=ready.id)
+    other = await begun(a_study(living, researcher, analyses=[product]))
+    order = other.run.start_order("counts", "verify", source=living.id)
     reports = await other.run.reports(order)
     assert {one.outcome for one in reports.values()} == {chain_pb.OUTCOME_FAILED}
     assert (await other.run.seen_at("hospital-d")).failure_reason == "COLUMNS_DIFFER"
 
-    lying = ready.storages["hospital-a"]
+    lying = living.storages["hospital-a"]
     lying.lies = dict.fromkeys(lying.kept, b"another column")
-    third = await begun(a_study(ready, researcher))
-    order = third.run.start_order("counts", "verify", source=ready.id)
+    third = await begun(a_study(living, researcher))
+    order = third.run.start_order("counts", "verify", source=living.id)
     reports = await third.run.reports(order)
     assert {one.outcome for one in reports.values()} == {chain_pb.OUTCOME_FAILED}
     seen = await third.run.seen_at("hospital-d")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow  # four hospitals start, and encrypt columns
 
-A, B = "hospital-a", "hospital-b"
+A, B, D = "hospital-a", "hospital-b", "hospital-d"
 
 
 def layout_of(run: DataKeyRun, text: ColumnText) -> Layout:
@@ -47,22 +47,6 @@ def text() -> ColumnText:
     )
 
 
-@pytest.fixture
-async def enrolled(run: DataKeyRun) -> DataKeyRun:
-    """Three patients have enrolled, two of them at two hospitals; the key is made."""
-    run.propose()
-    await run.put_text()
-    both = run.a_patient(a=(50.0, 24.5), b=(51.0, 25.0))
-    wild = run.a_patient(a=(200.0, 30.0), b=(61.0, 31.0))  # an age that is not plausible
-    alone = run.a_patient(c=(70.0, 22.25))
-    run.register(both, wild, alone)
-    await run.contribute()
-    for patient in run.patients:
-        await run.enrol(patient)
-    run.give_key()
-    return run
-
-
 def tampered(run: DataKeyRun, layout: Layout, flag: int, member: str = B) -> Manifest:
     """Return a member's list with an honestly proven batch in which one flag is another number."""
     manifest = parse_manifest(run.manifest(member), layout, member)
@@ -77,36 +61,35 @@ def tampered(run: DataKeyRun, layout: Layout, flag: int, member: str = B) -> Man
     return replace(manifest, columns=tuple(digests[:-1]), proofs=(digests[-1],))
 
 
+@pytest.mark.begins("verified")
 async def test_columns_hold_the_values_of_enrolled_patients_in_equal_slots_and_pass_their_check(
-    enrolled: DataKeyRun, text: ColumnText
+    run: DataKeyRun, text: ColumnText
 ) -> None:
-    run, layout = enrolled, layout_of(enrolled, text)
-    both, wild, alone = run.patients
-    await run.fix()
+    layout = layout_of(run, text)
+    both, *_, alone, _, wild, _ = run.patients
     lists = {m: parse_manifest(run.manifest(m), layout, m) for m in run.storages}
     assert {one.slots for one in lists.values()} == {layout.slots.digest}
+    count = len(run.patients)
 
-    def held(member: str, variable: str, kind: str) -> dict[int, int]:
+    def held(member: str, variable: str, kind: str) -> list[int]:
+        """Return what a column has of three patients."""
         column = Column(variable, 0, "flag" if kind == "flag" else "value")
         octets = run.storages[member].kept[lists[member].of(layout, column)]
         slots = run.opened(octets, BLOCK_SLOTS)
-        assert not any(slots[3:])
-        return dict(enumerate(slots[:3]))
+        assert not any(slots[count:])
+        return [slots[slot_of(run, layout, one)] for one in (both, wild, alone)]
 
-    first, second, third = (slot_of(run, layout, one) for one in (both, wild, alone))
-    assert held(A, "age", "value") == {first: 50, second: 0, third: 0}
-    assert held(A, "age", "flag") == {first: 1, second: 0, third: 0}
-    assert held(B, "bmi", "value") == {first: 25 * 256, second: 31 * 256, third: 0}
-    assert held(B, "bmi", "flag") == {first: 1, second: 1, third: 0}
-    assert held("hospital-d", "age", "flag") == {first: 0, second: 0, third: 0}
-    await run.verify()
+    assert held(A, "age", "value") == [50, 0, 0]
+    assert held(A, "age", "flag") == [1, 0, 0]
+    assert held(B, "bmi", "value") == [63 * 128, 33 * 256, 0]
+    assert held(B, "bmi", "flag") == [1, 1, 0]
+    assert held(D, "age", "flag") == [0, 0, 0]
     await run.study.done(run.open_order())
     assert all(run.manifest(A, of=member) == run.manifest(A) for member in run.storages)
 
 
-async def test_a_flag_that_is_two_names_its_member(enrolled: DataKeyRun, text: ColumnText) -> None:
-    run = enrolled
-    await run.fix()
+@pytest.mark.begins("fixed")
+async def test_a_flag_that_is_two_names_its_member(run: DataKeyRun, text: ColumnText) -> None:
     run.rewrite(B, tampered(run, layout_of(run, text), flag=2))
     await run.verify()
     reports = await run.study.reports(run.open_order())
@@ -115,8 +98,8 @@ async def test_a_flag_that_is_two_names_its_member(enrolled: DataKeyRun, text: C
     assert (seen.failure_reason, seen.failure.split(":")[0]) == ("FLAGS_WRONG", B)
 
 
-async def test_a_member_that_was_stopped_at_every_step_resumes(enrolled: DataKeyRun) -> None:
-    run = enrolled
+@pytest.mark.begins("enrolled")
+async def test_a_member_that_was_stopped_at_every_step_resumes(run: DataKeyRun) -> None:
     hospital = run.world.hospitals[B]
     others = [member for member in run.storages if member != B]
     await hospital.stop()
@@ -134,12 +117,10 @@ async def test_a_member_that_was_stopped_at_every_step_resumes(enrolled: DataKey
     await run.study.done(order)
 
 
+@pytest.mark.begins("verified")
 async def test_a_dead_opening_is_tried_again_with_other_weights_and_nothing_is_verified_twice(
-    enrolled: DataKeyRun,
+    run: DataKeyRun,
 ) -> None:
-    run = enrolled
-    await run.fix()
-    await run.verify()
     first, fetched = run.digest, run.storages[B].gets
     await run.verify(seed=b"\x08" * 32)
     assert run.digest != first
@@ -147,11 +128,11 @@ async def test_a_dead_opening_is_tried_again_with_other_weights_and_nothing_is_v
     await run.study.done(run.open_order())
 
 
+@pytest.mark.begins("fixed")
 async def test_a_column_that_is_cut_off_or_another_keys_names_its_member(
-    enrolled: DataKeyRun, text: ColumnText
+    run: DataKeyRun, text: ColumnText
 ) -> None:
-    run, layout = enrolled, layout_of(enrolled, text)
-    await run.fix()
+    layout = layout_of(run, text)
     honest = dict(run.commitments)
     manifest = parse_manifest(run.manifest(B), layout, B)
     storage = run.storages[B]
@@ -175,11 +156,11 @@ async def test_a_column_that_is_cut_off_or_another_keys_names_its_member(
     await run.verify()
 
 
+@pytest.mark.begins("fixed")
 async def test_a_list_that_was_not_committed_to_or_has_other_slots_names_its_member(
-    enrolled: DataKeyRun, text: ColumnText
+    run: DataKeyRun, text: ColumnText
 ) -> None:
-    run, layout = enrolled, layout_of(enrolled, text)
-    await run.fix()
+    layout = layout_of(run, text)
     manifest = parse_manifest(run.manifest(B), layout, B)
     committed = run.commitments[B]
     run.rewrite(B, replace(manifest, proofs=(bytes(32),)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_chain.authorization import Signer
@@ -41,9 +40,6 @@ def key_terms(story: Story, **changed: Value) -> dict[str, Value]:
         "step_seconds": 60,
         **changed,
     }
-
-
-_shipped = lru_cache(load_shipped)  # reading them takes longer than a test
 
 
 @dataclass(slots=True)
@@ -89,7 +85,7 @@ class KeyScene:
     async def advance(self) -> None:
         """Let members do what the present state waits for, all in agreement."""
         instance = await self.instance()
-        template, _ = _shipped()[instance.origin.template]
+        template, _ = load_shipped()[instance.origin.template]
         state = instance.position.state
         if (found := template.transition_from(state, "report")) is not None:
             await self._all_report(state, found[1])

@@ -7,7 +7,7 @@ import asyncio
 from cipherward.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward_identity.config import IdentityConfig
-from cipherward_identity.service import DOMAIN
+from cipherward_identity.service import DOMAIN, GROWING
 from cipherward_identity.wiring import Outside, open_identity
 from cipherward_kit.own_identity import follow_identity
 from cipherward_kit.process import run_service
@@ -39,6 +39,7 @@ async def serve_identity(config: IdentityConfig) -> None:
             await serve(
                 config,
                 domain=DOMAIN,
+                growing=GROWING,
                 identity=own,
                 registry=members.trust,
                 register=lambda server: add_IdentityServiceServicer_to_server(service, server),

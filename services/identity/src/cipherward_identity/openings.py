@@ -23,6 +23,7 @@ from cipherward_member.background import news_or_time
 from cipherward_member.ceremonies import Ceremonies, Guardian, GuardianShare, ShareMissing
 from cipherward_member.following import ChainProgress
 from cipherward_member.reports import Reports
+from cipherward_member.traced_orders import carrying_out
 from cipherward_threshold.group.errors import GroupError
 from cipherward_threshold.group.opening import make_opening_share
 
@@ -108,7 +109,8 @@ class Openings:
         pending = await self._warrants.pending()
         for taken in pending:
             try:
-                sealed = await self._sealed(taken.warrant)
+                with carrying_out(taken.key):
+                    sealed = await self._sealed(taken.warrant)
             except (ShareRefused, ShareMissing) as error:
                 log.warning("opening_refused", why=str(error))
                 sealed = b""

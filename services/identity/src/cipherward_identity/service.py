@@ -20,6 +20,8 @@ from cipherward_kit.access import calling_member
 from cipherward_kit.jobs import WorkerPool
 
 DOMAIN = "identity.cipherward"
+# What makes its state grow; all else goes on when the disk is full down to its reserve.
+GROWING = ("AdmitHolder", "BeginCredential")
 
 
 class IdentityService(pb_grpc.IdentityServiceServicer):

@@ -20,7 +20,7 @@ from cipherward_member.peers import peers_of
 from cipherward_member.registry import REGISTRY_FILE, MemberRegistry
 from cipherward_storage.assembly import CHAIN, LedgerSide, Limits, open_storage
 from cipherward_storage.config import StorageConfig
-from cipherward_storage.service import DOMAIN
+from cipherward_storage.service import DOMAIN, GROWING
 from cipherward_storage.setup import read_custodian
 from cipherward_storage.stores import STORE
 
@@ -49,6 +49,7 @@ async def serve_storage(config: StorageConfig) -> None:
         await serve(
             config,
             domain=DOMAIN,
+            growing=GROWING,
             identity=own,
             registry=members.trust,
             register=lambda server: add_StorageServiceServicer_to_server(service, server),

@@ -10,7 +10,7 @@ import asyncio
 import hmac
 
 from cipherward_storage.effects import RecordKey
-from cipherward_storage.errors import SlotRejected
+from cipherward_storage.errors import RecordKeyUnknown, SlotRejected
 from cipherward_storage.records import Anchor, digest_of
 from cipherward_storage.store import ChainFacts
 from cipherward_threshold.group.errors import GroupError
@@ -51,11 +51,12 @@ class AllianceSlots:
         """Return if the slot is what `anchor` says.
 
         Raises:
-            SlotRejected: it is not, or the key that the anchor names is not in force here.
+            RecordKeyUnknown: the key that the anchor names is not in force here, or not yet.
+            SlotRejected: the slot is not what the anchor says.
         """
         known = await self._facts.record_key(anchor.key_epoch)
         if known is None:
-            raise SlotRejected(
+            raise RecordKeyUnknown(
                 f"no record key {anchor.key_epoch} of the members is in force here",
                 key_epoch=anchor.key_epoch,
             )

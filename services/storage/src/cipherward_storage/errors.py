@@ -53,6 +53,13 @@ class SlotRejected(ServiceError):
     reason = "SLOT_REJECTED"
 
 
+class RecordKeyUnknown(ServiceError):
+    """No record key of that epoch is in force here; its block may be on its way to this storage."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "RECORD_KEY_UNKNOWN"
+
+
 class RecordExists(ServiceError):
     """Another record is stored under the same id."""
 

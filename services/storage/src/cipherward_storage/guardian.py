@@ -21,6 +21,7 @@ from cipherward_chain.sealing import SealingKeyRefused
 from cipherward_member.ceremonies import GuardianShare, ShareMissing
 from cipherward_member.following import ChainProgress
 from cipherward_member.reports import OrderKey
+from cipherward_member.traced_orders import carrying_out
 from cipherward_storage import metrics
 from cipherward_storage.alliance_slots import SlotWrong, verified
 from cipherward_storage.effects import Release, ShareOrder
@@ -262,7 +263,8 @@ class Guardian:
 
     async def _try(self, order: ShareOrder) -> None:
         try:
-            await self._make(order)
+            with carrying_out(order.order):
+                await self._make(order)
         except (SlotWrong, SlotUnknown, ShareMissing) as error:
             # The slot, too: a custodian that gave a wrong one may give the right one later.
             why = PUT_OFF[type(error)]

@@ -34,6 +34,8 @@ from cipherward_storage.store import RecordStore
 from cipherward_storage.uploads import Uploads
 
 DOMAIN = "storage.cipherward"  # of every refusal
+# What makes its state grow; all else goes on when the disk is full down to its reserve.
+GROWING = ("PutRecord", "PutColumn")
 SERVICE = "/cipherward.storage.v1.StorageService"
 GET_RECORD = f"{SERVICE}/GetRecord"
 GET_RELEASED_KEY = f"{SERVICE}/GetReleasedKey"

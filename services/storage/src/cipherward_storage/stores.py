@@ -112,12 +112,14 @@ async def until_it_answers(work: Callable[[], Awaitable[Result]]) -> Result:
 
     `work` is safe to repeat after a call whose outcome is not known: everything in our ports is.
     """
-    retry = RETRY_SECONDS
+    retry, told = RETRY_SECONDS, False
     while True:
         try:
             return await work()
         except StoreAway:
-            log.warning("store_awaited", seconds=retry)
+            if not told:  # why, readiness says, and when it is over
+                log.warning("store_awaited")
+                told = True
         await asyncio.sleep(retry)
         retry = min(2 * retry, RETRY_SECONDS_MAX)
 

@@ -75,5 +75,11 @@ class ChainLedger(LedgerServiceServicer):
     async def GetValidatorChanges(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
 
+    async def GetGenesis(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    async def GetAdmission(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
     async def GetStatus(self, request: Any, context: Any) -> ledger_pb.GetStatusResponse:
         return ledger_pb.GetStatusResponse(height=self.chain.height, first_height=1)

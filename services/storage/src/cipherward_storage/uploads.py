@@ -108,6 +108,7 @@ class Uploads:
 
         Raises:
             UploadMalformed, RecordTooLarge, SlotRejected: the offer cannot be taken.
+            RecordKeyUnknown: it cannot be taken yet, or names a key that there never was.
             RecordExists: another record has the id.
             RecordErased: the id is refused for ever.
             UploadDiffers, WrongOffset, UploadInProgress: it does not go on where it stopped.

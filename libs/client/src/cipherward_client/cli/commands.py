@@ -9,6 +9,7 @@ import typer
 from cipherward_client.cli import (
     alliance,
     audit,
+    backup,
     canary,
     chain,
     consent,
@@ -47,6 +48,8 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("audit")(audit.audit)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("doctor")(doctor.doctor)
 app.command("notices")(notices.notices)
 app.add_typer(dev.app, name="dev")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from cipherward_client.sdk.advice_backup import BACKUP
 from cipherward_client.sdk.advice_chain import CONTRACTS
 from cipherward_client.sdk.advice_here import HERE
 from cipherward_client.sdk.advice_joining import JOINING
@@ -34,4 +35,4 @@ def _merged(*tables: Mapping[str, tuple[str, str]]) -> Mapping[str, Advice]:
     return MappingProxyType(found)
 
 
-ADVICE: Mapping[str, Advice] = _merged(SERVICES, CONTRACTS, HERE, JOINING)
+ADVICE: Mapping[str, Advice] = _merged(SERVICES, CONTRACTS, HERE, JOINING, BACKUP)

@@ -89,7 +89,15 @@ SERVICES: Mapping[str, tuple[str, str]] = {
     "WRONG_OFFSET": ("The upload went on at the wrong place.", "Put the record again."),
     "DIGEST_DIFFERS": ("The ciphertext was changed on its way.", "Put the record again."),
     "SLOT_REJECTED": ("The key part was not sealed to this custodian.", FOLDER),
+    "RECORD_KEY_UNKNOWN": (
+        "The custodian's storage has not seen the members' record key.",
+        "Look why that storage does not follow the chain, and put the record again.",
+    ),
     "RECORD_TOO_LARGE": ("The record is longer than one may be.", "Split the record."),
+    "DISK_RESERVED": (
+        "The service's disk is nearly full, so it takes nothing new.",
+        "Tell its operator, who makes room; then do it again.",
+    ),
     "DISK_FULL": ("The custodian has no room left.", "Free disk space, or raise its quota."),
     "RELEASE_UNKNOWN": ("That order released no key here.", "Open the record again."),
     "RELEASE_ENDED": (

@@ -174,6 +174,10 @@ ENDS: Mapping[str, Advice] = {
             "The risk score ended before the use was answered.",
             "Look at the risk score; propose another one if it is over.",
         ),
+        "RESTORED_SINCE": (
+            "A member was put back from a backup after that order, which it may have answered.",
+            _AGAIN,
+        ),
         "ROWS_CHANGED": ("A member's rows are not those that it counted.", _AGAIN),
         "ROWS_REFUSED": (
             "A member has a value that a variable's policy refuses, or a variable's kind does not "

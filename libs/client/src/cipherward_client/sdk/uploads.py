@@ -21,6 +21,10 @@ UPLOAD_SECONDS = 600.0  # a record of 1 GiB over a line of 2 MiB/s
 ASK_SECONDS = 10.0
 # Where the upload stands is asked, and it goes on from there.
 RESUMED = frozenset(("UPLOAD_IN_PROGRESS", "UPLOAD_STALLED", "WRONG_OFFSET"))
+# The author has the key from the chain, proven. A storage that follows is at most three heartbeats
+# behind; beyond that it is not ready and says why.
+KEY_UNKNOWN = "RECORD_KEY_UNKNOWN"
+BEHIND_SECONDS = 30.0
 PUT_RECORD = "/cipherward.storage.v1.StorageService/PutRecord"
 LENGTH_DELIMITED = 2  # protobuf's wire type of bytes
 PART_TAG = varint(pb.PutRecordRequest.PART_FIELD_NUMBER << 3 | LENGTH_DELIMITED)
@@ -51,18 +55,24 @@ class Upload:
         self._request_id = str(uuid.uuid4())
         self._progress = progress
 
-    async def send(self) -> None:
+    async def send(self, *, behind_seconds: float = BEHIND_SECONDS) -> None:
         """Send until the storage has all of it on disk.
+
+        Args:
+            behind_seconds: how long the storage may need to hear of the record's key.
 
         Raises:
             AioRpcError: it was refused for good, or did not end in time.
         """
-        patience = Patience(UPLOAD_SECONDS)
+        patience, behind = Patience(UPLOAD_SECONDS), Patience(behind_seconds)
         offset = 0
         while True:
             try:
                 await self._put(self._messages(offset), timeout=patience.left_seconds)
             except aio.AioRpcError as error:
+                if reason_of(error) == KEY_UNKNOWN:  # and so nothing is kept there yet
+                    await behind.pause(error)
+                    continue
                 # A line that breaks while a part is being sent is INTERNAL to grpc.aio.
                 if not (is_passing(error) or is_away(error) or reason_of(error) in RESUMED):
                     raise

@@ -1,4 +1,4 @@
-"""A data key with columns of five patients, and risk scores of hospital-a over them.
+"""A data key whose columns are ready, and risk scores of hospital-a over them.
 
 The orders of a use are those of its contract, one after another.
 """
@@ -216,25 +216,6 @@ class ScoreRun:
         return found
 
 
-@pytest.fixture
-async def ready(living: DataKeyRun) -> DataKeyRun:
-    """A data key whose columns are verified.
-
-    Two patients of hospital-a who are known elsewhere too, one who is not, one without a plausible
-    age there, and one of hospital-b alone.
-    """
-    run = living
-    run.propose()
-    await run.put_text()
-    run.a_patient(a=(50.0, 24.0), b=(50.0, 31.5), c=(50.0, 22.25))
-    run.a_patient(a=(77.0, 30.0), b=(77.0, 18.5))
-    run.a_patient(a=(33.0, 20.0))
-    run.a_patient(a=(200.0, 20.0), b=(44.0, 33.0))
-    run.a_patient(b=(66.0, 31.5))
-    await run.make_ready()
-    return run
-
-
 MakeModel: TypeAlias = Callable[..., Model]  # `changed` are entries of its document
 MakeScores: TypeAlias = Callable[..., ScoreRun]
 
@@ -248,11 +229,11 @@ def a_model() -> MakeModel:
 
 
 @pytest.fixture
-def a_score(ready: DataKeyRun, a_model: MakeModel) -> MakeScores:
+def a_score(living: DataKeyRun, a_model: MakeModel) -> MakeScores:
     def make(**changed: Any) -> ScoreRun:
         model = a_model(**changed)
-        study = replace(ready.study, study=uuid.uuid4().bytes, template="risk-score")
-        return ScoreRun(ready, study, model)
+        study = replace(living.study, study=uuid.uuid4().bytes, template="risk-score")
+        return ScoreRun(living, study, model)
 
     return make
 

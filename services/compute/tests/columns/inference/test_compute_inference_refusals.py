@@ -36,7 +36,7 @@ from cipherward_threshold.rings import profile_ring
 if TYPE_CHECKING:
     from conftest import MakeModel, MakeScores, ScoreRun, World
 
-pytestmark = pytest.mark.slow  # four hospitals start, and encrypt columns
+pytestmark = [pytest.mark.slow, pytest.mark.begins("ready")]  # four hospitals start
 
 MEMBERS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
 A, B, C, D = MEMBERS

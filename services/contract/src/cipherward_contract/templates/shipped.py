@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from importlib import resources
+from types import MappingProxyType
 
 import yaml
 
@@ -40,7 +43,8 @@ def document_of(source: str) -> bytes:
     return encode(yaml.safe_load(source))
 
 
-def load_shipped() -> dict[str, tuple[Template, bytes]]:
+@cache  # they are part of this release
+def load_shipped() -> Mapping[str, tuple[Template, bytes]]:
     """Return every shipped template with its document, checked as a deployment checks it."""
     found: dict[str, tuple[Template, bytes]] = {}
     for name in SHIPPED:
@@ -53,4 +57,4 @@ def load_shipped() -> dict[str, tuple[Template, bytes]]:
         template = parse_template(document)
         check_template(template)
         found[name] = (template, document)
-    return found
+    return MappingProxyType(found)
