@@ -16,10 +16,12 @@ from typing import Final
 from cipherward.comet.v1 import abci_pb2 as abci
 from cipherward_kit.process import run_service
 from cipherward_ledger.__main__ import serve_ledger
-from cipherward_ledger.comet import engine, node_files
+from cipherward_ledger.comet import engine, node, node_files
 from cipherward_ledger.comet.execution import Execution
 from cipherward_ledger.comet.node_config import NodePeer, NodePlan, SyncPlan, config_toml
+from cipherward_ledger.comet.node_log import SHARED, NodeLog
 from cipherward_ledger.comet.proposals import TAKEN, Proposals
+from cipherward_ledger.comet.signing_state import SigningState
 from cipherward_ledger.config import LedgerConfig
 
 LIES_FOLDER: Final = "BYZANTINE_LIES"  # the environment variable that names the folder
@@ -93,6 +95,22 @@ class HostileExecution(Execution):
         return answer
 
 
+class CarelessSigning(SigningState):
+    """Does not mind that a block shows votes which its node has no record of."""
+
+    async def look(self, block: abci.RequestFinalizeBlock) -> None:
+        """Look away."""
+
+
+class DeafLog(NodeLog):
+    """Does not hear that somebody else votes with the same key."""
+
+    def write(self, line: bytes) -> None:
+        """Take every line but that one."""
+        if SHARED.search(line.decode(errors="replace")) is None:
+            super().write(line)
+
+
 def _with_signer(plan: NodePlan, peers: Sequence[NodePeer], sync: SyncPlan | None = None) -> str:
     signer = os.environ.get(SIGNER_SOCKET, "")
     laddr = f'priv_validator_laddr = "unix://{signer}"\n' if signer else ""
@@ -103,5 +121,7 @@ if __name__ == "__main__":
     # By name, as the engine looks them up: nothing else of the product is replaced.
     setattr(engine, Proposals.__name__, HostileProposals)
     setattr(engine, Execution.__name__, HostileExecution)
+    setattr(engine, SigningState.__name__, CarelessSigning)
+    setattr(node, NodeLog.__name__, DeafLog)
     setattr(node_files, config_toml.__name__, _with_signer)
     run_service("ledger", LedgerConfig, serve_ledger)

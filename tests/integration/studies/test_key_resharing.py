@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,11 +55,10 @@ from tests.integration.studies.column_town import (
     TREATING_BMI,
     VARIABLES,
     ColumnTown,
-    column_town,
 )
 
 # Each step needs the one before: what is handed over was made, and by whom it was held.
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 LEAVER, NEWCOMER = "hospital-d", "hospital-e"
 STAYED = MEMBERS[:3]
@@ -168,15 +167,13 @@ async def until_over(holder: Hospital, resharing: bytes) -> str:
             await asyncio.sleep(0.5)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def researching(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Researching]:
-    async with AsyncExitStack() as stack:
-        root = tmp_path_factory.mktemp("key-resharing")
-        town = await stack.enter_async_context(column_town(root))
-        wallet = Wallet.create(town.alliance.chain_id)
-        code = await admit_holder(town.hospitals[OTHER], "staff", role="researcher")
-        await obtain_credential(town.alliance, wallet, OTHER, code)
-        yield Researching(town, wallet, await a_permit(town, wallet, MEMBERS))
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def researching(key_town: ColumnTown) -> Researching:
+    town = key_town
+    wallet = Wallet.create(town.alliance.chain_id)
+    code = await admit_holder(town.hospitals[OTHER], "staff", role="researcher")
+    await obtain_credential(town.alliance, wallet, OTHER, code)
+    return Researching(town, wallet, await a_permit(town, wallet, MEMBERS))
 
 
 async def test_two_hospitals_columns_are_multiplied_over_the_patients_of_both(

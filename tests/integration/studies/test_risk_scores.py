@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from cipherward_client.cli.commands import run
 from cipherward_client.sdk.errors import ClientError
@@ -28,10 +26,9 @@ from tests.integration.studies.column_town import (
     TEXT,
     TREATING,
     ColumnTown,
-    column_town,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 USES = 1
 
@@ -59,10 +56,9 @@ async def granted(town: ColumnTown, model: Model, uses: int = USES) -> bytes:
     return risk_score
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[ColumnTown]:
-    async with column_town(tmp_path_factory.mktemp("risk-scores")) as found:
-        yield found
+@pytest.fixture
+def town(key_town: ColumnTown) -> ColumnTown:
+    return key_town
 
 
 async def test_scores_are_the_models_own_and_another_hospital_reads_none(town: ColumnTown) -> None:

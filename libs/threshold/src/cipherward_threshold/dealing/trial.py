@@ -3,7 +3,7 @@
 The check of a resharing leaves open what would spoil every decryption (`resharing`). So before the
 old shares are destroyed, all new holders open one ciphertext together. Its values, its randomness
 and its errors follow from a public seed that nobody could foresee when the deals were committed to:
-no holder chooses a c1, and nobody has to prove an encryption. It is encrypted as the honest encrypt,
+no holder chooses a c1, and nobody has to prove an encryption. It is encrypted as the honest do it,
 far inside what the circuit `TRIAL_CIRCUIT` floods for; docs/noise.md says what it may leak.
 
 All new holders form the set: that any threshold of them opens the same follows from the check, by
