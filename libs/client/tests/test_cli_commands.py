@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 import json
+import shutil
 import stat
 import sys
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ from cipherward_client.cli.commands import run
 from cipherward_client.cli.faults import CliFault
 from cipherward_client.cli.output import refusal_of
 from cipherward_client.sdk.receipts import write_receipt
+from cipherward_client.wallet.file import save_wallet
+from cipherward_client.wallet.wallet import Wallet
 
 PASSPHRASE = "correct horse battery staple"
 SOME_ID = "00112233445566778899aabbccddeeff"
@@ -66,12 +69,17 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return Place(folder, passphrase_file, Chain(genesis, keys), keys.member_seeds)
 
 
-@pytest.fixture
-def wallet(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    path = tmp_path / "my.wallet"
-    assert run(["wallet", "create", str(path), *place.options]) == 0
-    capsys.readouterr()
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wallet, made once: the work on its passphrase takes longer than most commands here."""
+    path = tmp_path_factory.mktemp("made") / "my.wallet"
+    save_wallet(path, Wallet.create(make_genesis()[0].chain_id), PASSPHRASE)
     return path
+
+
+@pytest.fixture
+def wallet(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy2(made, tmp_path / made.name))
 
 
 def error_of(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:

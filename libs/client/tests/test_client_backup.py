@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import sqlite3
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -229,11 +230,6 @@ def test_a_backup_has_what_was_committed_when_a_service_is_writing(
         assert copy.execute("SELECT value FROM rows").fetchall() == [(1,)]
 
 
-def cut(archive: Path, size: int) -> None:
-    with archive.open("r+b") as file:
-        file.truncate(size)
-
-
 async def refused(folder: AllianceFolder, archive: Path, view: View, kind: type[Exception]) -> None:
     """Put an archive back, which is refused and leaves nothing behind."""
     root = folder.member(MEMBER).data("")
@@ -244,20 +240,26 @@ async def refused(folder: AllianceFolder, archive: Path, view: View, kind: type[
     assert not list(root.glob(".restore-*"))
 
 
-async def test_an_archive_that_was_cut_off_anywhere_is_refused(
-    folder: AllianceFolder, archive: Path, view: View
-) -> None:
+def beginnings(archive: Path) -> Iterator[None]:
+    """Cut an archive off at one place after the other, the last one right before its end."""
     whole = archive.read_bytes()
     end = whole.rindex(b"manifest.sig")
     for size in (600, len(whole) // 3, len(whole) // 2, end - 700, end):
         archive.write_bytes(whole[:size])
+        yield
+
+
+async def test_an_archive_that_was_cut_off_anywhere_is_refused(
+    folder: AllianceFolder, archive: Path, view: View
+) -> None:
+    for _ in beginnings(archive):
         await refused(folder, archive, view, errors.ArchiveTruncated)
 
 
 async def test_what_is_no_archive_is_refused(
     folder: AllianceFolder, archive: Path, view: View
 ) -> None:
-    archive.write_bytes(b"not a backup at all" * 100)
+    shutil.copyfile(folder.genesis_file, archive)
     await refused(folder, archive, view, errors.ArchiveMalformed)
 
 
@@ -291,7 +293,7 @@ async def test_a_path_that_leads_elsewhere_is_refused(
 async def test_an_archive_that_others_may_read_is_refused(
     folder: AllianceFolder, archive: Path, view: View
 ) -> None:
-    archive.chmod(0o640)
+    os.chmod(archive, 0o640)
     await refused(folder, archive, view, errors.ArchiveExposed)
 
 

@@ -31,6 +31,7 @@ from cipherward_kit.trace_export import (
 )
 from cipherward_kit.tracing import Attribute, Collector, Kind, SpanContext
 from tests.servers import collector as otlp
+from tests.servers.tls import ServerTls
 
 SERVICE = "cipherward.relay.v1.RelayService"
 RULES: Rules = {
@@ -265,6 +266,22 @@ async def test_only_the_wanted_part_of_traces_is_recorded(collector: otlp.Collec
             assert begun.context.sampled is (parent is not None)
             begun.end()
     assert [span.parent for span in collector.spans] == [f"{PARENT.span_id:016x}"]
+
+
+@pytest.mark.slow  # who is not believed is tried for two seconds at the end
+@pytest.mark.parametrize("known", [True, False])
+async def test_spans_go_to_a_collector_that_the_authorities_vouch_for(
+    tmp_path: Path, known: bool
+) -> None:
+    tls, stranger = ServerTls.make(tmp_path / "a"), ServerTls.make(tmp_path / "b")
+    authorities = (tls if known else stranger).ca_file
+    async with otlp.running_collector(tls) as collector:
+        wanted = Collector(collector.endpoint, authorities)
+        async with tracing.tracing("storage", "hospital-a", wanted):
+            begun = tracing.begin("transaction", Kind.INTERNAL, None)
+            assert begun is not None
+            begun.end()
+        assert bool(collector.spans) is known
 
 
 async def test_authorities_that_cannot_be_read_turn_traces_off_only(tmp_path: Path) -> None:

@@ -33,12 +33,15 @@ def rows_of(hospital: Hospital, query: str) -> list[tuple[object, ...]]:
 async def put_back(hospital: Hospital, backup: Path, height: int) -> None:
     """Replace a hospital's database by an old copy, marked as a restore marks it."""
     await hospital.stop()
-    database = hospital.config.data_dir / "compute.db"
+    replace(hospital.config.data_dir / "compute.db", backup)
+    write_restored(hospital.config.data_dir, height)
+    await hospital.start()
+
+
+def replace(database: Path, backup: Path) -> None:
     for suffix in ("-wal", "-shm"):
         Path(f"{database}{suffix}").unlink(missing_ok=True)
     shutil.copy(backup, database)
-    write_restored(hospital.config.data_dir, height)
-    await hospital.start()
 
 
 async def copied(hospital: Hospital, to: Path) -> Path:

@@ -14,6 +14,7 @@ as "it refused to start, do not try again":
     30-39  genesis, stores, node, membership or disk stop the ledger (ledger; 33 contract lacks the
            machine version, 38 the disk is full, the others: see its two modules of errors)
     40-41  stored state corrupt, or of another genesis (contract)
+    42     another process votes with this member's consensus key (ledger)
     50     the records' database is another member's, or its settings are unusable (storage)
     60-61  the alliance's files or the member's keys, or their own memory, are unusable (canary)
 """

@@ -74,8 +74,8 @@ def _begun(block: VerifiedBlock, told: ledger_pb.BlockTraces) -> list[Span]:
     for position, parent in parents.items():
         orders = _orders(block, position)
         kinds = tuple(dict.fromkeys(order.instruction for order in orders))
-        told: Attributes = {Attribute.HEIGHT: block.height, Attribute.INSTRUCTIONS: kinds}
-        span = tracing.begin("block", Kind.CONSUMER, parent, told)
+        said: Attributes = {Attribute.HEIGHT: block.height, Attribute.INSTRUCTIONS: kinds}
+        span = tracing.begin("block", Kind.CONSUMER, parent, said)
         if span is not None:
             begun.append(span)
             remember(orders, span.context)

@@ -22,6 +22,7 @@ from cipherward_client.backup.errors import (
     ArchiveExposed,
     ArchiveMalformed,
     ArchiveTruncated,
+    StoreChanging,
 )
 from cipherward_client.backup.manifest import Entry, Manifest
 from cipherward_kit.datafolder import sync_folder
@@ -89,11 +90,17 @@ class ArchiveWriter:
         """Add a file as it is now; what is appended to it meanwhile is not taken.
 
         Raises:
-            OSError: it is gone, or became shorter.
+            StoreChanging: it became shorter meanwhile.
+            OSError: it is gone, or cannot be read.
         """
         with source.open("rb") as file:
             size, digest = os.fstat(file.fileno()).st_size, hashlib.sha256()
-            self._tar.addfile(_described(name, size), _Hashed(file, digest.update))
+            try:
+                self._tar.addfile(_described(name, size), _Hashed(file, digest.update))
+            except OSError as error:
+                if error.errno is None:  # tarfile's own: fewer bytes than were announced
+                    raise StoreChanging(name) from None
+                raise
         self._entries.append(Entry(name, size, digest.digest()))
 
     def finish(self, manifest: bytes, signature: bytes) -> None:

@@ -25,6 +25,7 @@ from cipherward_client.backup.chain_view import ChainView, CopiedChain, require_
 from cipherward_client.backup.copying import ChainCopy, read_chain, read_place
 from cipherward_client.backup.errors import (
     ArchiveExposed,
+    ArchiveMalformed,
     ArchiveOfAnotherChain,
     ArchiveOfAnotherMember,
     NoRoom,
@@ -156,7 +157,7 @@ def _drop_others(staging: Path, moves: Sequence[_Move]) -> None:
                 PurePosixPath(found.name) / "x" if found.is_dir() else PurePosixPath(found.name)
             )
             if not part.holds(inside):
-                raise StoreDamaged(f"{service.name}/{found.name} belongs to no store")
+                raise ArchiveMalformed(f"{service.name}/{found.name} belongs to no store")
         if part.database and not (service / part.database).exists():
             raise StoreMissing(f"{service.name}/{part.database} is not in the archive")
 

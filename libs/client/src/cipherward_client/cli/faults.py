@@ -65,7 +65,7 @@ class TracesMisconfigured(CliFault):
     """The variables that say where traces go are out of form."""
 
     reason = "TRACES_MISCONFIGURED"
-    cause = "A variable CIPHERWARD_OTLP_... says in no valid way where traces go."
+    cause = "A setting of traces (CIPHERWARD_OTLP_*) is out of form."
     fix = "Give host:port of the collector, as in docs/traces.md, or unset it."
 
 

@@ -48,7 +48,7 @@ BACKUP: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "ARCHIVE_EXPOSED": (
         "Others may read the file or the folder.",
-        "chmod 600 the file and chmod 700 the folder, and ask who has read them.",
+        "Give the file mode 600 and the folder mode 700, and ask who has read them.",
     ),
     "ARCHIVE_OF_ANOTHER_CHAIN": (
         "The archive was made on another chain.",
