@@ -64,6 +64,7 @@ QUIET = {
     ("Openings of identities", "cipherward_identity_opening_shares_total"): "no warrant is given",
     ("Records read again", "cipherward_storage_scrub_pieces_total"): "the scrub of the start "
     "found no record",
+    ("Spans of traces", "cipherward_trace_spans_total"): "traces are off",
     ("Longest step", "cipherward_compute_step_begun_timestamp_seconds"): "the study is over",
     ("Age of the oldest step", "cipherward_compute_step_begun_timestamp_seconds"): "as above",
     ("Messages refused", "cipherward_compute_job_messages_refused_total"): WORKERS,

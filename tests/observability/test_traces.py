@@ -104,6 +104,12 @@ async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Told]
                 seconds=SECONDS,
                 what="the spans of whom the block went to",
             )
+        # Both wallets were filled before: at the other member's desk too.
+        await eventually(
+            lambda: any(span.member == OTHER for span in collector.spans),
+            seconds=SECONDS,
+            what="the other member's own traces",
+        )
         (release,) = (span for span in _releases(collector.spans) if span.service == "storage")
         await eventually(
             lambda: _orders(collector.spans, release), seconds=SECONDS, what="the share"

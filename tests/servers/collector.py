@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import grpc
 import pytest
 from grpc import aio
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb
@@ -19,6 +20,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 
 from cipherward_kit import trace_export, tracing
 from cipherward_kit.testing import eventually
+from tests.servers.tls import ServerTls
 
 
 def _value(value: common.AnyValue) -> Any:
@@ -91,11 +93,16 @@ def _seen(resource: dict[str, Any], span: trace_pb2.Span) -> Seen:
 
 
 @asynccontextmanager
-async def running_collector() -> AsyncGenerator[Collector]:
-    """Serve a collector while the context is open."""
+async def running_collector(tls: ServerTls | None = None) -> AsyncGenerator[Collector]:
+    """Serve a collector while the context is open; without `tls` in plaintext."""
     collector, server = Collector(), aio.server()
     add_TraceServiceServicer_to_server(collector, server)
-    collector.endpoint = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    if tls is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        pair = tls.server_private_key_file.read_bytes(), tls.server_certificate_file.read_bytes()
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+    collector.endpoint = f"127.0.0.1:{port}"
     await server.start()
     try:
         yield collector

@@ -146,6 +146,13 @@ TIME: Final = Section(
             "short",
             (gauge("cipherward_service_jobs_in_flight", "member, component, module", how="sum"),),
         ),
+        Panel(
+            "Spans of traces",
+            "Spans that ended, a second, by what became of them. Empty without traces. Dropped: "
+            "there was no room; refused: the collector is away or does not take them.",
+            "ops",
+            (rate("cipherward_trace_spans_total", "member, component, outcome"),),
+        ),
     ),
 )
 

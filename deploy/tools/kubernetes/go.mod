@@ -1,4 +1,5 @@
-module cipherward.internal/tools/kubernetes
+// Kubernetes' own programs for `make test-kube`: its modules of one release, which its go.mod names v0.0.0.
+module cipherward/kubernetes
 
 go 1.26.0
 

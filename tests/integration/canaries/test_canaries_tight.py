@@ -192,7 +192,7 @@ async def test_the_command_runs_as_a_service_until_it_is_told_to_stop(
             await serving(f"127.0.0.1:{ports['health']}")
         trial = partial(try_out, tight.running.folder, f"127.0.0.1:{ports['health']}")
         ended = await asyncio.to_thread(trial)
-        assert "everything that they asked for was refused" in ended.stdout, ended.stderr
+        assert "nothing that they asked for was given" in ended.stdout, ended.stderr
         page = f"http://127.0.0.1:{ports['metrics']}/metrics"
 
         async def shown() -> bool:

@@ -140,9 +140,15 @@ containers:
       periodSeconds: 10
       timeoutSeconds: 5
       failureThreshold: 6
+    {{- if eq .component "canary" }}
+    # Not the empty name: what they ask about can be put once the members have made a record key.
+    readinessProbe:
+      grpc: {port: 7002, service: canaries}
+    {{- else }}
     # The empty name: every condition of the process holds.
     readinessProbe:
       grpc: {port: 7002}
+    {{- end }}
       periodSeconds: 5
       timeoutSeconds: 3
       failureThreshold: 2

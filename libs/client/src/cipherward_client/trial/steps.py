@@ -12,13 +12,19 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
+
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cipherward_chain.acts import parse_anchor
 from cipherward_chain.receipts import verify_receipt
 from cipherward_chain.sealing import SealingKey
-from cipherward_client.alliance.supervisor import serving
+from cipherward_client.alliance.shared_keys import WINDOW_BLOCKS
 from cipherward_client.canaries.building import PURPOSE, VISIT_SECONDS
 from cipherward_client.canaries.stage import Stage
+from cipherward_client.canaries.watch import CANARIES
+from cipherward_client.sdk.ceremonies import ensure_group_keys
 from cipherward_client.sdk.consents import ConsentTerms, grant_consent, revoke_consent
 from cipherward_client.sdk.downloads import Download
 from cipherward_client.sdk.erasures import erase_record
@@ -36,6 +42,7 @@ from cipherward_client.wallet.scopes import record_scope
 
 RECORD_BYTES = 4_096  # a letter
 CONSENT_SECONDS = 3_600  # longer than any trial; the record is erased long before
+HEALTH_SECONDS = 10.0  # the canaries' process may just have started
 ERASE_SECONDS = 10.0  # of a trial that has failed: one transaction
 # A storage learns of an end with its next block, within milliseconds on an idle machine.
 LOOK_SECONDS = 0.25
@@ -77,6 +84,9 @@ async def run_trial(stage: Stage, canary_health: str | None, steps: Steps) -> No
         TrialFailed: something was given that must be refused, or the other way round.
         ClientError: a service refused or is away.
     """
+    if len(stage.hospital.alliance.members) == 1:  # nobody else has a vote, nor a share
+        with steps.step("shared keys there"):
+            await ensure_group_keys([stage.hospital], window=WINDOW_BLOCKS)
     with steps.step("people admitted, duty registered"):
         await stage.cast()
         scope = await stage.duty()
@@ -91,8 +101,19 @@ async def run_trial(stage: Stage, canary_health: str | None, steps: Steps) -> No
         with steps.step("refused after the consent was revoked"):
             await trial.refused_after_revocation(opened)
     if canary_health is not None:
-        with steps.step("deny canaries: everything that they asked for was refused"):
-            await serving(canary_health)
+        with steps.step("deny canaries run, and nothing that they asked for was given"):
+            await _require_quiet(canary_health)
+
+
+async def _require_quiet(canary_health: str) -> None:
+    """Ask the canaries; one that has no records yet to ask about is quiet, and starts soon."""
+    request = health_pb2.HealthCheckRequest(service=CANARIES)
+    async with aio.insecure_channel(canary_health) as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)  # grpc ships no types for it
+        with explaining():
+            answer = await health.Check(request, timeout=HEALTH_SECONDS, wait_for_ready=True)
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        raise TrialFailed("they were given what must be refused: their log says on which paths")
 
 
 @dataclass(frozen=True, slots=True)
