@@ -21,7 +21,7 @@ SERVERS := $(PYTEST) -q -m 'servers and not soak'
 # memory they cost a sixth less, at half a gigabyte a process; without the room they are on the disk.
 IN_MEMORY := $(shell [ "$$(df --output=avail -m /dev/shm 2>/dev/null | tail -1)" -gt 4000 ] 2>/dev/null && echo TMPDIR=/dev/shm)
 
-.PHONY: help setup gen fmt lint type test test-parts test-whole install-servers servers test-servers test-servers-parts test-servers-whole soak check alerts-fire dashboards chart check-chart test-kube images test-images sbom dev-cluster demo study-table bench clean
+.PHONY: help setup gen fmt lint type test install-servers servers test-servers test-servers-parts test-servers-whole soak check alerts-fire dashboards chart check-chart test-kube images test-images sbom dev-cluster demo study-table bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -57,15 +57,26 @@ lint: .make/gen ## ruff, buf and the import contracts
 type: .make/gen ## pyright, strict
 	$(RUN)/pyright
 
-# Two processes side by side: one alone spends half its time waiting for the services that it runs.
+# Every test, in parts that are processes of their own, three side by side: one alone spends half
+# its time waiting for the services that it runs. Whoever is done takes the next: the longest are
+# first, and what computes is mixed with what waits. A new folder of tests is in the rest.
+PARTS := compute studies sdk e2e services alliances client libs rest
+PART_compute := services/compute
+PART_studies := tests/integration/studies
+PART_sdk := tests/integration/sdk
+PART_e2e := tests/e2e
+PART_services := $(filter-out $(PART_compute),$(wildcard services/*))
+PART_alliances := $(filter-out $(PART_studies) $(PART_sdk) %/production.py %/__pycache__,$(wildcard tests/integration/*))
+PART_client := libs/client
+PART_libs := $(filter-out $(PART_client),$(wildcard libs/*))
+PART_rest := $(filter-out $(PART_e2e) %/integration %/soak %/kube %/images %/vectors %/__init__.py %/__pycache__,$(wildcard tests/*))
+
 test: .make/gen ## every embedded test (at most 10 minutes on 2 cores)
-	$(if $(ARGS),$(IN_MEMORY) $(EMBEDDED) $(ARGS),$(MAKE) --no-print-directory -j2 --output-sync=target test-parts test-whole)
+	$(if $(ARGS),$(IN_MEMORY) $(EMBEDDED) $(ARGS),$(MAKE) --no-print-directory --keep-going -j3 --output-sync=target $(PARTS:%=test-part-%))
 
-test-parts: .make/gen
-	$(IN_MEMORY) $(EMBEDDED) services $(filter-out libs/client,$(wildcard libs/*)) tests/reference tests/byzantine tests/chart tests/observability tests/test_*.py
-
-test-whole: .make/gen
-	$(IN_MEMORY) $(EMBEDDED) libs/client tests/integration tests/e2e tests/servers
+.PHONY: $(PARTS:%=test-part-%)
+$(PARTS:%=test-part-%): test-part-%: .make/gen
+	$(IN_MEMORY) $(EMBEDDED) $(PART_$*)
 
 install-servers: .make/gen ## CometBFT, Kafka, MongoDB's protocol and Prometheus into .servers/
 	$(RUN)/python -m tests.servers install

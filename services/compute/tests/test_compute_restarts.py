@@ -73,6 +73,7 @@ async def test_a_share_is_the_same_bytes_after_a_crash_before_the_report(
     await world.hospitals["hospital-a"].stop()
     await world.hospitals["hospital-a"].start()
     await world.hospitals["hospital-c"].start()
+    world.append()  # the chain goes on: who restarts gives nothing while it is silent
     await study.done(order)
     assert await share_of(study, "hospital-a", order) == before
 

@@ -20,7 +20,7 @@ KEY_MODULES = ("test_risk_scores.py", "test_key_resharing.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here needs the processes, which take seconds to start; the data key's come last."""
+    """Everything here needs the processes, which take seconds to start; KEY_MODULES come last."""
     mine = [place for place, item in enumerate(items) if HERE in item.path.parents]
     for place in mine:
         items[place].add_marker(pytest.mark.slow)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ import pytest
 from cipherward_client.sdk.errors import ClientError
 from cipherward_client.sdk.permits import show_permit
 from cipherward_client.sdk.studies import fetch_result, propose_study
+from cipherward_studies.document import STEP_SECONDS
 from cipherward_studies.spec import Draft
 from tests.integration.studies.town import (
     LIAR,
     MEMBERS,
-    STEP_SECONDS_MIN,
     VARIABLES,
     Rows,
     StudyTown,
@@ -193,7 +193,7 @@ async def test_a_hospital_that_never_answers_is_named_when_its_time_is_over(
 ) -> None:
     data_set = new_data_set()
     await town.give(data_set, everywhere(14))
-    study = await town.proposed(replace(asked(data_set), step_seconds=STEP_SECONDS_MIN))
+    study = await town.proposed(asked(data_set, step_seconds=STEP_SECONDS[0]))
     process = town.town.running.supervisor.pids[f"{LIAR}/compute"]
     os.kill(process, signal.SIGSTOP)
     try:

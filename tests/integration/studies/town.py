@@ -9,13 +9,12 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cipherward_chain.canonical import Value, decode_map, encode
 from cipherward_chain.genesis import Parameters
 from cipherward_client.alliance.create import create_alliance
 from cipherward_client.alliance.layout import AllianceFolder
@@ -36,7 +35,6 @@ HOSTILE_MODULE = "tests.integration.studies.hostile_compute"
 LIE_FILE = "STUDY_LIE"
 # A data set gives two studies of one round: each takes a release of counts and one of values.
 PARAMETERS = Parameters(template_delay_seconds=0, data_set_releases_max=4)
-STEP_SECONDS_MIN = 15  # of studies here, instead of 30: somebody waits for a silent hospital
 STUDY_SECONDS = 120.0  # it takes some seconds on a machine that is free
 PATIENTS = 30
 PASSPHRASE = "a passphrase"
@@ -49,17 +47,10 @@ Rows = NDArray[np.float64]
 
 
 def found_alliance(root: Path) -> AllianceFolder:
-    """Make an alliance of four hospitals whose studies may have short steps."""
+    """Make an alliance of four hospitals whose data sets are soon spent."""
     folder = AllianceFolder(root)
     root.mkdir(mode=0o700)
     create_alliance(folder, replace(new_plan(), parameters=PARAMETERS))
-    genesis = json.loads(folder.genesis_file.read_bytes())
-    for template in cast("list[dict[str, str]]", genesis["app_state"]["templates"]):
-        if template["name"] == "study":
-            document = cast("dict[str, Any]", dict(decode_map(bytes.fromhex(template["document"]))))
-            document["terms"]["step_seconds"]["minimum"] = STEP_SECONDS_MIN
-            template["document"] = encode(cast("dict[str, Value]", document)).hex()
-    folder.genesis_file.write_text(json.dumps(genesis, indent=1) + "\n")
     return folder
 
 
