@@ -22,9 +22,10 @@ from grpc import aio
 
 from cipherward_chain.genesis import Genesis
 from cipherward_client.alliance.layout import AllianceFolder
+from cipherward_kit.credentials import server_credentials
 from cipherward_kit.parent import die_with_parent
 from cipherward_kit.server import KEEPALIVE_OPTIONS
-from cipherward_kit.tls import Identity, TrustRegistry, server_credentials
+from cipherward_kit.tls import Identity, TrustRegistry
 
 SERVICE = "bench.ClearPeer"
 PUT, GET = f"/{SERVICE}/Put", f"/{SERVICE}/Get"

@@ -74,8 +74,7 @@ class Watch:
         self._pause = pause
         self._build_from, self._rest = 0.0, RETRY_SECONDS  # Unix seconds; seconds
         self.verdicts = Verdicts(memory.leaking)
-        if self.verdicts.leaking:
-            self._show()
+        self._show()  # what an earlier run found; what is not asked yet shows in SCENES
         self._readiness.set(SCENES, memory.scenes is not None)
 
     async def run(self, schedule: Schedule) -> None:
