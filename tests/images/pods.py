@@ -168,7 +168,9 @@ class Running:
         """The id of the container's own process, below buildah's."""
         pid = self.process.pid
         while not Path(f"/proc/{pid}/comm").read_text().startswith("python"):
-            pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+            # buildah starts what it runs from any of its threads
+            lists = Path(f"/proc/{pid}/task").glob("*/children")
+            pid = next(int(child) for each in lists for child in each.read_text().split())
         return pid
 
     def stop(self) -> int:

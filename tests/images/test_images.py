@@ -23,19 +23,6 @@ pytestmark = pytest.mark.slow  # a release is started, and asked by its canaries
 FULL = "cw-cipherward"  # of the rendered release
 COMPONENT = "app.kubernetes.io/component"
 SERVICES = ("contract", "ledger", "identity", "storage", "compute", "canary")
-# Prints our modules that need another of ours that is not in the image. Others may be missing: they
-# are of extras that no image has.
-MISSING = """
-import importlib, pkgutil
-for top in [one.name for one in pkgutil.iter_modules() if one.name.startswith("cipherward_")]:
-    for module in pkgutil.walk_packages(importlib.import_module(top).__path__, top + "."):
-        if not module.name.endswith("__main__"):
-            try:
-                importlib.import_module(module.name)
-            except ModuleNotFoundError as error:
-                if error.name.startswith("cipherward"):
-                    print(module.name, "needs", error.name)
-"""
 # Six processes that start at once on two busy cores, keys that are made, the canaries' scenes.
 READY_SECONDS = 240.0
 
@@ -99,13 +86,6 @@ async def test_the_clients_image_passes_helm_test(release: Release) -> None:
         assert step in told
     async with asyncio.timeout(READY_SECONDS):  # there is a record key now: they can ask
         await serving(release.pods["canary"].health)
-
-
-def test_an_image_has_every_module_of_ours_that_its_own_need(release: Release) -> None:
-    for name in SERVICES:
-        pod = release.pods[name]
-        command = {**pod.container, "command": ["python", "-c", MISSING]}
-        assert buildah(*pod.command(command)) == "", name
 
 
 def test_the_ledgers_image_has_its_consensus_node_and_its_licence(release: Release) -> None:
