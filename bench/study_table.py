@@ -18,6 +18,7 @@ from rich.console import Console
 from bench import machine
 from bench.stage import whole_alliance
 from bench.study_cases import CASES, DATA_SETS, Case
+from bench.study_columns import ENROLLED, TABLE, StoredLine, measure_columns
 from bench.study_oracles import Figure
 from bench.study_runs import Research
 from bench.tables import with_table
@@ -42,8 +43,8 @@ class Line:
     sent: bytes that one hospital sends to each other one: ciphertexts and proofs of all rounds.
     """
 
-    case: Case
-    patients: int
+    title: str
+    patients: str
     figures: Sequence[Figure]
     rounds: int
     seconds: float
@@ -58,8 +59,8 @@ class Line:
         """Return it as a row."""
         first = self.figures[0]
         cells = (
-            self.case.title,
-            f"{self.patients:,} of {self.case.table}",
+            self.title,
+            self.patients,
             first.name,
             f"{first.found:.10g}",
             f"{first.expected:.10g}",
@@ -96,7 +97,15 @@ async def measure(console: Console) -> list[Line]:
         for case in CASES:
             lines.append(await _line(research, case))
             console.print(lines[-1].markdown(), markup=False)
+        for stored in await measure_columns(stage):
+            lines.append(_stored_line(stored))
+            console.print(lines[-1].markdown(), markup=False)
         return lines
+
+
+def _stored_line(stored: StoredLine) -> Line:
+    patients = f"{ENROLLED} of {TABLE}"
+    return Line(stored.title, patients, stored.figures, 1, stored.seconds, stored.sent)
 
 
 async def _line(research: Research, case: Case) -> Line:
@@ -106,8 +115,8 @@ async def _line(research: Research, case: Case) -> Line:
     patients = case.patients(research.tables[draft.data_set])
     plan = explain(Plan.of(draft.spec(b"\0")))
     return Line(
-        case=case,
-        patients=answer.patients,
+        title=case.title,
+        patients=f"{answer.patients:,} of {case.table}",
         figures=case.oracle(answer, patients),
         rounds=answer.rounds,
         seconds=ran.seconds,

@@ -25,8 +25,8 @@ from cipherward_kit.boundary import BOUNDARY_ERRORS
 from cipherward_kit.errors import DETAILS_KEY, CannotStart, ServiceError
 from cipherward_kit.tls import CertificateUnreadable, PeerNotTrusted
 
-# The command line and the demonstration explain themselves; they use the SDK, not the reverse.
-PEOPLES_OWN = ("cipherward_client.cli", "cipherward_client.demo")
+# Command line, demonstration and `helm test` explain themselves; they use the SDK, not it them.
+PEOPLES_OWN = ("cipherward_client.cli", "cipherward_client.demo", "cipherward_client.trial")
 
 
 def modules_of(package: ModuleType) -> Iterator[ModuleType]:
