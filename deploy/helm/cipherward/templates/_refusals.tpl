@@ -54,6 +54,9 @@
 {{- if and (eq $values.kafka.security "sasl_ssl") (not $values.kafka.username) -}}
 {{- $found = append $found "kafka.security is sasl_ssl, but kafka.username is empty." -}}
 {{- end -}}
+{{- if and $values.traces.endpoint (not $values.traces.caSecret) -}}
+{{- $found = append $found "production sends no traces in plaintext: set traces.caSecret (ca.crt of the collector's authority)." -}}
+{{- end -}}
 {{- if not $values.mongo.existingSecret -}}
 {{- $found = append $found "production refuses the embedded store: set mongo.existingSecret (uri, ca.crt)." -}}
 {{- end -}}

@@ -82,6 +82,11 @@
   "KAFKA_CERTIFICATE" "/keys/kafka.crt" "KAFKA_PRIVATE_KEY" "/keys/kafka.key") -}}
 {{- end -}}
 {{- end -}}
+{{- if include "cipherward.traced" . -}}
+{{- $settings = merge $settings (dict
+  "OTLP_ENDPOINT" $values.traces.endpoint "OTLP_RATIO" ($values.traces.ratio | toString)) -}}
+{{- if $values.traces.caSecret -}}{{ $settings = set $settings "OTLP_CA_FILE" "/keys/otlp-ca.crt" }}{{- end -}}
+{{- end -}}
 {{- range $name, $value := .own.settings -}}
 {{- if hasKey $settings $name -}}
 {{- fail (printf "\n- settings.%s of %s is the chart's own: set the value that it is made from.\n" $name $.component) -}}
@@ -89,6 +94,11 @@
 {{- $settings = set $settings $name ($value | toString) -}}
 {{- end -}}
 {{- toYaml $settings -}}
+{{- end -}}
+
+{{/* Whether a component's requests are traced: the five services, if a collector is named. */}}
+{{- define "cipherward.traced" -}}
+{{- if and .root.Values.traces.endpoint (not (has .component (list "worker" "canary" "test"))) }}true{{ end -}}
 {{- end -}}
 
 {{/* The key files that a component reads, file by its key in the Secret. */}}
@@ -142,5 +152,11 @@
       {{- if $values.mongo.clientCertificate }}
       - {key: client.pem, path: mongo-client.pem}
       {{- end }}
+{{- end }}
+{{- if and (include "cipherward.traced" .) $values.traces.caSecret }}
+- secret:
+    name: {{ $values.traces.caSecret }}
+    items:
+      - {key: ca.crt, path: otlp-ca.crt}
 {{- end }}
 {{- end -}}
