@@ -265,7 +265,7 @@ async def test_a_topic_that_lies_again_and_again_is_left_for_longer_each_time(
 ) -> None:
     await topic.publish(chain.proven)
     patience = Patience(0.1, 1.0, 60.0)
-    before = counted("detours_total", cause="no block")
+    before = counted("detours_total", reason="no block")
     async with following(chain, topic, patience=patience, silence_seconds=DEADLINE) as service:
         await service.reaches(BLOCKS)
         loop = asyncio.get_running_loop()
@@ -274,7 +274,7 @@ async def test_a_topic_that_lies_again_and_again_is_left_for_longer_each_time(
             await eventually(lambda: counted("on_topic") == 1, seconds=DEADLINE)
             await topic.write((b"junk", b"junk"))
             lied = before + number
-            await eventually(lambda: counted("detours_total", cause="no block") == lied)  # noqa: B023
+            await eventually(lambda: counted("detours_total", reason="no block") == lied)  # noqa: B023
             began = loop.time()
             await eventually(lambda: counted("on_topic") == 1, seconds=DEADLINE)
             took.append(loop.time() - began)
@@ -286,10 +286,10 @@ async def test_a_topic_that_is_withheld_ends_in_a_detour(
     chain: QuorumChain, topic: BlocksTopic
 ) -> None:
     await topic.publish(chain.proven[:10])
-    before = counted("detours_total", cause="silent")
+    before = counted("detours_total", reason="silent")
     async with following(chain, topic) as service:
         await service.reaches(BLOCKS)
-    assert counted("detours_total", cause="silent") == before + 1
+    assert counted("detours_total", reason="silent") == before + 1
 
 
 async def test_a_topic_that_is_behind_is_not_waited_for(

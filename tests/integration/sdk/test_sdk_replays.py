@@ -62,7 +62,9 @@ async def test_every_decision_of_a_consent_is_made_again(
     assert found["differing"] == []
     steps = found["steps"]
     assert all(step["same"] for step in steps)
-    assert [(step["act"].split(" ", 2)[2], step["rule"], step["state"]) for step in steps] == [
+    # What a busy ledger has not answered in time is handed to another's: the same bytes, once more.
+    once = [step for step in steps if step["rule"] != "TRANSACTION_REPLAYED"]
+    assert [(step["act"].split(" ", 2)[2], step["rule"], step["state"]) for step in once] == [
         ("begins consent/1", "", "active"),
         ("takes open", "", "active"),
         (f"order {steps[1]['height']}/0 done", "", "active"),
@@ -70,7 +72,7 @@ async def test_every_decision_of_a_consent_is_made_again(
         ("takes revoke", "", "revoked"),
         ("takes open", "STATE_FORBIDS", "revoked"),
     ]
-    assert [step["policies"] for step in steps] == [
+    assert [step["policies"] for step in once] == [
         ["owner-grants"],
         ["grantee-opens"],
         [],  # the custodian's report
