@@ -164,7 +164,7 @@ async def from_all(members: tuple[str, ...], fetch: Callable[[str], Awaitable[R]
         async with asyncio.TaskGroup() as group:
             for member in members:
                 group.create_task(one(member))
-    except* Exception as several:  # what one of them raised is what went wrong
+    except ExceptionGroup as several:  # what one of them raised is what went wrong
         raise _first(several) from None
     return {member: found[member] for member in members}
 
