@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar, cast
 
 import grpc
 from google.protobuf.any_pb2 import Any
@@ -10,6 +10,8 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
+
+E = TypeVar("E", bound=BaseException)
 
 DETAILS_KEY = "grpc-status-details-bin"  # fixed by the gRPC richer error model
 
@@ -55,6 +57,18 @@ class CannotStart(Exception):
     """
 
     exit_status: ClassVar[int] = 1
+
+
+def first_cause(group: BaseExceptionGroup[E]) -> E:
+    """Return the first exception of a group that is none itself.
+
+    Raise it from an ordinary `except` of the group: what is raised within `except*` comes out in
+    another group on some releases of Python 3.11 (3.11.2 does so).
+    """
+    first = group.exceptions[0]
+    if isinstance(first, BaseExceptionGroup):
+        return first_cause(cast("BaseExceptionGroup[E]", first))
+    return first
 
 
 def error_info(error: aio.AioRpcError) -> ErrorInfo | None:

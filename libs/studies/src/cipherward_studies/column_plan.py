@@ -99,7 +99,7 @@ class ColumnPlan:
 
         Args:
             text: of the data key.
-            members: who hold it.
+            members: who store columns under it.
 
         Raises:
             ColumnsDiffer: a column is not there, or not as the study's text says.

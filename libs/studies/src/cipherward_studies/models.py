@@ -134,7 +134,7 @@ class Model:
         return map_value(FORMS, self)
 
     def check_members(self, members: Sequence[str]) -> None:
-        """Accept the members that hold the data key.
+        """Accept the members that store columns under the data key.
 
         Raises:
             ColumnsDiffer: a column is at none of them.

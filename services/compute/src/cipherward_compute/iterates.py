@@ -14,6 +14,7 @@ from collections.abc import Callable
 from cipherward_chain.canonical import NotCanonical, decode_map
 from cipherward_compute.errors import IterateMalformed, IteratesFull
 from cipherward_compute.failures import IterateMissing
+from cipherward_compute.waiting_texts import WaitingTexts
 from cipherward_kit.database import Database
 
 ITERATE_BYTES_MAX = 64 * 1024  # a few hundred integers; a model of 64 variables has 600 bytes
@@ -33,7 +34,14 @@ class Iterates:
             clock: Unix seconds now.
         """
         self._database = database
-        self._waiting_max = waiting_max
+        self._waiting = WaitingTexts(
+            "iterates",
+            WAITING_SECONDS,
+            waiting_max,
+            lambda waiting: IteratesFull(
+                f"{waiting} iterates wait; try again later", iterates_max=waiting_max
+            ),
+        )
         self._clock = clock
 
     async def put(self, octets: bytes) -> bytes:
@@ -54,19 +62,9 @@ class Iterates:
             raise IterateMalformed(f"the parameters of a round: {error}") from None
         digest, now = hashlib.sha256(octets).digest(), int(self._clock())
 
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM iterates WHERE put_at < ?", (now - WAITING_SECONDS,))
-            known = connection.execute("SELECT 1 FROM iterates WHERE digest = ?", (digest,))
-            if known.fetchone() is not None:
-                return
-            (waiting,) = connection.execute("SELECT count(*) FROM iterates").fetchone()
-            if waiting >= self._waiting_max:
-                raise IteratesFull(
-                    f"{waiting} iterates wait; try again later", iterates_max=self._waiting_max
-                )
-            connection.execute("INSERT INTO iterates VALUES (?, ?, ?)", (digest, octets, now))
-
-        await self._database.write(work)
+        await self._database.write(
+            lambda connection: self._waiting.keep(connection, digest, octets, now)
+        )
         return digest
 
     async def of(self, digest: bytes) -> bytes:

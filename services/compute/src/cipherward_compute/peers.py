@@ -23,6 +23,7 @@ from cipherward_compute.commitments import Contributed
 from cipherward_compute.errors import StepFailed
 from cipherward_compute.keyring import MessageKind
 from cipherward_compute.sums import Stage, Sum
+from cipherward_kit.errors import first_cause
 from cipherward_member.peers import PeerChannels, PeerUnknown
 from cipherward_member.reports import OrderKey
 
@@ -47,6 +48,7 @@ PASSING = frozenset(
         grpc.StatusCode.NOT_FOUND,  # STUDY_UNKNOWN: it has not seen the block
         grpc.StatusCode.UNAUTHENTICATED,  # a certificate that is being renewed
         grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.CANCELLED,  # by the peer, which has ended
     )
 )
 STAGES: Mapping[Stage, pb.ContributionStage.ValueType] = {
@@ -165,13 +167,8 @@ async def from_all(members: tuple[str, ...], fetch: Callable[[str], Awaitable[R]
             for member in members:
                 group.create_task(one(member))
     except ExceptionGroup as several:  # what one of them raised is what went wrong
-        raise _first(several) from None
+        raise first_cause(several) from None
     return {member: found[member] for member in members}
-
-
-def _first(group: BaseExceptionGroup[Exception]) -> Exception:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 async def until_there(member: str, call: Callable[[], Awaitable[R]]) -> R:

@@ -17,6 +17,7 @@ from cipherward_compute.errors import (
     UnitDiffers,
     VariableUnknown,
 )
+from cipherward_compute.waiting_texts import WaitingTexts
 from cipherward_kit.database import Database
 from cipherward_studies.column_plan import is_of_columns, plan_for
 from cipherward_studies.errors import StudyError
@@ -45,7 +46,14 @@ class Specs:
         """
         self._database = database
         self._data_sets = data_sets
-        self._waiting_max = waiting_max
+        self._waiting = WaitingTexts(
+            "specs",
+            WAITING_SECONDS,
+            waiting_max,
+            lambda waiting: StudySpecsFull(
+                f"{waiting} study texts wait; try again later", specs_max=waiting_max
+            ),
+        )
         self._clock = clock
 
     async def put(self, octets: bytes) -> bytes:
@@ -61,19 +69,9 @@ class Specs:
         await self._check_variables(spec)
         now = int(self._clock())
 
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM specs WHERE put_at < ?", (now - WAITING_SECONDS,))
-            known = connection.execute("SELECT 1 FROM specs WHERE digest = ?", (spec.digest,))
-            if known.fetchone() is not None:
-                return
-            (waiting,) = connection.execute("SELECT count(*) FROM specs").fetchone()
-            if waiting >= self._waiting_max:
-                raise StudySpecsFull(
-                    f"{waiting} study texts wait; try again later", specs_max=self._waiting_max
-                )
-            connection.execute("INSERT INTO specs VALUES (?, ?, ?)", (spec.digest, octets, now))
-
-        await self._database.write(work)
+        await self._database.write(
+            lambda connection: self._waiting.keep(connection, spec.digest, octets, now)
+        )
         return spec.digest
 
     async def find(self, digest: bytes) -> bytes | None:

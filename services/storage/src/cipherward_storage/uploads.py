@@ -11,10 +11,9 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import cast
 
 from cipherward_chain.acts import SUITE_SHARED
-from cipherward_kit.errors import ServiceError
+from cipherward_kit.errors import ServiceError, first_cause
 from cipherward_storage.alliance_slots import AllianceSlots
 from cipherward_storage.errors import (
     RecordErased,
@@ -254,8 +253,4 @@ async def _write_all(waiting: asyncio.Queue[bytes], spool: Spool) -> None:
 def _cause(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return what the client is told: a refusal if there is one, else the first failure."""
     refusals, others = failures.split(ServiceError)
-    cause: BaseException = refusals or others or failures
-    while isinstance(cause, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", cause)
-        cause = group.exceptions[0]
-    return cause
+    return first_cause(refusals or others or failures)

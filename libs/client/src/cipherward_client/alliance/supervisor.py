@@ -16,12 +16,13 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Seque
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cipherward_kit.config import ENV_PREFIX, TracesConfig, env_name
+from cipherward_kit.errors import first_cause
 from cipherward_kit.worker import ONE_THREAD
 
 # 20 cold starts without compiled bytecode took 15 s on a free machine, and nodes must find others.
@@ -133,7 +134,7 @@ class Supervisor:
                 for plan in plans:
                     group.create_task(self._wait_one(plan, told))
         except BaseExceptionGroup as causes:
-            raise _first_cause(causes) from None
+            raise first_cause(causes) from None
 
     async def _spawn(self, plan: ProcessPlan) -> asyncio.subprocess.Process:
         with self.log_file(plan.name).open("ab") as log:
@@ -271,14 +272,7 @@ async def supervised(
             yield supervisor
             supervisor.dismiss_all()
     except BaseExceptionGroup as causes:
-        raise _first_cause(causes) from None
+        raise first_cause(causes) from None
     finally:
         if supervisor is not None:
             await supervisor.stop()
-
-
-def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    if isinstance(first, BaseExceptionGroup):
-        return _first_cause(cast("BaseExceptionGroup[BaseException]", first))
-    return first

@@ -13,6 +13,7 @@ from cipherward_client.cli import context, resharings
 from cipherward_client.cli.options import (
     DEFAULT_FOLDER,
     AllianceDir,
+    As,
     Json,
     KeyId,
     PassphraseFile,
@@ -49,14 +50,13 @@ app = typer.Typer(
 app.add_typer(resharings.app, name="resharing")
 app.command("reshare")(resharings.reshare)
 
-MemberName = Annotated[str, typer.Option(help="The member that acts.")]
 Columns = Annotated[Path, typer.Argument(help="A YAML or JSON file: data_set and variables.")]
 
 
 @app.command()
 def propose(
     columns: Columns,
-    member: MemberName,
+    member: As,
     year: Annotated[int, typer.Option(help="Which year's data.")],
     enrol_seconds: Annotated[
         int, typer.Option(min=1, help="From now until the columns are fixed.")
@@ -96,7 +96,7 @@ def propose(
 @app.command()
 def approve(
     key: KeyId,
-    member: MemberName,
+    member: As,
     columns: Annotated[
         Path | None, typer.Option(help="The text, for the own service if it has not got it.")
     ] = None,
@@ -118,7 +118,7 @@ def approve(
 
 @app.command()
 def retire(
-    key: KeyId, member: MemberName, alliance: AllianceDir = DEFAULT_FOLDER, as_json: Json = False
+    key: KeyId, member: As, alliance: AllianceDir = DEFAULT_FOLDER, as_json: Json = False
 ) -> None:
     """Vote as a member that holds a data key to end it; its columns are deleted with it."""
     _end(alliance, member, key, data_keys.vote_to_retire, as_json)
@@ -126,7 +126,7 @@ def retire(
 
 @app.command()
 def withdraw(
-    key: KeyId, member: MemberName, alliance: AllianceDir = DEFAULT_FOLDER, as_json: Json = False
+    key: KeyId, member: As, alliance: AllianceDir = DEFAULT_FOLDER, as_json: Json = False
 ) -> None:
     """End a data key as one of its members, before it is ready."""
     _end(alliance, member, key, data_keys.withdraw_data_key, as_json)
@@ -134,7 +134,7 @@ def withdraw(
 
 @app.command()
 def show(
-    key: KeyId, member: MemberName, alliance: AllianceDir = DEFAULT_FOLDER, as_json: Json = False
+    key: KeyId, member: As, alliance: AllianceDir = DEFAULT_FOLDER, as_json: Json = False
 ) -> None:
     """Show a data key as a member, and who holds it."""
     data_key = context.parse_id(key)

@@ -11,6 +11,7 @@ from cipherward_client.cli import context
 from cipherward_client.cli.options import (
     DEFAULT_FOLDER,
     AllianceDir,
+    As,
     Json,
     PassphraseFile,
     Reject,
@@ -34,7 +35,6 @@ from cipherward_client.sdk.study_requests import MINIMUM
 app = typer.Typer(no_args_is_help=True, help="Data permits: what may be computed, and until when.")
 
 PermitId = Annotated[str, typer.Argument(metavar="PERMIT", help="The permit's id.")]
-MemberName = Annotated[str, typer.Option(help="The member that acts.")]
 
 
 @app.command()
@@ -76,7 +76,7 @@ def apply(
 @app.command()
 def approve(
     permit: PermitId,
-    member: MemberName,
+    member: As,
     reject: Reject = False,
     alliance: AllianceDir = DEFAULT_FOLDER,
     as_json: Json = False,
@@ -93,7 +93,7 @@ def approve(
 @app.command()
 def revoke(
     permit: PermitId,
-    member: MemberName,
+    member: As,
     alliance: AllianceDir = DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:

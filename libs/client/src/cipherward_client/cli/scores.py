@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cipherward_client.cli import context
-from cipherward_client.cli.options import DEFAULT_FOLDER, AllianceDir, Json, Reject
+from cipherward_client.cli.options import DEFAULT_FOLDER, AllianceDir, As, Json, Reject
 from cipherward_client.cli.output import Output, clock
 from cipherward_client.sdk import inferences, scores
 from cipherward_client.sdk.advice import ADVICE
@@ -38,7 +38,6 @@ ModelFile = Annotated[
 ColumnsFile = Annotated[
     Path | None, typer.Option("--columns", help="The data key's file: check the weights with it.")
 ]
-MemberName = Annotated[str, typer.Option("--member", help="The member that acts.")]
 
 
 @app.command()
@@ -63,7 +62,7 @@ def model(file: ModelFile, columns: ColumnsFile = None, as_json: Json = False) -
 @app.command()
 def propose(
     file: ModelFile,
-    member: MemberName,
+    member: As,
     key: Annotated[str, typer.Option("--key", help="The data key's id.")],
     columns: ColumnsFile = None,
     uses: Annotated[int, typer.Option(min=1, max=5000, help="How often.")] = USES,
@@ -101,7 +100,7 @@ def propose(
 @app.command()
 def approve(
     score: ScoreId,
-    member: MemberName,
+    member: As,
     file: Annotated[
         Path | None, typer.Option("--model", help="The model that was read: it must be this one.")
     ] = None,
@@ -123,7 +122,7 @@ def approve(
 @app.command()
 def run(
     score: ScoreId,
-    member: MemberName,
+    member: As,
     patient: Annotated[
         list[str], typer.Option("--patient", help="Reference of a patient's rows; repeatable.")
     ],
@@ -146,7 +145,7 @@ def run(
 @app.command()
 def show(
     score: ScoreId,
-    member: MemberName,
+    member: As,
     use: Annotated[str, typer.Option("--use", help="Show this use of it, with its scores.")] = "",
     alliance: AllianceDir = DEFAULT_FOLDER,
     as_json: Json = False,
@@ -188,7 +187,7 @@ def show(
 @app.command()
 def end(
     score: ScoreId,
-    member: MemberName,
+    member: As,
     alliance: AllianceDir = DEFAULT_FOLDER,
     as_json: Json = False,
 ) -> None:

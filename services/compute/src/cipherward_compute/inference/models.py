@@ -13,10 +13,11 @@ from collections.abc import Callable
 from cipherward_compute.column_keys import DataKey
 from cipherward_compute.errors import ModelMalformed, ModelsFull
 from cipherward_compute.failures import ColumnsDiffer, SpecNotHandedOver, WeightsRefused
+from cipherward_compute.waiting_texts import WaitingTexts
 from cipherward_kit.database import Database
 from cipherward_studies import errors as study_errors
 from cipherward_studies import models as model_texts
-from cipherward_studies.models import Model, parse_model
+from cipherward_studies.models import parse_model
 from cipherward_studies.scores import ScorePlan, WeightVanishes, plan_scores
 
 WAITING_SECONDS = 2 * 86_400  # for the proposal, which whoever hands it over is about to make
@@ -34,7 +35,15 @@ class Models:
             clock: Unix seconds now.
         """
         self._database = database
-        self._waiting_max = waiting_max
+        self._waiting = WaitingTexts(
+            "models",
+            WAITING_SECONDS,
+            waiting_max,
+            lambda waiting: ModelsFull(
+                f"{waiting} models wait; try again later", models_max=waiting_max
+            ),
+            waits="digest NOT IN (SELECT model FROM risk_scores)",
+        )
         self._clock = clock
 
     async def put(self, octets: bytes) -> bytes:
@@ -49,23 +58,9 @@ class Models:
         except model_texts.ModelMalformed as error:
             raise ModelMalformed(str(error)) from None
         now = int(self._clock())
-        waits = "digest NOT IN (SELECT model FROM risk_scores)"
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                f"DELETE FROM models WHERE put_at < ? AND {waits}", (now - WAITING_SECONDS,)
-            )
-            known = connection.execute("SELECT 1 FROM models WHERE digest = ?", (model.digest,))
-            if known.fetchone() is not None:
-                return
-            (waiting,) = connection.execute(f"SELECT count(*) FROM models WHERE {waits}").fetchone()
-            if waiting >= self._waiting_max:
-                raise ModelsFull(
-                    f"{waiting} models wait; try again later", models_max=self._waiting_max
-                )
-            connection.execute("INSERT INTO models VALUES (?, ?, ?)", (model.digest, octets, now))
-
-        await self._database.write(work)
+        await self._database.write(
+            lambda connection: self._waiting.keep(connection, model.digest, octets, now)
+        )
         return model.digest
 
     async def plan(self, digest: bytes, data_key: DataKey, members: tuple[str, ...]) -> ScorePlan:
@@ -86,13 +81,14 @@ class Models:
         if not octets:
             raise SpecNotHandedOver("the text of the model was not handed to this member")
         try:
-            return await asyncio.to_thread(_planned, parse_model(octets), data_key, members)
+            return await asyncio.to_thread(_planned, octets, data_key, members)
         except WeightVanishes as error:
             raise WeightsRefused(str(error)) from None
         except study_errors.ColumnsDiffer as error:
             raise ColumnsDiffer(str(error)) from None
 
 
-def _planned(model: Model, data_key: DataKey, members: tuple[str, ...]) -> ScorePlan:
+def _planned(octets: bytes, data_key: DataKey, members: tuple[str, ...]) -> ScorePlan:
+    model = parse_model(octets)
     model.check_members(members)
     return plan_scores(model, data_key.text)
