@@ -10,7 +10,8 @@ from grpc import aio
 from grpc.aio import Metadata
 
 from cipherward_client.sdk.ledger import BATCH_BYTES, BATCH_TRANSACTIONS, batches
-from cipherward_client.sdk.retries import Patience, patiently
+from cipherward_client.sdk.retries import Patience, is_away, patiently
+from cipherward_kit.drain import Draining
 from cipherward_kit.errors import DETAILS_KEY, ServiceError
 
 
@@ -30,6 +31,7 @@ def refusal(error: ServiceError) -> aio.AioRpcError:
 
 
 AWAY = aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), Metadata())
+CUT = aio.AioRpcError(grpc.StatusCode.CANCELLED, Metadata(), Metadata())  # by a server that ends
 
 
 class Service:
@@ -51,6 +53,16 @@ async def test_passing_refusals_are_asked_again_within_one_deadline() -> None:
     assert await patiently(service.call, 20) == 42
     assert service.timeouts == sorted(service.timeouts, reverse=True)
     assert service.timeouts[0] <= 20
+
+
+async def test_who_goes_away_in_the_middle_is_asked_again() -> None:
+    service = Service(CUT, refusal(Draining("the server is going away")))
+    assert await patiently(service.call, 20) == 42
+
+
+def test_who_goes_away_is_left_for_another_and_who_refuses_is_not() -> None:
+    assert all(is_away(error) for error in (AWAY, CUT, refusal(Draining("going"))))
+    assert not any(is_away(error) for error in (refusal(Stale("stale")), refusal(Refused("no"))))
 
 
 async def test_a_refusal_for_good_is_asked_once() -> None:

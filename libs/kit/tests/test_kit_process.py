@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psutil
 import pytest
 from grpc import aio
@@ -125,7 +126,7 @@ async def test_health_turns_streams_end_and_calls_in_flight_finish_before_the_ex
             stream = forever(b"")
             assert await stream.read() == b"first"
             call = slow(b"1.5", timeout=20)
-            await call.wait_for_connection()
+            assert await slow(b"0") == b"done"  # so the one before is in flight there
             running.send_signal(signum)
             assert (await watch.read()).status == NOT_SERVING
             assert await slow(b"0") == b"done"  # while it drains it still serves
@@ -136,6 +137,24 @@ async def test_health_turns_streams_end_and_calls_in_flight_finish_before_the_ex
             started = asyncio.get_running_loop().time()
             assert await running.wait() == 0
             assert asyncio.get_running_loop().time() - started < 4  # the watcher has no grace
+
+
+async def test_a_call_that_outlives_its_grace_is_told_that_the_server_goes_away(
+    settings: dict[str, str], alliance: TestAlliance
+) -> None:
+    settings |= {"CIPHERWARD_DRAIN_SECONDS": "0", "CIPHERWARD_GRACE_SECONDS": "1"}
+    async with process(settings) as running:
+        ports = await ports_of(settings)
+        async with echo_channel(alliance, ports["holder"]) as channel:
+            slow = bytes_method(channel, "unary_unary", ECHO + "Slow")
+            call = slow(b"60", timeout=90)
+            assert await slow(b"0") == b"done"  # so the one before is in flight there
+            running.send_signal(signal.SIGTERM)
+            with pytest.raises(aio.AioRpcError) as caught:
+                await call
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert reason_of(caught.value) == "DRAINING"
+            assert await running.wait() == 0
 
 
 async def test_the_metrics_page_has_the_calls(

@@ -16,6 +16,7 @@ Every server of ours may answer these, besides what the comment of an RPC promis
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -79,7 +80,13 @@ class DependencyAway(ServiceError):
 
 
 # What a call to a service that is down, starting or overloaded ends with.
-AWAY = frozenset((grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED))
+AWAY = frozenset(
+    (
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,  # by the server, which has ended: we cancel by asyncio's error
+    )
+)
 
 BOUNDARY_ERRORS: tuple[type[ServiceError], ...] = (
     PeerRefused,
@@ -120,6 +127,8 @@ class RpcBoundary(aio.ServerInterceptor):
         self._rpcs_max = rpcs_max
         self._disk = disk
         self._in_flight = {False: 0, True: 0}  # by: is it a stream
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._ended = False
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -136,6 +145,12 @@ class RpcBoundary(aio.ServerInterceptor):
                 return None
             wrapped = self._wrapped[method] = self._wrap(method, handler)
         return wrapped
+
+    def end_calls(self) -> None:
+        """Refuse the calls in flight as `Draining`; gRPC by itself would say CANCELLED."""
+        self._ended = True
+        for call in self._calls:
+            call.cancel()
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
         # Exactly one of the four is set; the stubs type them for sync servers.
@@ -188,9 +203,10 @@ class RpcBoundary(aio.ServerInterceptor):
     async def _guard(self, method: str, context: Context, is_stream: bool) -> AsyncGenerator[None]:
         started = time.perf_counter()
         code, reason, span, name = "OK", "", None, method.removeprefix("/")
-        came_ns = time.time_ns()
+        came_ns, call = time.time_ns(), cast("asyncio.Task[Any]", asyncio.current_task())
         RPC_STARTED.labels(name).inc()
         self._in_flight[is_stream] += 1
+        self._calls.add(call)
         try:
             self._admit(method, context, is_stream)
             told = context.invocation_metadata() or ()
@@ -210,10 +226,18 @@ class RpcBoundary(aio.ServerInterceptor):
             code, reason = "INTERNAL", ""
             log.exception("rpc_crashed", method=method)
             await context.abort(grpc.StatusCode.INTERNAL, "internal error")
-        except BaseException:  # the client went away, or we are shutting down
+        except asyncio.CancelledError:
+            if not self._ended or context.done():  # the client went away
+                code = "CANCELLED"
+                raise
+            call.uncancel()
+            code, reason = Draining.code.name, Draining.reason
+            await self._refuse(method, context, Draining("the server is going away; call again"))
+        except BaseException:  # a stream whose client went away
             code = "CANCELLED"
             raise
         finally:
+            self._calls.discard(call)
             self._in_flight[is_stream] -= 1
             RPC_SECONDS.labels(name, code).observe(time.perf_counter() - started)
             if span is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
-from typing import TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine
+from typing import Any, TypeVar
 
 import grpc
 
@@ -38,6 +38,24 @@ class Drain:
     async def wait(self) -> None:
         """Return when the server begins to drain."""
         await self._begun.wait()
+
+    async def cut(self, answer: Coroutine[Any, Any, T]) -> T:
+        """Return what is awaited, unless the server drains first: for calls that wait long.
+
+        Raises:
+            Draining: the server drains; what was awaited is given up (cancelled).
+        """
+        answering = asyncio.ensure_future(answer)
+        stop = asyncio.ensure_future(self.wait())
+        try:
+            await asyncio.wait((answering, stop), return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                return answering.result()
+        finally:
+            answering.cancel()
+            stop.cancel()
+            await asyncio.wait((answering, stop))
+        raise Draining("the server is going away; call again")
 
     async def until(self, items: AsyncIterable[T]) -> AsyncIterator[T]:
         """Yield `items` until they end or the server drains.

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Collection, Generator
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -39,6 +39,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 # Probes and scrapes are small and few.
 HEALTH_RPCS_MAX = 64
+# The part of their grace after which calls in flight are refused: the answers must still leave.
+CALLS_SHARE = 0.8
 HEALTH_BYTES_MAX = 64 * 1024  # of a message of theirs: the name of a service, or a word
 # A dead peer is noticed in 30 s + 10 s; clients of ours may ping as often as every 10 s.
 KEEPALIVE_OPTIONS: tuple[tuple[str, int], ...] = (
@@ -191,20 +193,20 @@ async def listening(
         probes = await stack.enter_async_context(probing(config, readiness))
         disk = DiskReserve(config.data_dir, config.log_reserve_bytes, surface.growing)
         await stack.enter_async_context(disk.watched(readiness))
-        services = _server(config, surface, surface.registry, disk)
+        services, boundary = _server(config, surface, surface.registry, disk)
         with _binding("listen", config.listen):
             port = services.add_secure_port(
                 config.listen, server_credentials(identity, surface.registry)
             )
-        servers = [services]
+        servers = {services: boundary}
         holder_port = None
         if config.holder_listen is not None:
-            holders = _server(config, surface, None, disk)
+            holders, boundary = _server(config, surface, None, disk)
             with _binding("holder_listen", config.holder_listen):
                 holder_port = holders.add_secure_port(
                     config.holder_listen, holder_credentials(identity)
                 )
-            servers.append(holders)
+            servers[holders] = boundary
         stack.push_async_callback(_stop_all, servers, config.grace_seconds)
         for server in servers:
             await server.start()
@@ -223,7 +225,7 @@ def _options(message_bytes_max: int) -> list[tuple[str, int]]:
 
 def _server(
     config: ServerConfig, surface: Surface, registry: TrustRegistry | None, disk: DiskReserve
-) -> aio.Server:
+) -> tuple[aio.Server, RpcBoundary]:
     """Make the server of one port; without a registry it is the holders'."""
     access = Access(surface.rules, surface.also_own | {config.member}, registry)
     boundary = RpcBoundary(
@@ -240,7 +242,7 @@ def _server(
         maximum_concurrent_rpcs=4 * config.rpcs_max,
     )
     surface.register(server)
-    return server
+    return server, boundary
 
 
 @contextmanager
@@ -264,10 +266,18 @@ def _try_to_bind(address: str) -> None:
     socket.create_server((host, int(port)), family=family).close()
 
 
-async def _stop_all(servers: list[aio.Server], grace_seconds: float) -> None:
-    async with asyncio.TaskGroup() as group:
-        for server in servers:
-            group.create_task(server.stop(grace_seconds))
+async def _stop_all(servers: Mapping[aio.Server, RpcBoundary], grace_seconds: float) -> None:
+    def end_calls() -> None:
+        for boundary in servers.values():
+            boundary.end_calls()
+
+    ending = asyncio.get_running_loop().call_later(CALLS_SHARE * grace_seconds, end_calls)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for server in servers:
+                group.create_task(server.stop(grace_seconds))
+    finally:
+        ending.cancel()
 
 
 @contextmanager

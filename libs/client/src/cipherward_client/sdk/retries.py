@@ -18,6 +18,9 @@ T = TypeVar("T")
 PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.05, 1.0
 # How long a service may be gone: a restart takes one to five seconds on a busy machine.
 AWAY_SECONDS = 15.0
+# What a call is told that nobody answers. CANCELLED comes from a server that ended in the middle:
+# when we cancel, asyncio says so and gRPC does not.
+GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 # States of a moment: the alliance has just started, or a service has much to do.
 PASSING = frozenset(
     (
@@ -34,15 +37,15 @@ PASSING = frozenset(
 
 def is_passing(error: aio.AioRpcError) -> bool:
     """Say whether the same call may well succeed in a moment."""
-    return error.code() is grpc.StatusCode.UNAVAILABLE or reason_of(error) in PASSING
+    return error.code() in GONE or reason_of(error) in PASSING
 
 
 def is_away(error: BaseException) -> bool:
-    """Say whether nobody answers at all, or the line broke: no service of ours gave a reason."""
+    """Say whether nobody answers, the line broke (no service of ours gave a reason), or it ends."""
     return (
         isinstance(error, aio.AioRpcError)
-        and error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL)
-        and not reason_of(error)
+        and error.code() in (*GONE, grpc.StatusCode.INTERNAL)
+        and reason_of(error) in ("", "DRAINING")
     )
 
 
