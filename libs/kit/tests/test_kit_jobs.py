@@ -150,6 +150,27 @@ async def test_a_lost_worker_costs_its_job_and_not_the_pool(
 
 
 @pytest.mark.slow
+async def test_a_worker_that_is_lost_while_it_is_sent_much_holds_up_no_end(
+    arithmetic: ModuleType, gate: Path
+) -> None:
+    async with asyncio.timeout(30):
+        async with WorkerPool(1, 8, arithmetic.__name__) as pool:
+            worker, _ = await pool.run(arithmetic.whoami)
+            jobs = [asyncio.create_task(pool.run(arithmetic.until_gone, str(gate)))]
+            much = bytes(8 << 20)  # more than a pipe holds
+            jobs += [asyncio.create_task(pool.run(arithmetic.add, much, much)) for _ in range(3)]
+            started = Path(f"{gate}.started")
+            await eventually(started.exists)
+            await asyncio.sleep(0.3)  # the pipe fills; were this too short, less would be shown
+            os.kill(worker, signal.SIGKILL)
+            lost = await asyncio.gather(*jobs, return_exceptions=True)
+            assert {type(error) for error in lost} == {WorkerLost}
+            assert await pool.run(arithmetic.add, 1, 1) == 2
+    # A process waits at its end for the threads of its pools.
+    await eventually(lambda: not any("Queue" in one.name for one in threading.enumerate()))
+
+
+@pytest.mark.slow
 async def test_a_module_that_cannot_be_imported_stops_the_start() -> None:
     with pytest.raises(WorkerLost):
         await WorkerPool(1, 2, "no_such_arithmetic").__aenter__()

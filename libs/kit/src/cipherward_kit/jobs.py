@@ -14,7 +14,7 @@ from concurrent.futures import (
     ThreadPoolExecutor,
 )
 from types import TracebackType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import grpc
 import structlog
@@ -119,6 +119,7 @@ class WorkerPool:
             executor = self._replace(executor)
             future = executor.submit(run_job, function, *args, **kwargs)
         self._take()
+        future.add_done_callback(lambda done: _let_go(executor, done))
         # Also when the caller is gone: the place is free when the job is over, not before.
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
         try:
@@ -160,3 +161,17 @@ class WorkerPool:
     def _release(self) -> None:
         self._in_flight -= 1
         JOBS.labels(self._module).dec()
+
+
+def _let_go(executor: Executor, done: Future[Any]) -> None:
+    """Let the thread that writes to a lost worker go.
+
+    Before 3.11.5 Python keeps the reading end of its own pipe: an argument larger than the pipe is
+    then written for ever, and whoever closes the pool waits as long, at the end of the process too
+    (cpython gh-94777). Called in the thread that finds the worker lost, before it waits.
+    """
+    lost = not done.cancelled() and isinstance(done.exception(), BrokenExecutor)
+    if lost and isinstance(executor, ProcessPoolExecutor):
+        calls: Any = getattr(executor, "_call_queue", None)  # None: given up already
+        if calls is not None:
+            calls._reader.close()
