@@ -21,7 +21,7 @@ SERVERS := $(PYTEST) -q -m 'servers and not soak'
 # memory they cost a sixth less, at half a gigabyte a process; without the room they are on the disk.
 IN_MEMORY := $(shell [ "$$(df --output=avail -m /dev/shm 2>/dev/null | tail -1)" -gt 4000 ] 2>/dev/null && echo TMPDIR=/dev/shm)
 
-.PHONY: help setup gen fmt lint type test install-servers servers test-servers test-servers-parts test-servers-whole soak check alerts-fire dashboards chart check-chart test-kube images test-images sbom dev-cluster demo study-table bench clean
+.PHONY: help setup gen fmt lint type test install-servers servers test-servers soak check alerts-fire dashboards chart check-chart test-kube images test-images sbom dev-cluster demo study-table bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -60,16 +60,17 @@ type: .make/gen ## pyright, strict
 # Every test, in parts that are processes of their own, three side by side: one alone spends half
 # its time waiting for the services that it runs. Whoever is done takes the next: the longest are
 # first, and what computes is mixed with what waits. A new folder of tests is in the rest.
-PARTS := compute studies sdk e2e services alliances client libs rest
-PART_compute := services/compute
+PARTS := keys compute studies sdk services alliances e2e client libs rest
+PART_keys := $(addprefix services/compute/tests/,columns ceremony resharing)
+PART_compute := $(wildcard services/compute/tests/test_*.py) $(filter-out $(PART_keys) %/__pycache__,$(patsubst %/,%,$(wildcard services/compute/tests/*/)))
 PART_studies := tests/integration/studies
 PART_sdk := tests/integration/sdk
 PART_e2e := tests/e2e
-PART_services := $(filter-out $(PART_compute),$(wildcard services/*))
+PART_services := $(filter-out services/compute %.py %/__pycache__,$(wildcard services/*))
 PART_alliances := $(filter-out $(PART_studies) $(PART_sdk) %/production.py %/__pycache__,$(wildcard tests/integration/*))
 PART_client := libs/client
-PART_libs := $(filter-out $(PART_client),$(wildcard libs/*))
-PART_rest := $(filter-out $(PART_e2e) %/integration %/soak %/kube %/images %/vectors %/__init__.py %/__pycache__,$(wildcard tests/*))
+PART_libs := $(filter-out $(PART_client) %.py %/__pycache__,$(wildcard libs/*))
+PART_rest := $(filter-out $(PART_e2e) %/integration %/soak %/kube %/images %/vectors %/__init__.py %/conftest.py %/every_test.py %/__pycache__,$(wildcard tests/*))
 
 test: .make/gen ## every embedded test (at most 10 minutes on 2 cores)
 	$(if $(ARGS),$(IN_MEMORY) $(EMBEDDED) $(ARGS),$(MAKE) --no-print-directory --keep-going -j3 --output-sync=target $(PARTS:%=test-part-%))
@@ -84,14 +85,19 @@ install-servers: .make/gen ## CometBFT, Kafka, MongoDB's protocol and Prometheus
 servers: install-servers ## run Kafka, MongoDB and Prometheus for `cipherward dev`, until Ctrl-C
 	@exec $(RUN)/python -m tests.servers run $(ARGS)
 
+# They wait more than they compute: three side by side, the longest first.
+SERVER_PARTS := alliances ledger services stories
+SERVERS_alliances := tests/integration
+SERVERS_ledger := services/ledger
+SERVERS_services := $(filter-out $(SERVERS_ledger) %.py %/__pycache__,$(wildcard services/*)) $(filter-out %.py %/__pycache__,$(wildcard libs/*)) $(addprefix tests/,byzantine reference servers soak) $(wildcard tests/test_*.py)
+SERVERS_stories := tests/e2e tests/observability
+
 test-servers: install-servers ## every test with real servers (at most 10 minutes on 2 cores)
-	$(if $(ARGS),$(IN_MEMORY) $(SERVERS) $(ARGS),$(MAKE) --no-print-directory -j2 --output-sync=target test-servers-parts test-servers-whole)
+	$(if $(ARGS),$(IN_MEMORY) $(SERVERS) $(ARGS),$(MAKE) --no-print-directory --keep-going -j3 --output-sync=target $(SERVER_PARTS:%=test-servers-%))
 
-test-servers-parts: install-servers
-	$(IN_MEMORY) $(SERVERS) services libs tests/byzantine tests/reference tests/servers tests/soak tests/test_*.py
-
-test-servers-whole: install-servers
-	$(IN_MEMORY) $(SERVERS) tests/integration tests/e2e tests/observability
+.PHONY: $(SERVER_PARTS:%=test-servers-%)
+$(SERVER_PARTS:%=test-servers-%): test-servers-%: install-servers
+	$(IN_MEMORY) $(SERVERS) $(SERVERS_$*)
 
 soak: .make/gen ## kills and long histories (not in CI)
 	$(PYTEST) -q -m soak $(ARGS)

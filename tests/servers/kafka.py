@@ -13,13 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
+import psutil
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, LeaderNotAvailableError
 from aiokafka.helpers import create_ssl_context
 
 from cipherward_client.alliance.ports import free_ports
-from tests.servers.child import STOP_SECONDS, Child, ServerFailed
+from cipherward_kit.testing import eventually
+from tests.servers.child import POLL_SECONDS, STOP_SECONDS, Child, ServerFailed
 from tests.servers.kafka_settings import HOST, broker_settings, protocol_of
 from tests.servers.pins import KAFKA_ARCHIVES, KAFKA_LIBRARIES
 from tests.servers.tls import ServerTls
@@ -30,6 +32,7 @@ SETTINGS_FILE: Final = "server.properties"
 MARK_FILE: Final = "meta.properties"  # what formatting leaves in the data folder
 READINESS_TOPIC: Final = "readiness"
 PROBE_SECONDS: Final = 5.0  # of one attempt
+PARTING_SECONDS: Final = 10.0  # milliseconds, unless the machine is busy
 FORMAT_SECONDS: Final = 60.0  # half a second on a quiet machine
 RECORDING_SECONDS: Final = 60.0  # the archive, 50 MB, is written after the orderly stop
 JVM: Final = ("-Djava.awt.headless=true", "-XX:+UseSerialGC")  # one collector thread, not many
@@ -123,6 +126,25 @@ class KafkaServer:
         """Stop it in order; what was acknowledged stays in its folder."""
         self._child.stop(grace_seconds)
 
+    async def parted(self) -> None:
+        """Return when this process has no connection to it left; whoever ends a loop waits for it.
+
+        aiokafka waits for the end of none that it began with, or that was refused. Over TLS that
+        comes when the broker has said goodbye too, and a loop that is closed before leaves a socket
+        open: an error of whichever test runs when it is collected.
+        """
+
+        def connections() -> list[object]:
+            found = psutil.Process().net_connections("tcp")
+            return [one for one in found if one.raddr and one.raddr.port == self._port]
+
+        async def none() -> bool:
+            return not await asyncio.to_thread(connections)
+
+        await eventually(none, seconds=PARTING_SECONDS)
+        # What the broker has cut is listed no more, while the loop has yet to hear of it.
+        await asyncio.sleep(POLL_SECONDS)
+
     def _format(self) -> None:
         """Write its settings, and prepare the data folder unless an earlier start has."""
         settings = self._folder / SETTINGS_FILE
@@ -161,22 +183,27 @@ class KafkaServer:
             executor.submit(asyncio.run, self._acknowledged()).result()
 
     async def _acknowledged(self) -> None:
-        async with asyncio.timeout(PROBE_SECONDS):
-            options = self.client_options()
-            admin = AIOKafkaAdminClient(**options)
-            try:
-                await admin.start()
-                await admin.create_topics([NewTopic(READINESS_TOPIC, 1, 1)])  # again: no change
-            except AttributeError as error:  # aiokafka's own: the metadata names no controller yet
-                raise LeaderNotAvailableError from error
-            finally:
-                await admin.close()
-            producer = cast("_Producer", AIOKafkaProducer(**options, enable_idempotence=True))
-            try:
-                await producer.start()
-                await producer.send_and_wait(READINESS_TOPIC, b"ready")
-            finally:
-                await producer.stop()
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self._acknowledge(self.client_options())
+        finally:
+            await self.parted()
+
+    async def _acknowledge(self, options: Mapping[str, Any]) -> None:
+        admin = AIOKafkaAdminClient(**options)
+        try:
+            await admin.start()
+            await admin.create_topics([NewTopic(READINESS_TOPIC, 1, 1)])  # again: no change
+        except AttributeError as error:  # aiokafka's own: the metadata names no controller yet
+            raise LeaderNotAvailableError from error
+        finally:
+            await admin.close()
+        producer = cast("_Producer", AIOKafkaProducer(**options, enable_idempotence=True))
+        try:
+            await producer.start()
+            await producer.send_and_wait(READINESS_TOPIC, b"ready")
+        finally:
+            await producer.stop()
 
 
 @contextmanager

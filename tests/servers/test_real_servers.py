@@ -140,20 +140,30 @@ async def test_kafka_with_mutual_tls_takes_only_a_client_with_a_certificate(tmp_
             await send({**options, "ssl_context": stranger}, "guarded", b"message")
         with pytest.raises(KafkaError):
             await send({"bootstrap_servers": server.bootstrap}, "guarded", b"message")
+        await server.parted()
+
+
+@pytest.fixture(scope="module")
+def passwords(tmp_path_factory: pytest.TempPathFactory) -> Generator[KafkaServer]:
+    """A broker that asks for a name and a password."""
+    need("kafka")
+    folder = tmp_path_factory.mktemp("kafka-passwords")
+    tls = ServerTls.make(folder / "tls")
+    with running_kafka(folder / "kafka", tls=tls, users={"first": "one"}) as server:
+        yield server
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "PLAIN"])
 async def test_kafka_with_users_takes_only_the_right_password(
-    mechanism: str, tmp_path: Path
+    mechanism: str, passwords: KafkaServer
 ) -> None:
-    need("kafka")
-    tls = ServerTls.make(tmp_path / "tls")
-    with running_kafka(tmp_path / "kafka", tls=tls, users={"first": "one"}) as server:
-        options = {**server.client_options(), "sasl_mechanism": mechanism}
-        await make_topic(options, "guarded")
-        await send(options, "guarded", b"message")
-        with pytest.raises(KafkaError):
-            await send({**options, "sasl_plain_password": "two"}, "guarded", b"message")
+    options = {**passwords.client_options(), "sasl_mechanism": mechanism}
+    topic = f"guarded-{mechanism}"
+    await make_topic(options, topic)
+    await send(options, topic, b"message")
+    with pytest.raises(KafkaError):
+        await send({**options, "sasl_plain_password": "two"}, topic, b"message")
+    await passwords.parted()
 
 
 def connected(uri: str, options: dict[str, Any]) -> MongoClient[dict[str, Any]]:

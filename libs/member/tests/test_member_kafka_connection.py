@@ -169,6 +169,40 @@ async def test_with_certificates_on_both_sides_blocks_go_through(
     await topic.write((key_of(1), b"over TLS"))
     async with open_reader(topic.connection, topic.name) as reader:
         assert [one.value for one in await reader.read_at(0)] == [b"over TLS"]
+    await guarded.parted()
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+async def test_a_certificate_that_a_broker_refuses_is_replaced_in_its_files_alone(
+    config: MakeConfig, guarded: KafkaServer, tls: ServerTls, tmp_path: Path
+) -> None:
+    """As after its end: whoever was refused is let in with the next files, and nothing restarts."""
+    files = ServerTls.make(tmp_path / "strangers")
+    given: Given = {
+        "kafka_security": "ssl",
+        "kafka_bootstrap": guarded.bootstrap,
+        "kafka_ca_file": tls.ca_file,
+    }
+    known = {
+        "kafka_certificate": tls.client_certificate_file,
+        "kafka_private_key": tls.client_private_key_file,
+    }
+    topic = await make_topic(KafkaConnection.read(config(**given, **known)))
+    await topic.write((key_of(1), b"over TLS"))
+    mine = {
+        "kafka_certificate": files.client_certificate_file,
+        "kafka_private_key": files.client_private_key_file,
+    }
+    connection = KafkaConnection.read(config(**given, **mine))
+    with pytest.raises(KafkaAway):
+        async with open_reader(connection, topic.name):
+            pass
+    files.client_certificate_file.write_bytes(tls.client_certificate_file.read_bytes())
+    files.client_private_key_file.write_bytes(tls.client_private_key_file.read_bytes())
+    async with open_reader(connection, topic.name) as reader:
+        assert [one.value for one in await reader.read_at(0)] == [b"over TLS"]
+    await guarded.parted()
 
 
 @pytest.mark.servers
@@ -194,6 +228,7 @@ async def test_a_broker_or_a_client_that_cannot_show_who_it_is_is_refused(
         with pytest.raises(KafkaAway):
             async with open_reader(connection, "any"):
                 pass
+    await guarded.parted()
 
 
 @pytest.mark.servers
@@ -217,6 +252,7 @@ async def test_with_a_password_blocks_go_through_and_without_the_right_one_none_
     with pytest.raises(KafkaAway):
         async with open_reader(KafkaConnection.read(config(**given)), topic.name):
             pass
+    await passwords.parted()
 
 
 @pytest.fixture(scope="module")

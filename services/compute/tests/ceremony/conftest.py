@@ -1,41 +1,30 @@
-"""Four members' stores and their parts in key ceremonies.
-
-The members talk to each other directly; over sockets and a chain they do in the tests of studies.
-"""
+"""Four members' stores and their parts in key ceremonies."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sqlite3
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from cipherward_chain.testing import make_genesis, seed_of
-from cipherward_compute import arithmetic
+from cipherward_chain.testing import seed_of
 from cipherward_compute.arithmetic.peer import PeerWrong
-from cipherward_compute.ceremony.messages import Revealed, commitment_to
+from cipherward_compute.ceremony.messages import Revealed
 from cipherward_compute.ceremony.steps import CeremonySteps
 from cipherward_compute.errors import StepFailed
 from cipherward_compute.instructions import CeremonyStep, KeyCeremony, Shared
 from cipherward_compute.keyring import Keyring, MessageKind
 from cipherward_compute.member import Member
-from cipherward_compute.peers import Peers
-from cipherward_compute.schema import SCHEMA
 from cipherward_compute.steps import Done
 from cipherward_compute.vault import CeremonyRoot, Vault
 from cipherward_kit.database import Database
-from cipherward_kit.jobs import WorkerPool
-from cipherward_kit.testing import eventually
-from cipherward_member.registry import MemberRegistry
 from cipherward_member.reports import OrderKey
 from cipherward_threshold.dealing.disputes import deal_digest
 from cipherward_threshold.messages import Deal, KeyShare, PublicKey
 from cipherward_threshold.parameters import profile
+from services.compute.tests.members_on_disk import MembersOnDisk, Neighbours, running
 
 MEMBERS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
 PROFILE = "additive-1"
@@ -54,63 +43,24 @@ STEPS: dict[str, tuple[CeremonyStep, ...]] = {
     ),
 }
 
-Tamper = Callable[[str, MessageKind, bytes], bytes]
-
 
 @dataclass
-class Neighbours(Peers):
-    """The other members, asked directly; `dies_at` is the question that it does not survive."""
-
-    alliance: Alliance
-    mine: str
-    asked: int = 0
-    dies_at: int = -1
-    tamper: Tamper | None = None
-
-    async def ceremony_message(self, member: str, study: bytes, kind: MessageKind) -> bytes:
-        self.asked += 1
-        if self.asked == self.dies_at:
-            raise RuntimeError("killed")
-        keyring = self.alliance.keyrings[member]
-        found = b""
-
-        async def there() -> bool:
-            nonlocal found
-            found = await keyring.message(study, kind, dealer=member, receiver=self.mine)
-            return bool(found)
-
-        await eventually(there)
-        return self.tamper(member, kind, found) if self.tamper else found
-
-
-@dataclass
-class Alliance:
+class Alliance(MembersOnDisk):
     """Four members' stores and parts in ceremonies."""
 
-    folder: Path
-    pool: WorkerPool
-    registry: MemberRegistry
-    databases: dict[str, Database] = field(default_factory=dict[str, Database])
     keyrings: dict[str, Keyring] = field(default_factory=dict[str, Keyring])
     steps: dict[str, CeremonySteps] = field(default_factory=dict[str, CeremonySteps])
     peers: dict[str, Neighbours] = field(default_factory=dict[str, Neighbours])
 
-    async def start(self, member: str) -> None:
-        database = Database(self.folder / f"{member}.db", SCHEMA)
-        self.databases[member] = await database.__aenter__()
-        keyring = Keyring(database, Vault(seed_of(f"{member}/data")))
-        self.keyrings[member] = keyring
-        self.peers[member] = Neighbours(self, member)
-        me = Member(member, "chain test", self.registry, self.pool)
-        root = CeremonyRoot(seed_of(f"{member}/ceremony"))
-        self.steps[member] = CeremonySteps(me, root, keyring, self.peers[member])
+    def assemble(self, me: Member, database: Database) -> None:
+        keyring = Keyring(database, Vault(seed_of(f"{me.id}/data")))
+        self.keyrings[me.id] = keyring
+        self.peers[me.id] = Neighbours(me.id, self._message)
+        root = CeremonyRoot(seed_of(f"{me.id}/ceremony"))
+        self.steps[me.id] = CeremonySteps(me, root, keyring, self.peers[me.id])
 
-    async def stop(self, member: str) -> None:
-        await self.databases.pop(member).__aexit__(None, None, None)
-
-    async def restart(self, member: str) -> None:
-        await self.stop(member)
-        await self.start(member)
+    async def _message(self, member: str, study: bytes, kind: MessageKind, to: str) -> bytes:
+        return await self.keyrings[member].message(study, kind, dealer=member, receiver=to)
 
 
 @dataclass
@@ -162,13 +112,7 @@ class Run:
     async def before(self, step: CeremonyStep) -> None:
         """Bring everybody to where a step begins, with what the steps before left on the disks."""
         found = await asyncio.to_thread(self.history.before, self.profile, step)
-        for member in MEMBERS:
-            await self.alliance.stop(member)
-        await asyncio.to_thread(
-            shutil.copytree, found.folder, self.alliance.folder, dirs_exist_ok=True
-        )
-        for member in MEMBERS:
-            await self.alliance.start(member)
+        await self.alliance.begin_with(found.folder)
         self.commitments, self.reveals = dict(found.commitments), dict(found.reveals)
 
     async def refusals(self, step: CeremonyStep) -> dict[str, StepFailed | PeerWrong]:
@@ -201,14 +145,7 @@ class Run:
 
     def rewrite(self, member: str, kind: MessageKind, octets: bytes, receiver: str = "") -> bytes:
         """Let a member have another message than it made; return the commitment to it."""
-        with sqlite3.connect(self.alliance.folder / f"{member}.db") as connection:
-            connection.execute(
-                "UPDATE ceremony_messages SET octets = ?"
-                " WHERE kind = ? AND sender = ? AND receiver = ?",
-                (octets, kind, member, receiver),
-            )
-        connection.close()
-        return commitment_to(self.study, kind, member, octets)
+        return self.alliance.rewrite(self.study, member, kind, octets, receiver)
 
     def commit_to(self, member: str, shown: Revealed) -> None:
         """Let a member commit to and reveal another message than its service would make."""
@@ -226,21 +163,6 @@ class Run:
         shown = await self.shown_by(dealer)
         digests = {**shown.deal_digests, receiver: deal_digest(wrong)}
         self.commit_to(dealer, replace(shown, deal_digests=digests))
-
-
-@asynccontextmanager
-async def an_alliance(folder: Path) -> AsyncGenerator[Alliance]:
-    """Four running members."""
-    genesis, _ = make_genesis(4)
-    async with WorkerPool(0, 64, arithmetic.__name__) as pool:
-        made = Alliance(folder, pool, MemberRegistry(genesis, folder / "registry.json"))
-        for member in MEMBERS:
-            await made.start(member)
-        try:
-            yield made
-        finally:
-            for member in list(made.databases):
-                await made.stop(member)
 
 
 @dataclass(frozen=True)
@@ -268,17 +190,13 @@ class History:
     async def _happen(self, profile_name: str) -> None:
         folder = self._folder / profile_name
         folder.mkdir()
-        async with an_alliance(folder) as alliance:
+        async with running(Alliance, folder, MEMBERS) as alliance:
             run = Run(alliance, self, profile=profile_name)
             for step in STEPS[profile_name]:
-                for member in MEMBERS:
-                    await alliance.stop(member)
                 kept = self._folder / f"{profile_name}-{step}"
-                await asyncio.to_thread(shutil.copytree, folder, kept)
+                await alliance.keep(kept)
                 moment = Moment(kept, dict(run.commitments), dict(run.reveals))
                 self._moments[profile_name, step] = moment
-                for member in MEMBERS:
-                    await alliance.start(member)
                 if step != STEPS[profile_name][-1]:
                     await run.take(step)
 
@@ -290,7 +208,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
 
 @pytest.fixture
 async def alliance(tmp_path: Path) -> AsyncGenerator[Alliance]:
-    async with an_alliance(tmp_path) as made:
+    async with running(Alliance, tmp_path, MEMBERS) as made:
         yield made
 
 

@@ -43,6 +43,19 @@ async def test_one_leaves_and_one_joins(before: Beginning) -> None:
             run.opened_with({name: run.of_sharing(old[name], new), D: new})
 
 
+async def test_each_member_says_which_keys_it_holds(before: Beginning) -> None:
+    run = await before("both", None)
+
+    async def holding() -> set[str]:
+        found = {name: await run.alliance.at[name].keys.held() for name in (A, B, C, D)}
+        assert all(keys in ([], [SOURCE]) for keys in found.values())
+        return {name for name, keys in found.items() if keys}
+
+    assert await holding() == {A, B, C}
+    await run.hand_over()
+    assert await holding() == {B, C, D}
+
+
 async def test_one_leaves_and_the_others_go_on(before: Beginning) -> None:
     run = await before("leaves", None)
     await run.hand_over()

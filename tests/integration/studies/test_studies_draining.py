@@ -9,25 +9,24 @@ import signal
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
-from cipherward_chain.genesis import Parameters
 from cipherward_client.sdk.consents import ConsentTerms, grant_consent, list_consents
 from cipherward_client.sdk.ledger import Submitter
 from cipherward_client.sdk.records import WalletOwner, get_record, put_record
 from cipherward_kit.testing import eventually
-from tests.integration.enforcement.town import CUSTODIAN, MEMBERS, Town, open_town
-from tests.integration.studies.town import StudyTown, asked, everywhere
+from tests.integration.enforcement.town import CUSTODIAN, MEMBERS, Town
+from tests.integration.studies.town import StudyTown, asked, everywhere, new_data_set
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # The order in which nothing comes after what it needs: the first two serve the whole alliance.
 SERVICES = ("contract", "ledger", "identity", "storage", "compute")
 END_SECONDS = 20.0  # drain and grace of a development alliance are 2.1 s; then stores close
 TURN_SECONDS = 60.0  # of work that takes a second where nothing else runs
 CONTENT_BYTES = 3_000_000  # three parts: a stream in each direction is under way now and then
-DATA_SET = "cohort-1"
 TICK = chain_pb.Act(tick=chain_pb.Tick())
 
 
@@ -108,22 +107,19 @@ async def terminated(town: Town, service: str) -> int | None:
     return status
 
 
-@pytest.mark.slow
-async def test_sigterm_to_each_service_fails_nobodys_work(tmp_path: Path) -> None:
-    parameters = Parameters(template_delay_seconds=0, data_set_releases_max=4)
-    async with open_town(tmp_path / "alliance", parameters) as town:
-        studies = StudyTown(town)
-        await studies.give(DATA_SET, everywhere(1))
-        study = await studies.proposed(asked(DATA_SET))
-        work = Work(town)
-        statuses: dict[str, int | None] = {}
-        async with work.going_on():
+async def test_sigterm_to_each_service_fails_nobodys_work(town: StudyTown) -> None:
+    data_set = new_data_set()
+    await town.give(data_set, everywhere(21))
+    study = await town.proposed(asked(data_set))
+    work = Work(town.town)
+    statuses: dict[str, int | None] = {}
+    async with work.going_on():
+        await work.another_turn()
+        for service in SERVICES:
+            if service == "compute":
+                await town.approve(study)  # it is computed while its hospital goes away
+            statuses[service] = await terminated(town.town, service)
             await work.another_turn()
-            for service in SERVICES:
-                if service == "compute":
-                    await studies.approve(study)  # it is computed while its hospital goes away
-                statuses[service] = await terminated(town, service)
-                await work.another_turn()
-            ended = await studies.until(study, "")
-        assert statuses == dict.fromkeys(SERVICES, 0)
-        assert (ended.stage, ended.failure) == ("released", "")
+        ended = await town.until(study, "")
+    assert statuses == dict.fromkeys(SERVICES, 0)
+    assert (ended.stage, ended.failure) == ("released", "")
