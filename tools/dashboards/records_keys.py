@@ -28,19 +28,26 @@ NOW: Final = Section(
             Kind.NUMBER,
         ),
         Panel(
-            "Corrupt records",
-            "Records that the last finished scrubs found to differ from what was uploaded. They "
-            "are refused, never served: restore their files.",
+            "Corrupt pieces",
+            "Records, columns and sealed pieces of compute that the last finished scrubs found to "
+            "differ from what was put there. They are refused, never served: restore them.",
             "short",
-            number("sum(cipherward_storage_scrub_corrupt{$of})"),
+            number(
+                "sum(cipherward_storage_scrub_corrupt{$of}"
+                " or cipherward_compute_scrub_corrupt{$of})"
+            ),
             Kind.NUMBER,
             bad_from=1,
         ),
         Panel(
             "Last scrub",
-            "Time since all records were last read again, at the member where it is longest.",
+            "Time since all that is stored was last read again, at the service where it is "
+            "longest.",
             "s",
-            number("time() - min(cipherward_storage_scrub_completed_timestamp_seconds{$of} > 0)"),
+            number(
+                "time() - min((cipherward_storage_scrub_completed_timestamp_seconds{$of}"
+                " or cipherward_compute_scrub_completed_timestamp_seconds{$of}) > 0)"
+            ),
             Kind.NUMBER,
             bad_from=SCRUB_SECONDS,
         ),
@@ -104,17 +111,25 @@ RECORDS: Final = Section(
             (per_minute("cipherward_storage_unanchored_removed_total", "member"),),
         ),
         Panel(
-            "Records read again",
-            "Records a minute that the scrub compared with what was uploaded, by outcome.",
+            "Pieces read again",
+            "Records and columns of storage, and sealed pieces of compute, a minute that the scrub "
+            "compared with what was put there.",
             "cpm",
-            (per_minute("cipherward_storage_scrub_pieces_total", "member, outcome"),),
+            (
+                per_minute("cipherward_storage_scrub_pieces_total", "member, kind, outcome"),
+                per_minute("cipherward_compute_scrub_pieces_total", "member, kind, outcome"),
+            ),
             Kind.STACK,
         ),
         Panel(
             "Since the last scrub",
-            "Time since all records of a member were last read again.",
+            "Time since all records and columns of a member, and all that its compute has sealed, "
+            "were last read again.",
             "s",
-            (age("cipherward_storage_scrub_completed_timestamp_seconds", "member"),),
+            (
+                age("cipherward_storage_scrub_completed_timestamp_seconds", "member, component"),
+                age("cipherward_compute_scrub_completed_timestamp_seconds", "member, component"),
+            ),
             bad_from=SCRUB_SECONDS,
         ),
         Panel(

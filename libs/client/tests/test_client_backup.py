@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -25,11 +26,14 @@ from cipherward_client.alliance.ports import assign_endpoints
 from cipherward_client.backup import errors
 from cipherward_client.backup.archive import MANIFEST, unpack
 from cipherward_client.backup.chain_view import require_on
-from cipherward_client.backup.making import make_backup
+from cipherward_client.backup.dated import newest_archive
+from cipherward_client.backup.making import make_backup, make_dated_backup
+from cipherward_client.backup.placing import Placing
 from cipherward_client.backup.restoring import restore
 from cipherward_client.cli.commands import run
 from cipherward_client.sdk.advice import ADVICE
 from cipherward_client.sdk.errors import CheckFailed
+from cipherward_kit.datafolder import DataFolder
 
 MEMBER = "hospital-a"
 HEIGHT = 7
@@ -462,3 +466,163 @@ def test_the_command_line_makes_a_backup_and_says_why_it_is_not_put_back(
 
 def test_the_manifest_comes_last(archive: Path) -> None:
     assert names_in(archive)[-2] == MANIFEST
+
+
+# Made again and again, in a container beside the service.
+
+
+def running(folder: AllianceFolder, service: str) -> DataFolder:
+    """Return the data folder of a service as the service holds it."""
+    genesis = Genesis.parse(folder.genesis_file.read_bytes())
+    return DataFolder(folder.member(MEMBER).data(service), genesis.chain_id, genesis.digest)
+
+
+def test_a_database_whose_service_cannot_be_seen_is_not_touched(
+    folder: AllianceFolder, tmp_path: Path
+) -> None:
+    for _ in range(2):  # without a lock at all, and with one that nobody holds
+        with pytest.raises(errors.ServiceUnseen):
+            make_backup(folder, MEMBER, tmp_path / "b.tar", ["identity"], running=True)
+        with running(folder, "identity"):
+            make_backup(folder, MEMBER, tmp_path / "b.tar", ["identity"], running=True)
+        (tmp_path / "b.tar").unlink()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_dated_archives_are_kept_up_to_a_number_and_other_files_for_ever(
+    folder: AllianceFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    into = tmp_path / "archives"
+    into.mkdir()
+    others = {"hospital-a-compute-20260101T000000Z.tar", "hospital-a-identity-20260101T0000Z.tar"}
+    for name in others:
+        (into / name).touch()
+    for moment in range(3):
+        monkeypatch.setattr(time, "time", lambda moment=moment: 1_800_000_000.0 + moment)
+        make_dated_backup(folder, MEMBER, into, ["identity"], keep=2)
+    left = {f"hospital-a-identity-20270115T08000{n}Z.tar" for n in (1, 2)}
+    assert files(into) == others | left
+    assert newest_archive(into, MEMBER, ["identity"]).name == max(left)
+    with pytest.raises(errors.ArchiveMissing):
+        newest_archive(into, MEMBER, ["storage"])
+    with pytest.raises(errors.ArchiveMissing):
+        newest_archive(into, "hospital", ["identity"])
+
+
+def test_what_a_killed_backup_left_goes_after_a_day(folder: AllianceFolder, tmp_path: Path) -> None:
+    begin = f".{MEMBER}-identity-20260101T000000Z.tar"
+    (tmp_path / f"{begin}.work").mkdir()
+    (tmp_path / f"{begin}.partial").touch()
+    (tmp_path / ".of-somebody-else.partial").touch()
+    old = time.time() - 25 * 3600
+    for path in (tmp_path / f"{begin}.work", tmp_path / ".of-somebody-else.partial"):
+        os.utime(path, (old, old))
+    make_dated_backup(folder, MEMBER, tmp_path, ["identity"], keep=1)
+    assert {path.name for path in tmp_path.glob(".*")} == {
+        ".of-somebody-else.partial",
+        f"{begin}.partial",
+    }
+
+
+async def test_the_newest_archive_of_a_folder_is_put_back_and_what_was_there_lies_beside(
+    folder: AllianceFolder, tmp_path: Path, view: View
+) -> None:
+    into, home = tmp_path / "archives", folder.member(MEMBER)
+    into.mkdir()
+    make_dated_backup(folder, MEMBER, into, ["storage"], keep=2)
+    root = home.data("storage")
+    (root / "storage.sqlite").write_bytes(b"damaged")
+    before = files(root)
+    found = await restore(folder, MEMBER, into, ["storage"], Placing(aside=True), see=view.see)
+    assert found.archive.parent == into
+    (beside,) = home.data("").glob("storage.before-*")
+    keys = {"slot-keys/slot-key-0000000001"}  # they are no part of the store, and stay
+    assert files(beside) == before - keys - {"lock"}
+    assert (beside / "storage.sqlite").read_bytes() == b"damaged"
+    assert keys | {"storage.sqlite", "chain-id", "bodies/0a/0a11"} <= files(root)
+    with closing(sqlite3.connect(root / "storage.sqlite")) as connection:
+        assert connection.execute("SELECT height FROM position").fetchone() == (HEIGHT,)
+
+
+async def test_what_was_moved_aside_comes_back_if_the_restore_fails(
+    folder: AllianceFolder, tmp_path: Path, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_backup(folder, MEMBER, tmp_path / "b.tar", ["identity", "compute"])
+    root = folder.member(MEMBER).data("")
+    before = files(root)
+    rename = os.rename
+
+    def fails_at_compute(source: Path, target: Path) -> None:
+        if ".restore-" in str(source) and Path(target).parts[-1] == "compute":
+            raise OSError(28, "no space")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fails_at_compute)
+    with pytest.raises(OSError, match="no space"):
+        await restore(folder, MEMBER, tmp_path / "b.tar", (), Placing(aside=True), see=view.see)
+    assert files(root) == before
+    assert not list(root.glob("*.before-*"))
+
+
+async def test_nothing_is_put_under_a_service_that_runs(
+    folder: AllianceFolder, tmp_path: Path, view: View
+) -> None:
+    make_backup(folder, MEMBER, tmp_path / "b.tar", ["identity"])
+    with running(folder, "identity"), pytest.raises(errors.ServiceRuns):
+        await restore(folder, MEMBER, tmp_path / "b.tar", (), Placing(aside=True), see=view.see)
+
+
+async def test_slot_keys_of_another_volume_come_back_there(
+    folder: AllianceFolder, tmp_path: Path
+) -> None:
+    apart = tmp_path / "volume" / "keys"
+    shutil.copytree(folder.member(MEMBER).data("storage") / "slot-keys", apart)
+    make_backup(folder, MEMBER, tmp_path / "k.tar", ["slot-keys"], slot_keys=apart)
+    (apart / "slot-key-0000000001").write_bytes(b"damaged")
+    await restore(folder, MEMBER, tmp_path / "k.tar", (), Placing(apart, aside=True))
+    assert (apart / "slot-key-0000000001").read_bytes() == b"secret of the slots"
+    assert apart.stat().st_mode & 0o777 == 0o700
+    (beside,) = apart.parent.glob("keys.before-*")
+    assert (beside / "slot-key-0000000001").read_bytes() == b"damaged"
+
+
+@pytest.mark.parametrize(
+    ("mode", "foreign", "refused_with"),
+    [
+        (0o770, False, None),  # the private group of this user: a volume under fsGroup
+        (0o770, True, errors.ArchiveExposed),
+        (0o702, False, errors.ArchiveExposed),
+    ],
+)
+async def test_a_folder_that_others_may_write_to_is_refused(
+    folder: AllianceFolder,
+    tmp_path: Path,
+    view: View,
+    mode: int,
+    foreign: bool,
+    refused_with: type[Exception] | None,
+) -> None:
+    make_backup(folder, MEMBER, tmp_path / "b.tar", ["identity"])
+    root = folder.member(MEMBER).data("")
+    shutil.rmtree(root / "identity")
+    if foreign and os.getuid() != 0:
+        pytest.skip("only root gives a folder to another group")
+    os.chown(root, -1, os.getuid() + int(foreign))
+    os.chmod(root, mode)
+    again = restore(folder, MEMBER, tmp_path / "b.tar", see=view.see)
+    if refused_with is None:
+        await again
+    else:
+        with pytest.raises(refused_with):
+            await again
+
+
+def test_a_folder_of_archives_needs_the_stores_names(
+    folder: AllianceFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["backup", "--data", str(folder.root), "--member", MEMBER]
+    assert run([*common, "--into", str(tmp_path)]) == 2
+    assert run([*common]) == 2
+    assert "--into FOLDER with --store" in capsys.readouterr().err
+    assert run([*common, "--into", str(tmp_path), "--store", "identity", "--running"]) == 1
+    assert "BACKUP_SERVICE_UNSEEN" in capsys.readouterr().err

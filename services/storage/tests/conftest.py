@@ -68,7 +68,7 @@ OpenHome = Callable[[], AbstractAsyncContextManager[Stores]]
 )
 def open_home(request: pytest.FixtureRequest, tmp_path: Path) -> OpenHome:
     """Open the stores of the same place again and again, as after a restart."""
-    owner = StoreOwner("chain", "hospital-a")
+    owner = StoreOwner("chain", "hospital-a", b"genesis")
     if request.param == "sqlite":
         room = Room(HOME_QUOTA, 0)
         return lambda: open_stores(tmp_path, owner, room, None, lambda: HOME_NOW)

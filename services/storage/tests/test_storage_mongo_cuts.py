@@ -75,7 +75,7 @@ async def shelf(proxy: CuttingProxy, *, transactions: bool) -> AsyncGenerator[Sh
     clock = Clock()
     async with open_mongo(
         settings,
-        StoreOwner("chain", "hospital-a"),
+        StoreOwner("chain", "hospital-a", b"genesis"),
         "this-instance",
         QUOTA,
         clock,

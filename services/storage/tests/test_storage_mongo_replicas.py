@@ -13,6 +13,8 @@ import pytest
 from pymongo import MongoClient
 
 from cipherward_chain.orders import Order
+from cipherward_kit.own_identity import LOOK_SECONDS
+from cipherward_kit.testing import eventually
 from cipherward_member.ceremony_store import CeremonyNews, KeptSharing
 from cipherward_member.reports import OrderKey, Outcome, Report
 from cipherward_storage.effects import BlockEffects, Release, ShareOrder
@@ -41,7 +43,7 @@ pytestmark = pytest.mark.servers
 
 NOW = 1_800_000_000
 QUOTA = 8 * PART_BYTES
-OWNER = StoreOwner("chain", "hospital-a")
+OWNER = StoreOwner("chain", "hospital-a", b"genesis")
 
 
 @dataclass
@@ -294,12 +296,20 @@ async def test_a_seed_and_a_share_of_two_is_the_first_ones(open_instance: OpenIn
 async def test_a_database_has_one_owner(settings: MongoSettings, clock: Clock) -> None:
     async with open_mongo(settings, OWNER, "a", QUOTA, clock):
         pass
-    for other in (StoreOwner("other", "hospital-a"), StoreOwner("chain", "hospital-b")):
+    for other in (
+        StoreOwner("other", "hospital-a", b"genesis"),
+        StoreOwner("chain", "hospital-b", b"genesis"),
+        StoreOwner("chain", "hospital-a", b"another"),
+    ):
         with pytest.raises(StoreUnusable, match="another member or chain"):
             async with open_mongo(settings, other, "a", QUOTA, clock):
                 pass
     with MongoClient[dict[str, object]](settings.uri) as client:
         home = client[settings.database]["home"]
+        home.update_one({"_id": "owner"}, {"$unset": {"genesis": ""}})  # as earlier releases had it
+        async with open_mongo(settings, OWNER, "a", QUOTA, clock):
+            found = home.find_one({"_id": "owner"}) or {}
+        assert found["genesis"] == OWNER.genesis.hex()
         home.update_one({"_id": "owner"}, {"$set": {"layout": 99}})
     with pytest.raises(StoreUnusable, match="newer release"):
         async with open_mongo(settings, OWNER, "a", QUOTA, clock):
@@ -330,3 +340,18 @@ async def test_the_database_is_reached_by_tls_with_certificate_and_password(
             async with open_mongo(quick, OWNER, "a", QUOTA, clock) as stores:
                 with pytest.raises(StoreAway):
                     await stores.records.find(header.anchor.record_id)
+        # As after its end: another pair in its file is all that it takes.
+        file = stranger.client_chain_file
+        refused = replace(good, certificate_file=file, timeout_seconds=1.0)
+        async with open_mongo(refused, OWNER, "a", QUOTA, clock) as stores:
+            with pytest.raises(StoreAway):
+                await stores.records.find(header.anchor.record_id)
+            file.write_bytes(tls.client_chain_file.read_bytes())
+
+            async def let_in() -> bool:
+                try:
+                    return await stores.records.find(header.anchor.record_id) is not None
+                except StoreAway:
+                    return False
+
+            await eventually(let_in, seconds=4 * LOOK_SECONDS, what="the database")

@@ -127,7 +127,7 @@ def test_production_refuses_one_disk_and_an_open_line(settings: dict[str, Any]) 
 async def test_a_wrong_connection_string_is_refused_and_never_shown(uri: str) -> None:
     wrong = MongoSettings(uri, "d", None, None, 4, 0.2)
     with pytest.raises(StoreUnusable) as caught:
-        async with open_mongo(wrong, StoreOwner("c", "m"), "a", 1, lambda: 0):
+        async with open_mongo(wrong, StoreOwner("c", "m", b"g"), "a", 1, lambda: 0):
             pass
     assert "secret" not in str(caught.value)
     assert caught.value.__suppress_context__
@@ -248,7 +248,7 @@ async def test_a_database_that_comes_late_is_waited_for(
 
 async def test_what_is_away_is_one_error_whatever_the_port(nobody: str) -> None:
     mongo = MongoSettings(nobody, "d", None, None, 4, 0.1)
-    async with open_mongo(mongo, StoreOwner("c", "m"), "a", 1, lambda: 0) as stores:
+    async with open_mongo(mongo, StoreOwner("c", "m", b"g"), "a", 1, lambda: 0) as stores:
         records, chain = stores.records, stores.chain
         # All at once: each waits until the driver has looked for a server in vain.
         found = await asyncio.gather(

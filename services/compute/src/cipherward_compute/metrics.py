@@ -33,3 +33,17 @@ SHARES = Counter(
     "repeated from its log.",
     ["kind", "outcome"],
 )
+SCRUBBED = Counter(
+    "cipherward_compute_scrub_pieces",
+    "Sealed pieces that were opened again, as they were put there or not: intact or corrupt.",
+    ["kind", "outcome"],
+)
+SCRUB_COMPLETED = Gauge(
+    "cipherward_compute_scrub_completed_timestamp_seconds",
+    "Unix time at which the last scrub of all sealed pieces was finished; 0: none was.",
+)
+SCRUB_CORRUPT = Gauge(
+    "cipherward_compute_scrub_corrupt",
+    "Sealed pieces that did not open in the last finished scrub.",
+    ["kind"],
+)

@@ -34,7 +34,7 @@ async def serve_storage(config: StorageConfig) -> None:
     limits = Limits.of(config)
     readiness = Readiness(CHAIN, STORE, CANARIES)
     async with AsyncExitStack() as stack:
-        folder = stack.enter_context(DataFolder(config.data_dir, genesis.chain_id))
+        folder = stack.enter_context(DataFolder(config.data_dir, genesis.chain_id, genesis.digest))
         own = await stack.enter_async_context(follow_identity(config, members.trust, readiness))
         channel = await stack.enter_async_context(
             open_ledger(config, own, endpoints, members.trust)

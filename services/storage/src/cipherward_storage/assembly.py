@@ -23,6 +23,8 @@ from cipherward_member.guardian_vault import GuardianVault
 from cipherward_member.peers import OpenPeer, PeerChannels
 from cipherward_member.registry import MemberRegistry
 from cipherward_member.reports import Reports, ReportSigner, SubmitBatch
+from cipherward_member.scrub import FILE_NAME as SCRUB_FILE
+from cipherward_member.scrub import Scrub
 from cipherward_member.source_following import Place, follow_source
 from cipherward_storage.alliance_slots import AllianceSlots
 from cipherward_storage.cleanup import Cleanup
@@ -38,10 +40,9 @@ from cipherward_storage.parts import Parts
 from cipherward_storage.peer_slots import PeerSlots
 from cipherward_storage.place import Room, StoreOwner
 from cipherward_storage.readers import ReleaseReads
-from cipherward_storage.scrub import FILE_NAME as SCRUB_FILE
-from cipherward_storage.scrub import Scrub
 from cipherward_storage.service import Jobs, StorageService
 from cipherward_storage.setup import Custodian
+from cipherward_storage.shelves import FIGURES, ColumnShelf, RecordShelf, SlotKeyShelf, show_stored
 from cipherward_storage.slot_keys import SlotKeys
 from cipherward_storage.slot_renewal import Renewing, SlotRenewal, register
 from cipherward_storage.slots import CustodianSlots
@@ -154,7 +155,7 @@ async def open_storage(
     genesis = custodian.genesis
     slot_keys = SlotKeys(limits.slots.folder, progress.local_seconds)
     await asyncio.to_thread(slot_keys.open)
-    owner = StoreOwner(genesis.chain_id, custodian.member)
+    owner = StoreOwner(genesis.chain_id, custodian.member, genesis.digest)
     clock = progress.latest_seconds
     async with (
         open_stores(folder, owner, limits.room, limits.mongo, clock) as stores,
@@ -186,7 +187,12 @@ async def open_storage(
             await follow_source(ledger.source, at, handle, progress)
 
         watching = watch_freshness(progress, readiness, CHAIN), watch_store(chain, readiness)
-        scrub = Scrub(stores.records, folder / SCRUB_FILE)
+        shelves = (
+            SlotKeyShelf(slot_keys),
+            RecordShelf(stores.records),
+            ColumnShelf(stores.columns),
+        )
+        scrub = Scrub(shelves, folder / SCRUB_FILE, FIGURES, then=show_stored)
         async with running(follow(), *built.work, scrub.run(), *watching):
             yield built.service
 

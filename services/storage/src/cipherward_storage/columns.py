@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -67,6 +67,10 @@ class ColumnStore(Protocol):
 
     async def find(self, name: ColumnName) -> bytes | None:
         """Return what is kept under a name, or None; also once its data key is over."""
+        ...
+
+    async def names(self, after: ColumnName | None, limit: int) -> Sequence[ColumnName]:
+        """Return up to `limit` names by ascending data key and digest, those after `after`."""
         ...
 
     async def sweep(self, limit: int) -> int:

@@ -204,3 +204,9 @@ class StoreUnusable(CannotStart):
     """The settings do not lead to a database of this member and chain."""
 
     exit_status = 50
+
+
+class StoreDiffers(CannotStart):
+    """What is stored does not agree with the chain, or with itself; told by `verify` alone."""
+
+    exit_status = 51

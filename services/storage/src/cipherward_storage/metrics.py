@@ -50,13 +50,16 @@ STORED_BYTES = Gauge(
 )
 SCRUBBED = Counter(
     "cipherward_storage_scrub_pieces",
-    "Records read again and compared with what was uploaded: intact or corrupt.",
-    ["outcome"],
+    "Records, columns and slot keys read again and compared with what was put there: intact or "
+    "corrupt.",
+    ["kind", "outcome"],
 )
 SCRUB_COMPLETED = Gauge(
     "cipherward_storage_scrub_completed_timestamp_seconds",
-    "Unix time at which the last scrub of all records was finished; 0: none was.",
+    "Unix time at which the last scrub of all records, columns and slot keys ended; 0: none did.",
 )
 SCRUB_CORRUPT = Gauge(
-    "cipherward_storage_scrub_corrupt", "Corrupt records that the last finished scrub found."
+    "cipherward_storage_scrub_corrupt",
+    "Corrupt records, columns and slot keys that the last finished scrub found.",
+    ["kind"],
 )

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StoreOwner:
-    """Whose records a store keeps: one member's of one chain, for ever."""
+    """Whose records a store keeps: one member's of one chain, for ever.
+
+    genesis: the digest of the chain's: two chains may have one id, and members of one name.
+    """
 
     chain_id: str
     member: str
+    genesis: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,28 @@ class SlotKeys:
             self._read[number] = SlotKey(number, made_at, raw[TIME_BYTES:])
         return self._read[number]
 
+    def numbers(self) -> list[int]:
+        """Return the numbers of the keys that are not destroyed, ascending."""
+        return sorted(self._numbers())
+
+    def intact(self, number: int) -> bool:
+        """Say whether the file of a key still has what was read from it first.
+
+        Raises:
+            SlotKeyGone: it is destroyed, or never was.
+        """
+        known = self.get(number)
+        self._read.pop(number)
+        try:
+            return self.get(number) == known
+        except SlotKeyGone:
+            if self._path(number).exists():  # of another length
+                return False
+            raise
+        finally:
+            if self._path(number).exists():
+                self._read[number] = known  # what is damaged on the disk still opens slots
+
     def add(self) -> SlotKey:
         """Make the next key, durably; if another storage makes it first, theirs is the one."""
         number = max(self._numbers(), default=0) + 1

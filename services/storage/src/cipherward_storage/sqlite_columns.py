@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cipherward_kit.database import Database
 from cipherward_storage.columns import PART_BYTES_MAX, ColumnName
@@ -68,6 +68,20 @@ class SqliteColumns:
                 (name.data_key, name.digest),
             )
             return b"".join(part for (part,) in rows) or None
+
+        return await self._database.read(work)
+
+    async def names(self, after: ColumnName | None, limit: int) -> Sequence[ColumnName]:
+        """Return up to `limit` names by ascending data key and digest, those after `after`."""
+        last = (b"", b"") if after is None else (after.data_key, after.digest)
+
+        def work(connection: sqlite3.Connection) -> list[ColumnName]:
+            rows = connection.execute(
+                "SELECT DISTINCT data_key, digest FROM columns WHERE (data_key, digest) > (?, ?)"
+                " ORDER BY data_key, digest LIMIT ?",
+                (*last, limit),
+            )
+            return [ColumnName(data_key, digest) for data_key, digest in rows]
 
         return await self._database.read(work)
 

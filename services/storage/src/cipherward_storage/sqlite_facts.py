@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from cipherward_kit.database import Database
 from cipherward_storage.effects import BlockEffects, RecordKey
@@ -28,6 +29,19 @@ class SqliteChainFacts:
             return None
         anchor, slot_digest, height = row
         return AnchoredRecord(Anchor.parse(anchor), slot_digest, height)
+
+    async def page(self, after: bytes, limit: int) -> Sequence[AnchoredRecord]:
+        """Return up to `limit` anchors by ascending record id, those after the id `after`."""
+
+        def work(connection: sqlite3.Connection) -> list[tuple[bytes, bytes, int]]:
+            query = (
+                "SELECT anchor, slot_digest, height FROM anchors WHERE record_id > ?"
+                " ORDER BY record_id LIMIT ?"
+            )
+            return connection.execute(query, (after, limit)).fetchall()
+
+        rows = await self._database.read(work)
+        return [AnchoredRecord(Anchor.parse(row[0]), row[1], row[2]) for row in rows]
 
     async def began(self) -> int:
         """Return the height of the first block that was applied here; 0 before it."""

@@ -147,6 +147,10 @@ class ChainFacts(Protocol):
         """Return how a proven block anchored the record, or None; also after its erasure."""
         ...
 
+    async def page(self, after: bytes, limit: int) -> Sequence[AnchoredRecord]:
+        """Return up to `limit` anchors by ascending record id, those after the id `after`."""
+        ...
+
     async def began(self) -> int:
         """Return the height of the first block that was applied here; 0 before it.
 

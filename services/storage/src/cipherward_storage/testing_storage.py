@@ -255,7 +255,7 @@ class RunningStorage:
         sealed = vault.seal(held.shares[self.member], SHARE, *numbers)
         kept = KeptSharing(entry.key_epoch, entry.sharing, entry.to_bytes(), sealed)
         self.folder.mkdir(exist_ok=True)
-        owner = StoreOwner(chain_id, self.member)
+        owner = StoreOwner(chain_id, self.member, self.genesis.digest)
         clock = lambda: self.clock.seconds  # noqa: E731 - a clock is a function
         async with open_stores(self.folder, owner, self.room, self.mongo, clock) as stores:
             await stores.ceremonies.close(entry.ceremony, kept)

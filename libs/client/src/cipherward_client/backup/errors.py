@@ -23,6 +23,18 @@ class StoreElsewhere(CheckFailed):
     reason = "BACKUP_STORE_ELSEWHERE"
 
 
+class ServiceUnseen(CheckFailed):
+    """The service whose store is copied is not seen to run, although it must be."""
+
+    reason = "BACKUP_SERVICE_UNSEEN"
+
+
+class ServiceRuns(CheckFailed):
+    """The service whose store is put back runs."""
+
+    reason = "RESTORE_SERVICE_RUNS"
+
+
 class SlotKeysApart(CheckFailed):
     """Slot keys were asked for together with other stores."""
 
@@ -45,6 +57,12 @@ class ArchiveExists(CheckFailed):
     """The file to be written is there already."""
 
     reason = "ARCHIVE_EXISTS"
+
+
+class ArchiveMissing(CheckFailed):
+    """The folder has no archive of these stores."""
+
+    reason = "ARCHIVE_MISSING"
 
 
 class ArchiveTruncated(CheckFailed):

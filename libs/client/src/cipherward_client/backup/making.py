@@ -17,16 +17,19 @@ from cipherward_client.alliance.layout import AllianceFolder, MemberFolder
 from cipherward_client.alliance.parts import EMBEDDED, SOLO, Remembered
 from cipherward_client.backup.archive import ArchiveWriter
 from cipherward_client.backup.copying import copy_chain, copy_databases, read_chain, read_place
+from cipherward_client.backup.dated import Series
 from cipherward_client.backup.errors import (
     NoRoom,
     StoreChanging,
     StoreElsewhere,
     StoreMissing,
 )
+from cipherward_client.backup.holding import require_running
 from cipherward_client.backup.manifest import Manifest, sign_manifest
 from cipherward_client.backup.stores import (
     CHAIN,
     FOLLOWING,
+    KEYS_TREE,
     SLOT_KEYS,
     STORAGE,
     STORES,
@@ -69,6 +72,7 @@ def make_backup(
     *,
     slot_keys: Path | None = None,
     replace: bool = False,
+    running: bool = False,
 ) -> Made:
     """Write an archive of stores of a member; its services may run. Blocks.
 
@@ -76,9 +80,12 @@ def make_backup(
         stores: their names; none: all that are here, but for slot keys.
         slot_keys: where slot keys are, if not in the storage's data folder.
         replace: overwrite an archive that is there.
+        running: the services must be seen to run, else a database could be in use by one whose
+            locks do not reach here.
 
     Raises:
         StoreUnknown, SlotKeysApart, StoreMissing, StoreElsewhere: such stores cannot be had.
+        ServiceUnseen: a service that must run is not seen to.
         StoreDamaged, StoreChanging: a store cannot be copied.
         ArchiveExists: the file is there.
         NoRoom: the disk is too small for the copies.
@@ -90,17 +97,21 @@ def make_backup(
     for store in chosen:
         if store in away:
             raise StoreElsewhere(f"{store}: {away[store]}")
-    roots = {part: _root(home, part, slot_keys) for part in parts}
+    roots = {part: home.data(part.service) for part in parts}
+    slot_keys = slot_keys or home.data(STORAGE) / KEYS_TREE
     for part, root in roots.items():
-        if not (root / (part.database or part.trees[0])).exists():
-            raise StoreMissing(str(root / (part.database or part.trees[0])))
+        needed = root / part.database if part.database else slot_keys
+        if not needed.exists():
+            raise StoreMissing(str(needed))
+        if running and part.database:
+            require_running(root)
     key = SigningKey(home.key(layout.MEMBER_KEY).read_bytes())
     with ArchiveWriter(out, replace=replace) as archive:
-        with tempfile.TemporaryDirectory(prefix=".cipherward-backup-", dir=out.parent) as scratch:
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
             _require_room(roots, Path(scratch))
             heights = _copy_databases(chosen, roots, Path(scratch), archive)
         for part, root in roots.items():
-            _add_files(part, root, archive)
+            _add_files(part, root, slot_keys, archive)
         made_at, digest = int(time.time()), genesis.digest
         manifest = Manifest(
             genesis.chain_id, digest, member, made_at, chosen, heights, archive.entries
@@ -110,6 +121,39 @@ def make_backup(
     return Made(manifest, sorted(away.items()))
 
 
+def make_dated_backup(
+    folder: AllianceFolder,
+    member: str,
+    into: Path,
+    stores: Sequence[str],
+    *,
+    keep: int,
+    slot_keys: Path | None = None,
+    running: bool = False,
+) -> tuple[Path, Made]:
+    """Write an archive that is named by its moment, and delete all but the newest of its kind.
+
+    Args:
+        into: the folder of the archives.
+        stores: their names; at least one.
+        keep: how many archives are left, this one among them; at least 1.
+        slot_keys, running: as in `make_backup`.
+
+    Returns:
+        The archive's path, and what is in it.
+
+    Raises:
+        As `make_backup`; then the earlier archives are all there.
+    """
+    now = time.time()
+    series = Series(into, member, tuple(stores))
+    series.clear(now)
+    out = series.next(now)
+    made = make_backup(folder, member, out, stores, slot_keys=slot_keys, running=running)
+    series.drop_older(keep)
+    return out, made
+
+
 def _here(home: MemberFolder, away: dict[str, str]) -> list[str]:
     return [
         store
@@ -117,12 +161,6 @@ def _here(home: MemberFolder, away: dict[str, str]) -> list[str]:
         if store not in (SLOT_KEYS, *away)
         and all((home.data(part.service) / part.database).exists() for part in parts)
     ]
-
-
-def _root(home: MemberFolder, part: Part, slot_keys: Path | None) -> Path:
-    if slot_keys is not None and part in STORES[SLOT_KEYS]:
-        return slot_keys.parent
-    return home.data(part.service)
 
 
 def _require_room(roots: dict[Part, Path], scratch: Path) -> None:
@@ -161,21 +199,22 @@ def _copy_databases(
     return heights
 
 
-def _add_files(part: Part, root: Path, archive: ArchiveWriter) -> None:
+def _add_files(part: Part, root: Path, slot_keys: Path, archive: ArchiveWriter) -> None:
     for name in part.files:
         if (root / name).exists():
             archive.add(root / name, f"{part.service}/{name}")
     for tree in part.trees:
-        names = _names(root / tree)
+        place = slot_keys if tree == KEYS_TREE else root / tree
+        names = _names(place)
         for name in names:
             try:
-                archive.add(root / tree / name, f"{part.service}/{tree}/{name}")
+                archive.add(place / name, f"{part.service}/{tree}/{name}")
             except FileNotFoundError:
                 # A body that is gone was erased, or its upload given up: no row needs it, or the
                 # order that erased it comes again. A slot key was renewed, and all are needed.
                 if part in STORES[SLOT_KEYS]:
                     raise StoreChanging("slot keys were just renewed") from None
-        if part in STORES[SLOT_KEYS] and _names(root / tree) != names:
+        if part in STORES[SLOT_KEYS] and _names(place) != names:
             raise StoreChanging("slot keys were just renewed")
 
 

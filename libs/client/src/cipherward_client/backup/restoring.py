@@ -10,10 +10,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Final, TypeAlias
+from pathlib import Path
+from typing import TypeAlias
 
 from cipherward_chain.checkpoint import CheckpointForeign
 from cipherward_chain.genesis import Genesis
@@ -23,53 +23,36 @@ from cipherward_client.alliance.layout import AllianceFolder, MemberFolder
 from cipherward_client.backup.archive import FOLDER_MODE, Unpacked, unpack
 from cipherward_client.backup.chain_view import ChainView, CopiedChain, require_on, shown_chain
 from cipherward_client.backup.copying import ChainCopy, read_chain, read_place
+from cipherward_client.backup.dated import newest_archive
 from cipherward_client.backup.errors import (
     ArchiveExposed,
-    ArchiveMalformed,
     ArchiveOfAnotherChain,
     ArchiveOfAnotherMember,
     NoRoom,
     StoreDamaged,
     StoreElsewhere,
     StoreMissing,
-    TargetNotEmpty,
 )
+from cipherward_client.backup.holding import held
 from cipherward_client.backup.making import SPARE_BYTES, elsewhere
 from cipherward_client.backup.manifest import Manifest, check_signature
-from cipherward_client.backup.stores import (
-    CHAIN,
-    COMPUTE,
-    FOLLOWING,
-    SLOT_KEYS,
-    STORES,
-    Part,
-    parts_of,
-)
+from cipherward_client.backup.placing import HERE, Move, Placing, drop_others, put_in_place
+from cipherward_client.backup.stores import CHAIN, FOLLOWING, SLOT_KEYS, STORES, parts_of
 from cipherward_client.sdk.connection import Alliance
-from cipherward_kit.datafolder import CHAIN_NAME, sync_folder, write_atomically
-from cipherward_member.restored import write_restored
 
-KEYS_TREE: Final = STORES[SLOT_KEYS][0].trees[0]
 See: TypeAlias = Callable[[Alliance], Awaitable[ChainView]]
-WRITABLE: Final = 0o022  # by others, who could exchange what is checked here
+# Permission bits of those who could exchange what is checked here.
+WRITABLE_BY_GROUP, WRITABLE_BY_ALL = 0o020, 0o002
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
     """What was put back. height: of the chain at this moment; 0: nothing was held against it."""
 
+    archive: Path
     manifest: Manifest
     stores: tuple[str, ...]
     height: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Move:
-    """A part that is unpacked in `staged` and belongs into `target`."""
-
-    part: Part
-    staged: Path
-    target: Path
 
 
 async def restore(
@@ -77,42 +60,63 @@ async def restore(
     member: str,
     archive: Path,
     stores: Sequence[str] = (),
+    placing: Placing = HERE,
     *,
     see: See = shown_chain,
 ) -> Restored:
     """Put stores of a member back from an archive, all or none of them.
 
     Args:
+        archive: or a folder: its newest archive of these stores.
         stores: their names; none: all that are in the archive.
+        placing: where things are.
         see: shows the chain where the archive does not have it.
 
     Raises:
         CheckFailed: one of `errors` says what does not fit; nothing was put anywhere.
         ClientError: the alliance's files cannot be used.
     """
+    if placing.slot_keys is not None:  # another place is of slot keys alone
+        stores = tuple(stores) or (SLOT_KEYS,)
     parts_of(stores)  # names that are none are said before anything is read
     genesis = Genesis.parse(await asyncio.to_thread(folder.genesis_file.read_bytes))
     home = folder.member(member)
-    root = home.data("")
+    archive = await asyncio.to_thread(newest_archive, archive, member, stores)
+    # Beside its place, so that a rename puts it there.
+    elsewhere_kept = placing.slot_keys if SLOT_KEYS in stores else None
+    root = home.data("") if elsewhere_kept is None else elsewhere_kept.parent
     await asyncio.to_thread(root.mkdir, FOLDER_MODE, parents=True, exist_ok=True)
-    if root.stat().st_mode & WRITABLE:
-        raise ArchiveExposed(str(root))
+    _require_private(root)
     await asyncio.to_thread(_require_room, archive, root)
-    with tempfile.TemporaryDirectory(prefix=".restore-", dir=root) as scratch:
+    with ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=".restore-", dir=root))
         staging = Path(scratch)
         unpacked = await asyncio.to_thread(unpack, archive, staging)
         chosen = tuple(stores) or unpacked.manifest.stores
         await asyncio.to_thread(_check, unpacked, genesis, home, chosen, folder)
-        moves = [
-            _Move(part, staging / part.service, home.data(part.service))
-            for part in parts_of(chosen)
-        ]
-        _drop_others(staging, moves)
+        moves = [Move.of(part, staging, home, placing) for part in parts_of(chosen)]
+        drop_others(staging, moves)
         for move in moves:
-            _require_free(move)
-        height = await _held_against_chain(folder, genesis, staging, chosen, see)
-        await asyncio.to_thread(_finish, moves, genesis.chain_id, height)
-    return Restored(unpacked.manifest, chosen, height)
+            stack.enter_context(held(move.home))
+            if not placing.aside:
+                move.require_free()
+        endpoints = placing.endpoints or folder.endpoints_file
+        ledgers = _Ledgers(endpoints, folder.genesis_file, see)
+        height = await _held_against_chain(ledgers, genesis, staging, chosen)
+        await asyncio.to_thread(put_in_place, moves, genesis.chain_id, height)
+    return Restored(archive, unpacked.manifest, chosen, height)
+
+
+def _require_private(root: Path) -> None:
+    """Raise `ArchiveExposed` if others may write to a folder.
+
+    A group of the user's own number is the user's private one; a volume's files have it, and its
+    folders are writable by it, where a pod runs with `fsGroup`.
+    """
+    found = root.stat()
+    of_others = found.st_mode & WRITABLE_BY_GROUP and found.st_gid != os.getuid()
+    if of_others or found.st_mode & WRITABLE_BY_ALL:
+        raise ArchiveExposed(str(root))
 
 
 def _require_room(archive: Path, root: Path) -> None:
@@ -144,39 +148,17 @@ def _check(
             raise StoreElsewhere(f"{store}: {away[store]}")
 
 
-def _drop_others(staging: Path, moves: Sequence[_Move]) -> None:
-    """Take away what is unpacked and belongs to no chosen store."""
-    parts = {move.part.service: move.part for move in moves}
-    for service in staging.iterdir():
-        part = parts.get(service.name)
-        if part is None:
-            shutil.rmtree(service)
-            continue
-        for found in service.iterdir():
-            inside = (
-                PurePosixPath(found.name) / "x" if found.is_dir() else PurePosixPath(found.name)
-            )
-            if not part.holds(inside):
-                raise ArchiveMalformed(f"{service.name}/{found.name} belongs to no store")
-        if part.database and not (service / part.database).exists():
-            raise StoreMissing(f"{service.name}/{part.database} is not in the archive")
+@dataclass(frozen=True, slots=True)
+class _Ledgers:
+    """Where the chain is asked about. see: shows it."""
 
-
-def _require_free(move: _Move) -> None:
-    """Slot keys and the rest of a storage come from archives of their own, in any order."""
-    if not move.target.exists():
-        return
-    found = {path.name for path in move.target.iterdir()}
-    if move.part in STORES[SLOT_KEYS]:
-        taken = KEYS_TREE in found and any((move.target / KEYS_TREE).iterdir())
-    else:
-        taken = bool(found - {KEYS_TREE})
-    if taken:
-        raise TargetNotEmpty(str(move.target))
+    endpoints: Path
+    genesis: Path
+    see: See
 
 
 async def _held_against_chain(
-    folder: AllianceFolder, genesis: Genesis, staging: Path, chosen: Sequence[str], see: See
+    ledgers: _Ledgers, genesis: Genesis, staging: Path, chosen: Sequence[str]
 ) -> int:
     """Check every store against the chain; return the chain's height.
 
@@ -185,7 +167,7 @@ async def _held_against_chain(
     """
     if SLOT_KEYS in chosen:
         return 0  # the storage itself holds them against its rows when it starts
-    async with _chain(folder, genesis, staging, chosen, see) as view:
+    async with _chain(ledgers, genesis, staging, chosen) as view:
         for store in FOLLOWING:
             if store not in chosen:
                 continue
@@ -203,7 +185,7 @@ async def _held_against_chain(
 
 @asynccontextmanager
 async def _chain(
-    folder: AllianceFolder, genesis: Genesis, staging: Path, chosen: Sequence[str], see: See
+    ledgers: _Ledgers, genesis: Genesis, staging: Path, chosen: Sequence[str]
 ) -> AsyncGenerator[ChainView]:
     if CHAIN in chosen:
         contract, ledger = STORES[CHAIN]
@@ -211,8 +193,8 @@ async def _chain(
         copy = await asyncio.to_thread(_sound_chain, genesis, *paths)
         yield CopiedChain(copy)
         return
-    async with Alliance.open(folder.endpoints_file, folder.genesis_file) as alliance:
-        yield await see(alliance)
+    async with Alliance.open(ledgers.endpoints, ledgers.genesis) as alliance:
+        yield await ledgers.see(alliance)
 
 
 def _sound_chain(genesis: Genesis, contract: Path, ledger: Path) -> ChainCopy:
@@ -223,48 +205,3 @@ def _sound_chain(genesis: Genesis, contract: Path, ledger: Path) -> ChainCopy:
         raise StoreDamaged(f"blocks end at {copy.height}, the state at {copy.executed}")
     copy.require_root()
     return copy
-
-
-def _finish(moves: Sequence[_Move], chain_id: str, height: int) -> None:
-    """Mark what must be marked, and move each part into its place; undo what was moved if one
-    cannot be.
-    """
-    for move in moves:
-        if move.part.database:
-            write_atomically(move.staged / CHAIN_NAME, f"{chain_id}\n".encode())
-        if move.part in STORES[COMPUTE]:
-            write_restored(move.staged, height)
-        for found in move.staged.rglob("*"):
-            if found.is_dir():
-                sync_folder(found)
-    done: list[tuple[Path, Path]] = []
-    try:
-        for move in moves:
-            _place(move, done)
-    except BaseException:
-        for staged, target in reversed(done):
-            os.rename(target, staged)
-        raise
-
-
-def _place(move: _Move, done: list[tuple[Path, Path]]) -> None:
-    """Move a part: by one rename where nothing is, else what lies beside the slot keys last."""
-    move.target.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    with suppress(FileNotFoundError, OSError):
-        move.target.rmdir()  # an empty one
-    if not move.target.exists():
-        os.rename(move.staged, move.target)
-        os.chmod(move.target, FOLDER_MODE)
-        done.append((move.staged, move.target))
-    else:
-        _require_free(move)
-        if move.part in STORES[SLOT_KEYS]:
-            with suppress(FileNotFoundError):
-                (move.target / KEYS_TREE).rmdir()
-        # The database last: without it a service that is started by mistake begins empty.
-        names = sorted((path.name for path in move.staged.iterdir()), key=move.part.database.__eq__)
-        for name in names:
-            os.rename(move.staged / name, move.target / name)
-            done.append((move.staged / name, move.target / name))
-    sync_folder(move.target)
-    sync_folder(move.target.parent)

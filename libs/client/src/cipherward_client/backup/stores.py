@@ -51,6 +51,7 @@ STORES: Mapping[str, tuple[Part, ...]] = MappingProxyType(
         SLOT_KEYS: (Part("storage", trees=("slot-keys",)),),
     }
 )
+KEYS_TREE: Final = STORES[SLOT_KEYS][0].trees[0]
 FOLLOWING: Final = (IDENTITY, STORAGE, COMPUTE)  # those that follow the chain
 
 

@@ -6,6 +6,7 @@ on a server without transactions too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from bson import Int64
@@ -68,6 +69,21 @@ class MongoColumns:
 
         row = await self._database.run(work)
         return None if row is None else row["octets"]
+
+    async def names(self, after: ColumnName | None, limit: int) -> Sequence[ColumnName]:
+        """Return up to `limit` names by ascending data key and digest, those after `after`."""
+        wanted: Document = {}
+        if after is not None:
+            later = {"data_key": after.data_key, "digest": {"$gt": after.digest}}
+            wanted = {"$or": [{"data_key": {"$gt": after.data_key}}, later]}
+
+        async def work() -> list[Document]:
+            found = self._database.collection(COLUMNS).find(wanted, {"data_key": 1, "digest": 1})
+            ordered = found.sort([("data_key", 1), ("digest", 1)]).limit(limit)
+            return await ordered.to_list(limit)
+
+        rows = await self._database.run(work)
+        return [ColumnName(row["data_key"], row["digest"]) for row in rows]
 
     async def sweep(self, limit: int) -> int:
         """Delete up to `limit` columns of data keys that are over."""

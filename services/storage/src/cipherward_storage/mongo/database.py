@@ -9,7 +9,9 @@ cancelled, so that a session never has two users and nobody writes after whoever
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, TypeAlias, TypeVar, cast
 
 import pymongo
@@ -24,6 +26,7 @@ from pymongo import ReplaceOne, UpdateOne, WriteConcern
 from pymongo.errors import ConfigurationError, ConnectionFailure, InvalidURI, PyMongoError
 from pymongo.read_concern import ReadConcern
 
+from cipherward_kit.client_pair import ClientPair
 from cipherward_storage.errors import StoreAway, StoreUnusable
 from cipherward_storage.mongo.failures import TRANSIENT, meaning_of
 from cipherward_storage.mongo.layout import INDEXES, open_home
@@ -63,6 +66,8 @@ class MongoDatabase:
         self._owner = owner
         self._wanted = transactions
         self._client = _client(settings)
+        self._pair = _pair(settings, self._client)
+        self._following = AsyncExitStack()
         self._database = self._client[settings.database]
         self._running: set[asyncio.Future[Any]] = set()
         self._lost: list[Mapping[str, Any]] = []  # sessions of transactions that were cut off
@@ -83,10 +88,13 @@ class MongoDatabase:
         except BaseException:
             self._client.close()
             raise
+        if self._pair is not None:
+            await self._following.enter_async_context(self._pair.followed())
         return self
 
     async def __aexit__(self, *_error: object) -> None:
         """Let what runs end, and disconnect."""
+        await self._following.aclose()
         if self._running:
             await asyncio.wait(set(self._running))
         self._client.close()
@@ -243,3 +251,14 @@ def _client(settings: MongoSettings) -> AsyncIOMotorClient[Document]:
             f"the connection string or the TLS files of the database are of no use "
             f"({type(error).__name__}); check CIPHERWARD_MONGO_URI_FILE and the MONGO_ settings"
         ) from None
+
+
+def _pair(settings: MongoSettings, client: AsyncIOMotorClient[Document]) -> ClientPair | None:
+    """Return our certificate, which the client has loaded; None if there is none."""
+    if settings.certificate_file is None:
+        return None
+    # The driver reads the file once and names no way to change it; its connections take the context
+    # that its pools were made with.
+    context: ssl.SSLContext | None = client.delegate.options.pool_options._ssl_context
+    assert context is not None  # with a certificate TLS is on
+    return ClientPair(context, settings.certificate_file)

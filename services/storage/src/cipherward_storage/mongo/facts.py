@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pymongo import UpdateOne
 
 from cipherward_storage.effects import BlockEffects, RecordKey
@@ -21,9 +23,18 @@ class MongoChainFacts:
     async def anchored(self, record_id: bytes) -> AnchoredRecord | None:
         """Return how a proven block anchored the record, or None."""
         row = await self._one(ANCHORS, {"_id": record_id})
-        if row is None:
-            return None
-        return AnchoredRecord(Anchor.parse(row["anchor"]), row["slot_digest"], row["height"])
+        return None if row is None else _anchored(row)
+
+    async def page(self, after: bytes, limit: int) -> Sequence[AnchoredRecord]:
+        """Return up to `limit` anchors by ascending record id, those after the id `after`."""
+
+        async def work() -> list[Document]:
+            # An empty id would come after all others: MongoDB orders bytes by length first.
+            wanted = {"_id": {"$gt": after}} if after else {}
+            found = self._database.collection(ANCHORS).find(wanted).sort("_id", 1)
+            return await found.limit(limit).to_list(limit)
+
+        return [_anchored(row) for row in await self._database.run(work)]
 
     async def began(self) -> int:
         """Return the height of the first block that was applied here; 0 before it."""
@@ -43,6 +54,10 @@ class MongoChainFacts:
 
     async def _one(self, name: str, wanted: Document) -> Document | None:
         return await self._database.run(lambda: self._database.collection(name).find_one(wanted))
+
+
+def _anchored(row: Document) -> AnchoredRecord:
+    return AnchoredRecord(Anchor.parse(row["anchor"]), row["slot_digest"], row["height"])
 
 
 async def is_erased(database: MongoDatabase, record_id: bytes, session: Session) -> bool:

@@ -93,13 +93,16 @@ async def open_home(
     Raises:
         StoreUnusable: it is another's, or a newer release wrote it.
     """
-    ours = {"chain_id": owner.chain_id, "member": owner.member}
+    named = {"chain_id": owner.chain_id, "member": owner.member}
+    ours = {**named, "genesis": owner.genesis.hex()}
+    # One that an earlier release made does not say its genesis: it does from now on.
+    await home.update_one({"_id": OWNER, **named, "genesis": None}, {"$set": ours})
     await home.update_one({"_id": OWNER}, {"$setOnInsert": {**ours, "layout": LAYOUT}}, upsert=True)
     found = await home.find_one({"_id": OWNER}) or {}
     if {key: found.get(key) for key in ours} != ours:
         raise StoreUnusable(
-            f"the database {name} belongs to another member or chain; "
-            "give each its own (CIPHERWARD_MONGO_DATABASE)"
+            f"the database {name} belongs to another member or chain, perhaps of the same name "
+            "with another genesis; give each its own (CIPHERWARD_MONGO_DATABASE)"
         )
     if found.get("layout", 0) > LAYOUT:
         raise StoreUnusable(f"a newer release wrote the database {name}; run that one")
