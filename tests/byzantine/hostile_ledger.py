@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from cipherward.comet.v1 import abci_pb2 as abci
+from cipherward.comet.v1 import types_pb2 as comet
 from cipherward_kit.process import run_service
 from cipherward_ledger.__main__ import serve_ledger
 from cipherward_ledger.comet import engine, node, node_files
@@ -99,6 +100,9 @@ class CarelessSigning(SigningState):
     """Does not mind that a block shows votes which its node has no record of."""
 
     async def look(self, block: abci.RequestFinalizeBlock) -> None:
+        """Look away."""
+
+    async def compare_newest(self, commit: comet.Commit) -> None:
         """Look away."""
 
 

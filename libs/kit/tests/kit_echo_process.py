@@ -66,7 +66,7 @@ async def serve_echo(config: EchoConfig) -> None:
 
     authority = await asyncio.to_thread(config.genesis_file.read_bytes)
     registry = TrustRegistry({config.member: authority})
-    with DataFolder(config.data_dir, "test-chain"):
+    with DataFolder(config.data_dir, "test-chain", b"genesis"):
         async with follow_identity(config, registry, readiness) as identity:
             await serve(
                 config,

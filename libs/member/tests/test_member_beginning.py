@@ -40,6 +40,7 @@ class PruningLedger:
         self.served_from = 0  # what other members' ledgers keep; 0: as much as this one
         self.catches_up = 0  # for so many questions it has no blocks at all
         self.asked = 0  # where it stands
+        self.genesis_digest = chain.genesis.digest
         self.drops_at_once = 0  # so many light blocks are dropped just when they are asked for
 
     def serve_on(self, server: aio.Server) -> None:
@@ -62,12 +63,13 @@ class PruningLedger:
     ) -> pb.GetStatusResponse:
         self.asked += 1
         if self.asked <= self.catches_up:
-            return pb.GetStatusResponse(catching_up=True)
+            return pb.GetStatusResponse(catching_up=True, genesis_digest=self.genesis_digest)
         return pb.GetStatusResponse(
             chain_id=self.chain.genesis.chain_id,
             height=self.chain.height,
             first_height=self.first_height,
             served_from_height=self.served_from,
+            genesis_digest=self.genesis_digest,
         )
 
     async def _get_light_block(
@@ -252,6 +254,26 @@ async def test_a_ledger_whose_headers_strangers_signed_is_refused(chain: QuorumC
     async with channel_to(ledger) as channel:
         with pytest.raises(TrustUnusable, match="VALIDATORS_DIFFER"):
             await begin(chain.genesis, b"", channel, clock=lambda: newest_ns(strangers))
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["new service", "at its place"])
+async def test_a_ledger_of_another_genesis_under_this_chain_id_is_named(
+    chain: QuorumChain, stored: bool
+) -> None:
+    ledger = PruningLedger(chain, 1)
+    ledger.genesis_digest = bytes(32)
+    client = chain.light_client()
+    checkpoint = client.accept(chain.proven[0]).checkpoint.to_bytes() if stored else b""
+    async with channel_to(ledger) as channel:
+        with pytest.raises(TrustUnusable, match="another chain that is called"):
+            await begin(chain.genesis, checkpoint, channel)
+
+
+async def test_a_ledger_of_an_earlier_release_does_not_say_its_genesis(chain: QuorumChain) -> None:
+    ledger = PruningLedger(chain, 1)
+    ledger.genesis_digest = b""
+    async with channel_to(ledger) as channel:
+        assert (await begin(chain.genesis, b"", channel)).height == 0
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from cipherward_chain.genesis import Issuer, Member
 from cipherward_chain.light import VerifiedBlock
+from cipherward_chain.members import AuthoritiesSet
 from cipherward_chain.orders import Order
 from cipherward_chain.testing import TestChain, make_genesis
 from cipherward_kit.devca import DevAuthority
@@ -128,6 +129,66 @@ async def test_a_removed_member_is_trusted_no_more_and_its_issuer_is_not_current
         assert each.issuers == ()
         with pytest.raises(PeerNotTrusted):
             alliance.knows(each)
+
+
+async def test_a_changed_authority_counts_at_once_and_the_old_one_no_more(
+    alliance: Alliance,
+) -> None:
+    registry, old, new = alliance.open(), alliance.authority, DevAuthority.create(NEWCOMER)
+    await registry.apply(alliance.block(alliance.admission(alliance.newcomer)))
+
+    async def set_to(*authorities: DevAuthority) -> None:
+        text = b"".join(one.certificate_pem for one in authorities).decode()
+        order = alliance.order("set_authorities", member=NEWCOMER, authorities=text)
+        assert await registry.apply(alliance.block(order))
+
+    def known() -> list[bool]:
+        found: list[bool] = []
+        for each in (registry, alliance.open()):
+            for alliance.authority in (old, new):
+                try:
+                    found.append(alliance.knows(each) == Caller(NEWCOMER, "storage"))
+                except PeerNotTrusted:
+                    found.append(False)
+        return found
+
+    assert known() == [True, False] * 2
+    await set_to(old, new)
+    assert known() == [True, True] * 2
+    await set_to(new)
+    assert known() == [False, True] * 2
+
+
+async def test_authorities_of_nobody_change_nothing(alliance: Alliance) -> None:
+    registry = alliance.open()
+    text = alliance.authority.certificate_pem.decode()
+    order = alliance.order("set_authorities", member="hospital-x", authorities=text)
+    assert not await registry.apply(alliance.block(order))
+    assert ids(registry) == GENESIS_MEMBERS
+
+
+async def test_a_proven_change_counts_before_it_is_followed_and_not_after_a_later_one(
+    alliance: Alliance,
+) -> None:
+    """Who begins anew follows from the genesis: older sets must not shut the present one out."""
+    authorities = [alliance.authority, *(DevAuthority.create(NEWCOMER) for _ in range(3))]
+    texts = [one.certificate_pem.decode() for one in authorities]
+    blocks = [alliance.block(alliance.admission(alliance.newcomer))]
+    blocks += [
+        alliance.block(alliance.order("set_authorities", member=NEWCOMER, authorities=text))
+        for text in (texts[1], texts[2], texts[3])
+    ]
+    proven = {NEWCOMER: AuthoritiesSet(NEWCOMER, texts[2], blocks[2].height)}
+    alliance.genesis = replace(alliance.genesis, authorities=proven)
+    registry = alliance.open()
+    for block in blocks:
+        await registry.apply(block)
+        for each in (registry, alliance.open()):
+            alliance.authority = authorities[3 if block is blocks[3] else 2]
+            assert alliance.knows(each) == Caller(NEWCOMER, "storage")
+            alliance.authority = authorities[1]
+            with pytest.raises(PeerNotTrusted):
+                alliance.knows(each)
 
 
 async def test_a_block_applied_again_changes_nothing(alliance: Alliance) -> None:

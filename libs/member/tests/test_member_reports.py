@@ -14,19 +14,24 @@ from grpc import aio
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.ledger.v1 import ledger_service_pb2 as ledger_pb
 from cipherward_chain.authorization import MemberSigner
+from cipherward_chain.orders import Order
 from cipherward_chain.testing import make_genesis
 from cipherward_chain.transactions import check_authorization, parse_transaction
+from cipherward_kit import tracing
 from cipherward_kit.database import Database
 from cipherward_kit.testing import eventually
+from cipherward_kit.tracing import SpanContext
 from cipherward_member.chain_rows import REPORTS_TABLE, SqliteReports, add_reports, settle_reports
 from cipherward_member.reports import (
     EXPIRY_SECONDS,
+    TRACED_CALLS_MAX,
     OrderKey,
     Outcome,
     Report,
     Reports,
     ReportSigner,
 )
+from cipherward_member.traced_orders import remember
 
 GENESIS, KEYS = make_genesis()
 FIRST = Report(OrderKey(7, 0), Outcome.DONE, b"d" * 32)
@@ -44,6 +49,7 @@ class Desk:
         self.on_disk: list[bytes] = []  # when each was submitted
         self.refusal = ""
         self.away = False
+        self.calls: list[tuple[SpanContext | None, int]] = []  # in which span, of how many
 
     def sender(self) -> Reports:
         """A sender as after a start: it knows of nothing but the disk."""
@@ -63,6 +69,7 @@ class Desk:
     ) -> ledger_pb.SubmitBatchResponse:
         self.on_disk += [one.transaction for one in await self.store.pending(10)]
         self.submitted += request.transactions
+        self.calls.append((tracing.current(), len(request.transactions)))
         if self.away:
             raise aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, aio.Metadata(), aio.Metadata())
         verdicts = [ledger_pb.SubmitVerdict(reason=self.refusal) for _ in request.transactions]
@@ -100,6 +107,33 @@ async def test_a_report_is_signed_and_on_disk_before_it_is_sent(desk: Desk) -> N
         transaction = parse_transaction(raw)
         assert check_authorization(transaction, GENESIS.chain_id) is None
         assert transaction.body.expires_at.seconds == desk.seconds + EXPIRY_SECONDS
+
+
+def traced(height: int, span: int) -> Report:
+    """Return a report of an order that is remembered to belong to a span."""
+    order = OrderKey(height, 0)
+    remember([Order(height, 0, bytes(16), "test", "notify", {})], SpanContext(0xA1, span, True))
+    return Report(order, Outcome.DONE, b"")
+
+
+async def test_a_report_is_sent_in_the_trace_of_its_order(desk: Desk) -> None:
+    one, another = 2 * 10**6, 2 * 10**6 + 1  # of no other test
+    await desk.add(FIRST, traced(one, 1), SECOND, traced(another, 2))
+    assert await desk.sender().send_pending() == 0
+    assert sorted(((span and span.span_id) or 0, count) for span, count in desk.calls) == [
+        (0, 2),
+        (1, 1),
+        (2, 1),
+    ]
+    assert len(desk.submitted) == 4
+
+
+async def test_many_traced_reports_take_few_calls(desk: Desk) -> None:
+    reports = [traced(3 * 10**6 + n, n + 1) for n in range(3 * TRACED_CALLS_MAX)]
+    await desk.add(*reports)
+    await desk.sender().send_pending()
+    assert len(desk.calls) == TRACED_CALLS_MAX + 1
+    assert len(set(desk.submitted)) == len(reports)
 
 
 async def test_what_the_ledger_has_taken_is_not_sent_again(desk: Desk) -> None:

@@ -128,6 +128,14 @@ async def test_an_order_that_takes_longer_than_its_block_is_in_the_trace_too(
     }
     assert inside is not None
     assert f"{inside.span_id:016x}" == done.id
+    # What is reported of them belongs to their own spans, of the first one to its block's.
+    reported = [traced_orders.span_of(OrderKey(height, index)) for index in range(4)]
+    assert [span and f"{span.span_id:016x}" for span in reported] == [
+        block.id,
+        done.id,
+        failed.id,
+        None,
+    ]
 
 
 async def test_the_newest_orders_are_remembered(

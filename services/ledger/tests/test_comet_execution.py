@@ -105,13 +105,14 @@ async def open_scene(world: Any, tmp_path: Path, signed_height: int = 0) -> Asyn
         document, trusted = world.keys.document, world.genesis.validators
         stub = ContractServiceStub(channel)
         application = ContractApplication(stub, document, world.clock, Readiness(CONDITION))
-        collector = Collector(rpc, application, desk.recorder, trusted, tmp_path / "evidence")
-        recorded = Recorded(desk.recorder, desk.store)
         home = NodeHome(tmp_path / "node")
-        signing = SigningState(home, OWN_ADDRESS, fresh=not signed_height)
-        if signed_height:
-            home.signed.parent.mkdir(parents=True)
-            home.signed.write_text(json.dumps({"height": str(signed_height)}))
+        home.signed.parent.mkdir(parents=True)
+        home.signed.write_text(json.dumps({"height": str(signed_height), "round": 0, "step": 3}))
+        began_ns = world.clock.now_ns()
+        signing = SigningState(home, OWN_ADDRESS, fresh=not signed_height, began_ns=began_ns)
+        evidence = tmp_path / "evidence"
+        collector = Collector(rpc, application, desk.recorder, trusted, evidence, signing)
+        recorded = Recorded(desk.recorder, desk.store)
         execution = Execution(world.genesis, document, application, recorded, collector, signing)
         yield Scene(world, execution, collector, desk)
 
@@ -356,26 +357,6 @@ async def test_a_vote_that_the_node_has_no_record_of_stops_it(
         block = voted(scene.block(6), comet.BLOCK_ID_FLAG_COMMIT)  # it voted at 5
         with pytest.raises(NodeFilesUnusable, match="older copy"):
             await scene.execution.finalize(block)
-
-
-@pytest.mark.parametrize(
-    ("signed_height", "flag", "fresh"),
-    [
-        (5, comet.BLOCK_ID_FLAG_COMMIT, False),
-        (9, comet.BLOCK_ID_FLAG_COMMIT, False),
-        (4, comet.BLOCK_ID_FLAG_ABSENT, False),
-        (4, comet.BLOCK_ID_FLAG_COMMIT, True),  # ADR 0013 says from where it signs
-    ],
-)
-async def test_a_vote_on_record_or_none_at_all_stops_nothing(
-    tmp_path: Path, signed_height: int, flag: comet.BlockIdFlag.ValueType, fresh: bool
-) -> None:
-    home = NodeHome(tmp_path)
-    home.signed.parent.mkdir()
-    home.signed.write_text(json.dumps({"height": str(signed_height)}))
-    await SigningState(home, OWN_ADDRESS, fresh=fresh).look(
-        voted(abci.RequestFinalizeBlock(height=6), flag)
-    )
 
 
 async def test_a_record_that_cannot_be_read_stops_it(make_world: Any, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward.contract.v1.contract_service_pb2_grpc import ContractServiceStub
+from cipherward_chain.members import AuthoritiesSet
+from cipherward_kit.devca import DevAuthority
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.testing import MEMBERS, TestAlliance
 from cipherward_kit.tls import PeerNotTrusted, TrustRegistry
@@ -103,3 +105,16 @@ def test_an_authority_that_cannot_be_used_shuts_its_own_member_out_only(
         pb.GetRegistryResponse(members=members)
     )
     assert trusted(certificates, trust) == {A, B}
+
+
+def test_its_own_changed_authority_counts_and_what_was_proven_counts_before(
+    certificates: TestAlliance,
+) -> None:
+    old, new = authority(certificates, A), DevAuthority.create(A).certificate_pem
+    proven = AuthoritiesSet(A, new.decode(), 10)
+    trust = TrustRegistry({A: old})
+    follow = Authorities(trust, {A: old}, {A: proven}).follow
+    for height, listed, counts in ((9, old, new), (10, new, new), (11, old, old)):
+        one = pb.RegisteredMember(member_id=A, ca_certificate=listed.decode())
+        follow(pb.GetRegistryResponse(members=[one], height=height))
+        assert trust.authority_pem(A) == counts

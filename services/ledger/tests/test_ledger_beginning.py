@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from grpc import aio
 
+from cipherward.contract.v1.contract_service_pb2_grpc import ContractServiceStub
 from cipherward.ledger.v1 import ledger_service_pb2 as pb
+from cipherward_chain.registry_entry import member_key
+from cipherward_chain.state_proof import verify_state_proof
 from cipherward_chain.testing import make_genesis
 from cipherward_ledger.beginning import AllianceFiles, Beginning
 from cipherward_ledger.errors import AdmissionNotKept
+from cipherward_ledger.testing import free_port
 
 SERVICES = {
     "ledger": {
@@ -26,10 +31,12 @@ SERVICES = {
 
 
 @pytest.fixture
-def beginning(tmp_path: Path) -> Beginning:
+async def beginning(tmp_path: Path) -> AsyncIterator[Beginning]:
+    """A beginning whose contract is away."""
     genesis, keys = make_genesis()
     files = AllianceFiles(tmp_path / "alliance.json", tmp_path / "admissions")
-    return Beginning(genesis, keys.document, files)
+    async with aio.insecure_channel(f"127.0.0.1:{free_port()}") as nobody:
+        yield Beginning(genesis, keys.document, ContractServiceStub(nobody), files)
 
 
 def write_endpoints(tmp_path: Path, chain_id: str) -> None:
@@ -99,3 +106,24 @@ async def test_a_running_ledger_answers_both(
     assert (await stub.GetGenesis(pb.GetGenesisRequest())).genesis == world.keys.document
     refused = stub.GetAdmission(pb.GetAdmissionRequest(member="hospital-e"))
     assert await reason_of_call(refused) == "NOT_FOUND/ADMISSION_NOT_KEPT"
+
+
+async def test_a_running_ledger_proves_who_is_a_member(world: Any, ledger: Any) -> None:
+    world.contract.pairs[member_key("hospital-a")] = b"an entry"
+    for member, value in (("hospital-a", b"an entry"), ("hospital-e", None)):
+        told = await ledger.stub.GetGenesis(pb.GetGenesisRequest(member=member))
+        key, entry = member_key(member), told.entry
+        assert verify_state_proof(entry.proof, entry.app_hash, key) == value
+        assert entry.height == world.contract.committed
+
+
+async def test_nothing_is_proven_of_who_has_no_members_name(ledger: Any) -> None:
+    for member in ("", "../a", "x" * 1000):
+        told = await ledger.stub.GetGenesis(pb.GetGenesisRequest(member=member))
+        assert not told.HasField("entry")
+
+
+async def test_while_contract_is_away_the_rest_is_told(beginning: Beginning) -> None:
+    told = await beginning.told("hospital-a")
+    assert told.genesis == beginning.document
+    assert not told.HasField("entry")

@@ -149,7 +149,7 @@ def test_a_port_in_use_is_said(settings: dict[str, str]) -> None:
 
 @pytest.mark.slow
 def test_a_folder_that_another_process_uses_is_said(settings: dict[str, str]) -> None:
-    with DataFolder(Path(settings["data_dir"]), "test-chain"):
+    with DataFolder(Path(settings["data_dir"]), "test-chain", b"genesis"):
         code, said = start(settings)
     assert code == 4
     assert "used by another process" in said
@@ -157,8 +157,17 @@ def test_a_folder_that_another_process_uses_is_said(settings: dict[str, str]) ->
 
 @pytest.mark.slow
 def test_a_folder_of_another_chain_is_said(settings: dict[str, str]) -> None:
-    with DataFolder(Path(settings["data_dir"]), "another-chain"):
+    with DataFolder(Path(settings["data_dir"]), "another-chain", b"genesis"):
         pass
     code, said = start(settings)
     assert code == 5
     assert "another-chain" in said
+
+
+@pytest.mark.slow
+def test_a_folder_of_another_genesis_with_this_chain_id_is_said(settings: dict[str, str]) -> None:
+    with DataFolder(Path(settings["data_dir"]), "test-chain", b"genesis"):
+        pass
+    code, said = start(settings)
+    assert code == 5
+    assert "another chain that is called test-chain, too" in said

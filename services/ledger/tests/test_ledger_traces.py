@@ -13,6 +13,7 @@ from cipherward.chain.v1 import block_pb2 as chain
 from cipherward.ledger.v1 import ledger_service_pb2 as pb
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward_kit import tracing
+from cipherward_kit.testing import eventually
 from cipherward_kit.tls import Caller
 from cipherward_kit.tracing import SpanContext
 from cipherward_ledger import traces
@@ -68,6 +69,33 @@ async def test_a_request_its_transaction_and_its_block_are_one_trace(
     (named,) = own.traces.traces
     assert named.position == 0
     assert named.traceparent == f"00-{root.trace}-{transaction.id}-01"
+
+
+async def test_reports_of_a_service_are_transactions_in_the_trace_of_their_order(
+    world: Any, ledger: Any, collector: otlp.Collector
+) -> None:
+    sent = 0
+    for member in ("hospital-a", "hospital-b"):  # the other one's begins a trace of its own
+        service = LedgerServiceStub(ledger.served.channel_as(member, "storage"))
+        contents = [world.transaction() for _ in range(2)]
+        request = pb.SubmitBatchRequest(transactions=contents)
+        with tracing.within(PARENT):
+            answer = await service.SubmitBatch(request, timeout=DEADLINE)
+        for verdict in answer.verdicts:
+            await ledger.receipt(verdict.transaction_id)
+            sent += 1
+    follower = LedgerServiceStub(ledger.served.channel_as("hospital-a", "storage"))
+    following = follower.StreamBlocks(pb.StreamBlocksRequest(from_height=1))
+    async with asyncio.timeout(DEADLINE):
+        while sent:  # a follower that is told of all their blocks ends their spans
+            sent -= len((await anext(aiter(following))).block.transactions)
+    following.cancel()
+    await eventually(lambda: len(collector.named("transaction")) == 4, what="all reports")
+    trace = f"{PARENT.trace_id:032x}"
+    served = [span for span in collector.named("SubmitBatch") if span.kind == "server"]
+    (own,) = (span for span in served if span.trace == trace)
+    transactions = [span for span in collector.named("transaction") if span.trace == trace]
+    assert [span.parent for span in transactions] == [own.id] * 2
 
 
 async def test_other_members_services_get_the_same_block_without_its_trace(

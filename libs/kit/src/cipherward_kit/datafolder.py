@@ -23,7 +23,7 @@ class DataFolderLocked(CannotStart):
 
 
 class DataFolderOfAnotherChain(CannotStart):
-    """The folder holds the state of another chain."""
+    """The folder holds the state of another chain, which may have this one's id."""
 
     exit_status = 5
 
@@ -70,9 +70,11 @@ class DataFolder:
     a killed process leaves nothing to clean up.
     """
 
-    def __init__(self, path: Path, chain_id: str) -> None:
+    def __init__(self, path: Path, chain_id: str, genesis: bytes) -> None:
+        """Describe it; `genesis` is the digest of the chain's: two chains may have one id."""
         self.path = path
         self._chain_id = chain_id
+        self._genesis = genesis
         self._lock: int | None = None
 
     def __enter__(self) -> DataFolder:
@@ -136,13 +138,21 @@ class DataFolder:
 
     def _check_chain(self) -> None:
         marker = self.path / CHAIN_NAME
+        ours = [self._chain_id, self._genesis.hex()]
         try:
-            marked = marker.read_text().strip()
+            marked = marker.read_text().split()
         except FileNotFoundError:
-            write_atomically(marker, f"{self._chain_id}\n".encode())
-            return
-        if marked != self._chain_id:
+            marked = []
+        if marked in ([], ours[:1]):  # new, restored, or marked before there were two lines
+            write_atomically(marker, "".join(f"{line}\n" for line in ours).encode())
+        elif marked[0] != self._chain_id:
             raise DataFolderOfAnotherChain(
-                f"the data folder {self.path} belongs to the chain {marked}, "
+                f"the data folder {self.path} belongs to the chain {marked[0]}, "
                 f"this service to {self._chain_id}; choose another folder"
+            )
+        elif marked != ours:
+            raise DataFolderOfAnotherChain(
+                f"the data folder {self.path} belongs to another chain that is called "
+                f"{self._chain_id}, too: it was begun with the genesis {marked[1]}, this "
+                f"service's has the digest {ours[1]}; choose another folder"
             )

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cipherward_kit.config import ServerConfig
 from cipherward_kit.errors import CannotStart
+from cipherward_kit.looking import looking
 from cipherward_kit.measures import show_authorities, show_own_certificate
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.tls import (
@@ -182,22 +183,8 @@ async def following(
         if looked is not None:
             looked(fault)
 
-    async def follow() -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            await look()
-
-    await look()
-    failed: Exception | None = None
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(follow())
-        try:
-            yield
-        except Exception as error:  # the context's own: raised below, as it is and in no group
-            failed = error
-        task.cancel()
-    if failed is not None:
-        raise failed
+    async with looking(look, seconds):
+        yield
 
 
 @asynccontextmanager

@@ -5,17 +5,23 @@ Every refusal is one line for the operator that names the setting to look at.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from cipherward_chain.admission import (
-    DOCUMENT_BYTES_MAX,
-    FOLDER,
-    Admission,
-    AdmissionRejected,
+from cipherward_chain.admission import FOLDER, Admission, AdmissionRejected
+from cipherward_chain.authorities import FOLDER as AUTHORITIES
+from cipherward_chain.authorities import (
+    AuthoritiesProof,
+    AuthoritiesRejected,
+    authorities_in_force,
 )
 from cipherward_chain.authorization import MemberSigner
+from cipherward_chain.checkpoint import TrustRoot
 from cipherward_chain.endpoints import Endpoints, EndpointsMalformed, EndpointUnknown
 from cipherward_chain.genesis import Genesis, GenesisMalformed
+from cipherward_chain.members import AuthoritiesSet
+from cipherward_chain.orders_proof import DOCUMENT_BYTES_MAX
 from cipherward_chain.signatures import SEED_BYTES, SigningKey
 from cipherward_kit.config import env_name
 from cipherward_kit.tls import TrustRegistry
@@ -29,6 +35,7 @@ def read_genesis(path: Path, member: str) -> Genesis:
     """Return the alliance's genesis with `member` in it, or raise `GenesisUnusable`.
 
     A member that joined later is not in the document: the proof of its admission lies beside it.
+    So do proofs that members have changed their authorities.
     """
     return read_genesis_document(path, member)[0]
 
@@ -49,7 +56,30 @@ def read_genesis_document(path: Path, member: str) -> tuple[Genesis, bytes]:
         ) from None
     if member not in genesis.members:
         genesis = _joined(genesis, path, member)
-    return genesis, document
+    try:
+        return replace(genesis, authorities=read_authorities(path, genesis.trust_root())), document
+    except OSError as error:
+        raise GenesisUnusable(f"{error.filename} cannot be read ({error.strerror})") from None
+    except AuthoritiesRejected as error:
+        raise GenesisUnusable(
+            f"a file in {path.parent / AUTHORITIES} proves no change of authorities: {error}; "
+            "get it from a member again"
+        ) from None
+
+
+def read_authorities(genesis_file: Path, trust_root: TrustRoot) -> Mapping[str, AuthoritiesSet]:
+    """Return the changes of members' authorities whose proofs lie beside a genesis, by member.
+
+    Raises:
+        AuthoritiesRejected: a file proves nothing about the member that it is named after.
+        OSError: it cannot be read.
+    """
+    found: dict[str, AuthoritiesSet] = {}
+    for path in sorted((genesis_file.parent / AUTHORITIES).glob("*.json")):
+        with path.open("rb") as file:
+            proof = AuthoritiesProof.from_bytes(file.read(DOCUMENT_BYTES_MAX))
+        found[path.stem] = proof.verify(trust_root, path.stem)
+    return found
 
 
 def _joined(genesis: Genesis, path: Path, member: str) -> Genesis:
@@ -73,8 +103,13 @@ def _joined(genesis: Genesis, path: Path, member: str) -> Genesis:
 
 def trust_registry(genesis: Genesis) -> TrustRegistry:
     """Return whose certificates count: those of the members' own authorities."""
-    members = genesis.members.values()
-    return TrustRegistry({member.id: member.ca_certificate.encode() for member in members})
+    return TrustRegistry(known_authorities(genesis))
+
+
+def known_authorities(genesis: Genesis) -> dict[str, bytes]:
+    """Return the authorities (PEM by id) of the genesis, or what was proven of them since."""
+    named = {member.id: member.ca_certificate for member in genesis.members.values()}
+    return authorities_in_force(named, 0, genesis.authorities)
 
 
 def read_endpoints(path: Path, chain_id: str) -> Endpoints:

@@ -78,17 +78,20 @@ async def begin(
     Raises:
         CheckpointUnusable: what is stored is damaged, or not of this genesis.
         TooFarBehind: the ledger has dropped the block after the stored place.
-        TrustUnusable: the ledger's oldest header cannot be believed from the trust root.
+        TrustUnusable: the ledger's oldest header cannot be believed from the trust root, or it
+            says itself that its chain has another genesis.
     """
     client = light_client(genesis, stored)
     ledger = LedgerServiceStub(channel)
     if client.checkpoint is not None:
         status = await _status(ledger)
         if status is not None:
+            _refuse_other(genesis, status)
             _refuse_gap(client.height, status)
         return client
     for _ in range(ATTEMPTS):
         status = await _status_for_certain(ledger)
+        _refuse_other(genesis, status)
         while status.catching_up and not status.first_height:
             # It may begin with a snapshot: where its blocks begin is not known yet.
             await asyncio.sleep(AGAIN_SECONDS)
@@ -146,6 +149,16 @@ async def _status_for_certain(ledger: LedgerServiceStub) -> pb.GetStatusResponse
         if status is not None:
             return status
         await asyncio.sleep(AGAIN_SECONDS)
+
+
+def _refuse_other(genesis: Genesis, status: pb.GetStatusResponse) -> None:
+    """Refuse a ledger of another alliance under this chain's id: no block of it would verify."""
+    if status.genesis_digest not in (b"", genesis.digest):  # an earlier release does not say it
+        raise TrustUnusable(
+            f"the ledger is of another chain that is called {genesis.chain_id}, too: it was begun "
+            f"with the genesis {status.genesis_digest.hex()}, and the genesis file here has the "
+            f"digest {genesis.digest.hex()}; correct the ledger's address or the file"
+        )
 
 
 def _refuse_gap(height: int, status: pb.GetStatusResponse) -> None:

@@ -16,6 +16,7 @@ as "it refused to start, do not try again":
     40-41  stored state corrupt, or of another genesis (contract)
     42     another process votes with this member's consensus key (ledger)
     50     the records' database is another member's, or its settings are unusable (storage)
+    51     the store does not agree with the chain (storage, `verify` alone)
     60-61  the alliance's files or the member's keys, or their own memory, are unusable (canary)
 """
 
@@ -87,7 +88,9 @@ class ChainHasForked(CannotStart):
 
 
 class TrustUnusable(CannotStart):
-    """The chain cannot be believed from the trust root, or the file of one is refused."""
+    """The chain cannot be believed from the trust root, the file of one is refused, or the ledger
+    is of another genesis.
+    """
 
     exit_status = 16
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from cipherward_kit.client_pair import ClientPair, PairUnusable
 from cipherward_kit.config import env_name
 from cipherward_kit.errors import CannotStart
 from cipherward_member.config import BrokersConfig
@@ -35,6 +38,7 @@ class KafkaConnection:
     bootstrap: tuple[str, ...]
     security: str
     context: ssl.SSLContext | None = field(default=None, repr=False)
+    pair: ClientPair | None = field(default=None, repr=False)
     mechanism: str = ""
     username: str = ""
     password: str = field(default="", repr=False)
@@ -50,17 +54,30 @@ class KafkaConnection:
         if config.kafka_security == "plaintext":
             return cls(bootstrap, "plaintext")
         context = _context(config)
+        pair = _pair(config, context)
         if config.kafka_security == "ssl":
-            return cls(bootstrap, "ssl", context)
+            return cls(bootstrap, "ssl", context, pair)
         path = config.kafka_password_file
         return cls(
             bootstrap,
             "sasl_ssl",
             context,
+            pair,
             config.kafka_sasl_mechanism,
             config.kafka_username or "",
             _password(path) if path is not None else "",
         )
+
+    @asynccontextmanager
+    async def followed(self) -> AsyncGenerator[None]:
+        """Follow the files of our certificate, if we have one, while the context is open: from
+        before a client connects, since the last one may have been refused, until it has ended.
+        """
+        if self.pair is None:
+            yield
+            return
+        async with self.pair.followed():
+            yield
 
     def arguments(self) -> dict[str, Any]:
         """Return what every aiokafka client takes."""
@@ -81,7 +98,7 @@ class KafkaConnection:
 
 
 def _context(config: BrokersConfig) -> ssl.SSLContext:
-    """Return TLS that checks the broker's name, and shows our certificate if there is one."""
+    """Return TLS that checks the broker's name."""
     try:
         # The default for clients: TLS 1.2 at least, a certificate, and the name that was dialled.
         context = ssl.create_default_context(cafile=config.kafka_ca_file)
@@ -89,18 +106,23 @@ def _context(config: BrokersConfig) -> ssl.SSLContext:
         raise KafkaUnusable(
             f"{env_name('kafka_ca_file')}: {config.kafka_ca_file} cannot be used: {_why(error)}"
         ) from None
-    if config.kafka_certificate is not None:
-        try:
-            # An encrypted key would ask at the terminal; there is none.
-            context.load_cert_chain(
-                config.kafka_certificate, config.kafka_private_key, password=lambda: b""
-            )
-        except (OSError, ssl.SSLError) as error:
-            raise KafkaUnusable(
-                f"{env_name('kafka_certificate')} or {env_name('kafka_private_key')} cannot be "
-                f"used: {_why(error)}"
-            ) from None
     return context
+
+
+def _pair(config: BrokersConfig, context: ssl.SSLContext) -> ClientPair | None:
+    """Return our certificate, shown by the context; None if there is none."""
+    if config.kafka_certificate is None:
+        return None
+    pair = ClientPair(context, config.kafka_certificate, config.kafka_private_key)
+    try:
+        pair.load()
+    except (OSError, PairUnusable) as error:
+        why = str(error) if isinstance(error, PairUnusable) else _why(error)
+        raise KafkaUnusable(
+            f"{env_name('kafka_certificate')} or {env_name('kafka_private_key')} cannot be "
+            f"used: {why}"
+        ) from None
+    return pair
 
 
 def _why(error: OSError) -> str:

@@ -66,19 +66,20 @@ async def ensure_topics(connection: KafkaConnection, wanted: Sequence[TopicWante
         KafkaAway: the brokers cannot be reached, or refuse to make them.
     """
     admin = cast("_Admin", AIOKafkaAdminClient(**connection.arguments()))
-    try:
-        await within(2 * REQUEST_SECONDS, admin.start())
-        there = await within(REQUEST_SECONDS, admin.list_topics())
-        missing = [topic for topic in wanted if topic.name not in there]
-        if not missing:
-            return
-        cluster = await within(REQUEST_SECONDS, admin.describe_cluster())
-        brokers = len(cluster["brokers"])
-        made = await within(
-            REQUEST_SECONDS, admin.create_topics([topic.made_on(brokers) for topic in missing])
-        )
-        for _, code, *_ in made.topic_errors:
-            if code not in (CREATED, TopicAlreadyExistsError.errno):
-                raise KafkaAway(f"a topic cannot be made: {for_code(code).__name__}")
-    finally:
-        await admin.close()
+    async with connection.followed():
+        try:
+            await within(2 * REQUEST_SECONDS, admin.start())
+            there = await within(REQUEST_SECONDS, admin.list_topics())
+            missing = [topic for topic in wanted if topic.name not in there]
+            if not missing:
+                return
+            cluster = await within(REQUEST_SECONDS, admin.describe_cluster())
+            brokers = len(cluster["brokers"])
+            made = await within(
+                REQUEST_SECONDS, admin.create_topics([topic.made_on(brokers) for topic in missing])
+            )
+            for _, code, *_ in made.topic_errors:
+                if code not in (CREATED, TopicAlreadyExistsError.errno):
+                    raise KafkaAway(f"a topic cannot be made: {for_code(code).__name__}")
+        finally:
+            await admin.close()

@@ -86,8 +86,9 @@ async def open_producer(
             max_request_size=requests.largest_bytes,
         ),
     )
-    try:
-        await within(2 * REQUEST_SECONDS, producer.start())
-        yield producer
-    finally:
-        await producer.abandon()
+    async with connection.followed():
+        try:
+            await within(2 * REQUEST_SECONDS, producer.start())
+            yield producer
+        finally:
+            await producer.abandon()

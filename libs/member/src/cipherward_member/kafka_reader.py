@@ -232,12 +232,14 @@ async def open_reader(connection: KafkaConnection, topic: str) -> AsyncGenerator
         "max_partition_fetch_bytes": FETCH_BYTES,
     }
     consumer = cast("_Consumer", _ClosableConsumer(**arguments))
-    try:
-        await within(2 * REQUEST_SECONDS, consumer.start())
-        # All topics are listed first: to ask for one by name may make it, with a broker's defaults.
-        if topic not in await within(REQUEST_SECONDS, consumer.topics()):
-            raise KafkaAway("there is no such topic")
-        consumer.assign([TopicPartition(topic, PARTITION)])
-        yield TopicReader(consumer, topic)
-    finally:
-        await consumer.close()
+    async with connection.followed():
+        try:
+            await within(2 * REQUEST_SECONDS, consumer.start())
+            # All topics are listed first: to ask for one by name may make it, with a broker's
+            # defaults.
+            if topic not in await within(REQUEST_SECONDS, consumer.topics()):
+                raise KafkaAway("there is no such topic")
+            consumer.assign([TopicPartition(topic, PARTITION)])
+            yield TopicReader(consumer, topic)
+        finally:
+            await consumer.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -17,11 +17,14 @@ import structlog
 
 from cipherward_chain.admission import INSTRUCTION as ADMIT_MEMBER
 from cipherward_chain.admission import admitted_by
+from cipherward_chain.authorities import INSTRUCTION as SET_AUTHORITIES
+from cipherward_chain.authorities import authorities_in_force, authorities_set_by
 from cipherward_chain.canonical import NotCanonical
 from cipherward_chain.genesis import Genesis, Issuer, Member
 from cipherward_chain.json_fields import JsonFields, JsonMalformed
 from cipherward_chain.light import VerifiedBlock
 from cipherward_chain.members import (
+    AuthoritiesSet,
     issuer_document,
     member_document,
     parse_issuers,
@@ -57,6 +60,13 @@ class _Listed:
         kept = [one for one in self.issuers if one.member != member.id]
         return _listed(self.height, [*others, member], [*kept, issuer])
 
+    def changing(self, change: AuthoritiesSet) -> _Listed:
+        member = self.members.get(change.member)
+        if member is None:  # removed in the same block
+            return self
+        changed = replace(member, ca_certificate=change.authorities)
+        return _Listed(self.height, {**self.members, member.id: changed}, self.issuers)
+
     def removing(self, member_id: str) -> _Listed:
         return _listed(
             self.height,
@@ -85,8 +95,8 @@ class MemberRegistry:
     def __init__(self, genesis: Genesis, path: Path) -> None:
         self._genesis = genesis
         self._path = path
-        self.trust: Final = TrustRegistry(_authorities(genesis.members.values()))
         self._listed = _listed(0, genesis.members.values(), genesis.issuers)
+        self.trust: Final = TrustRegistry(self._authorities(self._listed))
         try:
             self._take(_parse(path.read_bytes(), genesis))
         except FileNotFoundError:
@@ -164,13 +174,13 @@ class MemberRegistry:
 
     def _take(self, listed: _Listed) -> None:
         self._listed = listed
-        for member, why in self.trust.replace(_authorities(listed.members.values())).items():
+        for member, why in self.trust.replace(self._authorities(listed)).items():
             log.error("authority_left_out", member=member, why=why)
 
-
-def _authorities(members: Iterable[Member]) -> dict[str, bytes]:
-    """Return the members' authorities, the oldest member's first: its name counts."""
-    return {member.id: member.ca_certificate.encode() for member in members}
+    def _authorities(self, listed: _Listed) -> dict[str, bytes]:
+        """Return the members' authorities, the oldest member's first: its name counts."""
+        named = {member.id: member.ca_certificate for member in listed.members.values()}
+        return authorities_in_force(named, listed.height, self._genesis.authorities)
 
 
 def _carried_out(listed: _Listed, order: Order) -> _Listed:
@@ -180,6 +190,8 @@ def _carried_out(listed: _Listed, order: Order) -> _Listed:
             return listed.admitting(admitted.member, admitted.issuer)
         if order.instruction == REMOVE_MEMBER:
             return listed.removing(order.fields().text("member"))
+        if order.instruction == SET_AUTHORITIES:
+            return listed.changing(authorities_set_by(order))
     except NotCanonical as error:  # the chain checks them: a release that knows another form
         log.error("order_malformed", height=order.height, index=order.index, why=str(error))
     return listed

@@ -2,13 +2,14 @@
 
 A report is on disk with the effect that it reports, and its signed transaction before that is sent,
 so that a crash sends the same one again. The ledger keeps it from then on; here it stays until a
-verified block holds it, or until its expiry by block time, when it is made anew.
+verified block holds it, or until its expiry by block time, when it is made anew. It belongs to the
+trace of its order, if that has one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
@@ -21,7 +22,10 @@ from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.ledger.v1 import ledger_service_pb2 as ledger_pb
 from cipherward_chain.authorization import Signer
 from cipherward_chain.transactions import build_transaction, parse_transaction
+from cipherward_kit import tracing
+from cipherward_kit.tracing import SpanContext
 from cipherward_member.background import news_or_time
+from cipherward_member.traced_orders import span_of
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -30,6 +34,8 @@ EXPIRY_SECONDS = 300
 # Looked at together; each is about 400 bytes of transaction.
 PENDING_MAX = 256
 SUBMIT_SECONDS = 10.0
+# One call has one trace; the reports of further traced orders go along with the untraced ones.
+TRACED_CALLS_MAX = 16
 # After a failed call; doubled up to the maximum. A ledger restarts within seconds.
 RETRY_SECONDS, RETRY_SECONDS_MAX = 0.1, 10.0
 # With nothing new: expiries are met, and a report admitted by a ledger that lost its disk.
@@ -188,6 +194,13 @@ class Reports:
         return await self._send(wanted) if wanted else 0
 
     async def _send(self, pending: Sequence[PendingReport]) -> int:
+        refused = 0
+        for span, together in _by_span(pending).items():
+            with tracing.within(span):
+                refused += await self._send_together(together)
+        return refused
+
+    async def _send_together(self, pending: Sequence[PendingReport]) -> int:
         request = ledger_pb.SubmitBatchRequest(transactions=[one.transaction for one in pending])
         answer = await self._submit(request, timeout=SUBMIT_SECONDS)
         refused, too_late = 0, list[PendingReport]()
@@ -202,6 +215,17 @@ class Reports:
         if too_late:
             await self._store.save(too_late)
         return refused
+
+
+def _by_span(pending: Sequence[PendingReport]) -> Mapping[SpanContext | None, list[PendingReport]]:
+    """Return what is sent together: by the span of the order; None: in no trace."""
+    found: dict[SpanContext | None, list[PendingReport]] = {}
+    for one in pending:
+        span = span_of(one.report.order)
+        if len(found) >= TRACED_CALLS_MAX and span not in found:
+            span = None
+        found.setdefault(span, []).append(one)
+    return found
 
 
 def act_of(report: Report) -> chain_pb.Act:

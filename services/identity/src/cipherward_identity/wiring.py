@@ -109,7 +109,7 @@ async def open_identity(
         signer = await asyncio.to_thread(read_member_signer, config, genesis)
         issuer = own_issuer(material, genesis, config.member)
         desk_key = DeskKey.derive(material, chain_id=genesis.chain_id, member=config.member)
-        folder = DataFolder(config.data_dir, genesis.chain_id)
+        folder = DataFolder(config.data_dir, genesis.chain_id, genesis.digest)
         await asyncio.to_thread(stack.enter_context, folder)
         database = Database(folder.path / DATABASE_NAME, SCHEMA)
         store = IdentityStore(await stack.enter_async_context(database))

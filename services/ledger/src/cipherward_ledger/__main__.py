@@ -21,7 +21,7 @@ from cipherward_ledger.peers import open_peers
 from cipherward_ledger.service import DOMAIN, GROWING
 from cipherward_ledger.setup import limits_of, read_chain, read_endpoints
 from cipherward_ledger.traces import TransactionTraces
-from cipherward_member.alliance_files import read_genesis, trust_registry
+from cipherward_member.alliance_files import known_authorities, read_genesis, trust_registry
 
 
 async def serve_ledger(config: LedgerConfig) -> None:
@@ -29,8 +29,8 @@ async def serve_ledger(config: LedgerConfig) -> None:
     genesis = read_genesis(config.genesis_file, config.member)
     endpoints = read_endpoints(config, genesis)
     registry = trust_registry(genesis)
-    own = genesis.members[config.member].ca_certificate.encode()
-    authorities = Authorities(registry, {config.member: own})
+    own = {config.member: known_authorities(genesis)[config.member]}
+    authorities = Authorities(registry, own, genesis.authorities)
     files = AllianceFiles(config.endpoints_file, config.genesis_file.parent / FOLDER)
     traces, ready = TransactionTraces.of(config.member, genesis), Readiness(*conditions(genesis))
     around = Surroundings(ready, Drain(), Clock(), authorities.follow, files, traces)
@@ -39,7 +39,7 @@ async def serve_ledger(config: LedgerConfig) -> None:
             follow_identity(config, registry, around.readiness)
         )
         chain = read_chain(config, identity, registry)
-        folder = stack.enter_context(DataFolder(config.data_dir, genesis.chain_id))
+        folder = stack.enter_context(DataFolder(config.data_dir, genesis.chain_id, genesis.digest))
         peers = await stack.enter_async_context(
             open_peers(config.member, endpoints, identity, registry)
         )

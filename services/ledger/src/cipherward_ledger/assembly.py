@@ -167,7 +167,7 @@ async def open_ledger(
             async with asyncio.TaskGroup() as group:
                 running = [group.create_task(one) for one in work]
                 yield LedgerService(
-                    Beginning(genesis, chain.document, around.files),
+                    Beginning(genesis, chain.document, peers.contract, around.files),
                     admission,
                     outbox.mempool,
                     Receipts(outbox, proven),

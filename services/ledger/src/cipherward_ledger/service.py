@@ -66,8 +66,10 @@ class LedgerService(LedgerServiceServicer):
         self, request: pb.GetReceiptRequest, context: Context
     ) -> pb.GetReceiptResponse:
         """Answer the receipt of a transaction."""
-        wait = context.time_remaining() if request.wait else None
-        return pb.GetReceiptResponse(receipt=await self._receipts.get(request.transaction_id, wait))
+        if request.wait:
+            waiting = self._receipts.get(request.transaction_id, context.time_remaining())
+            return pb.GetReceiptResponse(receipt=await self._drain.cut(waiting))
+        return pb.GetReceiptResponse(receipt=await self._receipts.get(request.transaction_id, None))
 
     async def GetBlock(self, request: pb.GetBlockRequest, context: Context) -> pb.GetBlockResponse:
         """Answer one proven block."""
@@ -102,7 +104,7 @@ class LedgerService(LedgerServiceServicer):
         self, request: pb.GetGenesisRequest, context: Context
     ) -> pb.GetGenesisResponse:
         """Answer the genesis and where the members' services are."""
-        return await self._beginning.told()
+        return await self._beginning.told(request.member)
 
     async def GetAdmission(
         self, request: pb.GetAdmissionRequest, context: Context
@@ -125,6 +127,7 @@ class LedgerService(LedgerServiceServicer):
             catching_up=self._proven.tip.catching_up,
             snapshot_height=self._proven.tip.snapshot_height,
             served_from_height=await self._proven.served_from_height(),
+            genesis_digest=self._beginning.genesis.digest,
         )
 
 

@@ -99,6 +99,14 @@ class SmallContract(ContractServiceServicer):
         self._set_timer(answer)
         return answer
 
+    async def ReadState(self, request: Any, context: Any) -> Any:
+        state = self.state_with({})
+        return contract_pb.ReadStateResponse(
+            height=self.committed,
+            app_hash=state.root(),
+            proofs=[state.prove(key) for key in request.keys],
+        )
+
     async def ExecuteBlock(self, request: Any, context: Any) -> Any:
         if request.transactions:
             self.stands = not self.gate.is_set()

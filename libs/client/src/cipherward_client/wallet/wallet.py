@@ -29,7 +29,8 @@ from cipherward_client.wallet.scopes import issue_of
 
 T = TypeVar("T")
 
-FORMAT = 1  # of the backup's content
+FORMAT = 2  # of the backup's content; 1 did not know the genesis
+GENESIS_BYTES = 32  # SHA-256
 
 
 @dataclass(slots=True)
@@ -37,7 +38,8 @@ class Wallet:
     """Seed, credentials and memory of one holder in one alliance; `create` makes a new one.
 
     `credentials` is by (schema, issuer); all credentials of a schema hold the same secret.
-    `registered` is the newest epoch in which a scope's key is known to be registered.
+    `registered` is the newest epoch in which a scope's key is known to be registered. `genesis` is
+    the digest of the chain's, empty until the wallet is first used there.
     """
 
     chain_id: str
@@ -52,16 +54,31 @@ class Wallet:
     records: dict[bytes, OwnedRecord] = field(default_factory=dict[bytes, OwnedRecord], repr=False)
     grants: dict[bytes, GivenGrant] = field(default_factory=dict[bytes, GivenGrant], repr=False)
     studies: dict[bytes, KeptStudy] = field(default_factory=dict[bytes, KeptStudy], repr=False)
+    genesis: bytes = field(default=b"", repr=False)
 
     @classmethod
-    def create(cls, chain_id: str) -> Wallet:
-        """Return an empty wallet with a fresh seed."""
-        return cls(chain_id, secrets.token_bytes(SEED_BYTES))
+    def create(cls, chain_id: str, genesis: bytes = b"") -> Wallet:
+        """Return an empty wallet with a fresh seed; without a genesis it takes the first one met."""
+        return cls(chain_id, secrets.token_bytes(SEED_BYTES), genesis=genesis)
 
-    def require_chain(self, chain_id: str) -> None:
-        """Raise `WalletOfAnotherChain` unless the wallet is of that chain."""
+    def require_chain(self, chain_id: str, genesis: bytes) -> None:
+        """Return if the wallet is of that chain; one that knows no genesis yet remembers this one.
+
+        Args:
+            chain_id: the chain's name.
+            genesis: the digest of its genesis: another chain may have the same name.
+
+        Raises:
+            WalletOfAnotherChain: it is of another one.
+        """
         if self.chain_id != chain_id:
             raise WalletOfAnotherChain(f"this wallet is of {self.chain_id}, not of {chain_id}")
+        if self.genesis not in (b"", genesis):
+            raise WalletOfAnotherChain(
+                f"this wallet is of another chain that is called {chain_id}, too: of the genesis "
+                f"{self.genesis.hex()}, not of {genesis.hex()}"
+            )
+        self.genesis = genesis
 
     def pseudonym_seed(self, scope: str) -> bytes:
         """Return the Ed25519 seed (32 bytes) of the key behind the scope's pseudonym."""
@@ -127,6 +144,7 @@ class Wallet:
             {
                 "format": FORMAT,
                 "chain_id": self.chain_id,
+                **({"genesis": self.genesis} if self.genesis else {}),
                 "seed": self.seed,
                 "credentials": [c.to_octets() for c in self.credentials.values()],
                 "pending": [p.to_value() for p in self.pending.values()],
@@ -142,9 +160,11 @@ class Wallet:
         """Return the wallet whose content is `raw`, or raise `WalletFileMalformed`."""
         try:
             fields = Fields(decode(raw))
-            if fields.integer("format") != FORMAT:
+            if fields.integer("format", minimum=1) > FORMAT:
                 raise WalletFileMalformed("the wallet has a format of a later release")
             wallet = cls(fields.text("chain_id"), fields.octets("seed", length=SEED_BYTES))
+            if fields.has("genesis"):
+                wallet.genesis = fields.octets("genesis", length=GENESIS_BYTES)
             for octets in fields.items("credentials"):
                 wallet.add_credential(Credential.from_octets(_octets(octets)))
             pending = map(PendingCredential.from_value, fields.items("pending"))

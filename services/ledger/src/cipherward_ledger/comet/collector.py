@@ -8,11 +8,13 @@ as were not recorded: contract keeps what it answered for the newest 128.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
+from cipherward.comet.v1 import types_pb2 as comet
 from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward_chain.comet import ValidatorSet, evidence_hash, header_time_ns
 from cipherward_kit.datafolder import write_atomically
@@ -20,6 +22,7 @@ from cipherward_ledger.application import Block, ContractApplication
 from cipherward_ledger.blockstore import DecidedBlock
 from cipherward_ledger.comet.metrics import UNRECORDED
 from cipherward_ledger.comet.node_rpc import Certified, NodeAway, NodeRefuses, NodeRpc
+from cipherward_ledger.comet.signing_state import SigningState
 from cipherward_ledger.errors import StoresDisagree
 from cipherward_ledger.recording import Recorder
 
@@ -53,6 +56,7 @@ class Collector:
         recorder: Recorder,
         validators: ValidatorSet,
         evidence: Path,
+        signing: SigningState,
     ) -> None:
         """Describe it.
 
@@ -62,12 +66,14 @@ class Collector:
             recorder: takes the blocks.
             validators: the genesis's set: the first guess, which each header confirms.
             evidence: folder for what blocks hold against validators; made when it is needed.
+            signing: what this node has signed, which the commits are held to.
         """
         self._rpc = rpc
         self._application = application
         self._recorder = recorder
         self._validators = validators
         self._evidence = evidence
+        self._signing = signing
         self._done: dict[int, _Done] = {}
         self._committed = 0
         self._changed = asyncio.Event()
@@ -123,6 +129,7 @@ class Collector:
 
         Raises:
             StoresDisagree: what the node decided is not what is recorded or executed.
+            NodeFilesUnusable, ConsensusKeyShared: a commit shows a vote that is not the node's.
         """
         while True:
             first = self._recorder.height + 1
@@ -163,6 +170,19 @@ class Collector:
         await self._recorder.record(block, executed, self._validators)
         self._done.pop(header.height, None)
         self._tell()
+        await self._compare(certified)
+
+    async def _compare(self, certified: Certified) -> None:
+        """Hold the node's votes to the commit, and to what this block has of the one before.
+
+        The first is what the node itself saw, with its own vote; the second is what all have.
+        """
+        self._signing.compare(comet.Commit.FromString(certified.commit_bytes))
+        before = certified.header.height - 1
+        if self._signing.voted_at(before):
+            with suppress(NodeRefuses):  # it has pruned that one already
+                for canonical in await self._rpc.commits([before]):
+                    self._signing.compare(comet.Commit.FromString(canonical.commit_bytes))
 
     async def _keep_evidence(self, height: int) -> None:
         """Keep both votes of a validator that signed two blocks, before the node prunes them."""

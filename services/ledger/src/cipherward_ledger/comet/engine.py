@@ -8,24 +8,24 @@ block before. Submitted transactions go the other way, from the outbox to the no
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import structlog
 from grpc import aio
 
-from cipherward_chain.comet import address
 from cipherward_chain.genesis import Genesis
 from cipherward_chain.root_file import RootFile
-from cipherward_chain.signatures import SigningKey
 from cipherward_kit.readiness import Readiness
 from cipherward_ledger.application import ContractApplication
 from cipherward_ledger.clock import Clock
 from cipherward_ledger.comet.abci_server import serve_application
 from cipherward_ledger.comet.broadcaster import Broadcaster
 from cipherward_ledger.comet.collector import Collector
+from cipherward_ledger.comet.elsewhere import Elsewhere
 from cipherward_ledger.comet.errors import MemberRemoved, removed
 from cipherward_ledger.comet.execution import Execution, Recorded
 from cipherward_ledger.comet.face import Face
@@ -43,6 +43,7 @@ from cipherward_ledger.comet.round_log import keep_rounds_short
 from cipherward_ledger.comet.signing_state import SigningState
 from cipherward_ledger.comet.snapshots import Snapshots
 from cipherward_ledger.comet.state_sync import StateSync
+from cipherward_ledger.comet.verified_headers import VerifiedHeaders
 from cipherward_ledger.mempool import Mempool
 from cipherward_ledger.proven import ProvenBlocks
 from cipherward_ledger.ticker import Validators
@@ -54,10 +55,8 @@ EVIDENCE_FOLDER = "evidence"  # in the node's folder
 # How long everybody waits to see a removal proven; decided it is in any case.
 PROVEN_SECONDS = 60.0
 FAREWELL_SECONDS = 3.0  # nodes pass votes on within tens of milliseconds, most of the time
-# A state sync that has not come on for so long begins anew: CometBFT itself waits two minutes for a
-# chunk, and a chunk or the whole state's tree takes seconds.
-STILL_SECONDS = 180.0
-LOOK_SECONDS = 0.2
+
+Watching: TypeAlias = Callable[[SigningState, Callable[[], int]], Elsewhere]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -149,7 +148,7 @@ class CometEngine:
         Raises, in a group:
             GenesisDiffers, StoresDisagree: the three stores are not of one chain.
             MachineVersionUnsupported: this release cannot execute the next block.
-            NodeRefused, NodeFilesUnusable: the node cannot run.
+            NodeRefused, NodeFilesUnusable, ConsensusKeyShared: the node cannot run.
             MemberRemoved: the alliance has removed this member.
         """
         trusted, clock = self._settings.trusted, self._intake.clock
@@ -164,30 +163,34 @@ class CometEngine:
                     clock,
                     self._genesis.parameters.fresh_seconds,
                 )
-                await self._begin(state_sync)
+                headers = partial(VerifiedHeaders, others.all, trusted, clock.now_ns)
+                await self._begin(state_sync, partial(Elsewhere, others, headers))
         except* MemberRemoved:
             left = await asyncio.to_thread(self._home.destroy_key, self._settings.key_file)
             log.warning("consensus_key_destroyed", left=[str(path) for path in left])
             raise removed(self._settings.member, self._membership.removed_at, left) from None
 
-    async def _begin(self, state_sync: StateSync) -> None:
+    async def _begin(self, state_sync: StateSync, watching: Watching) -> None:
+        began_ns = self._intake.clock.now_ns()
         committed = await self._application.committed()
         await state_sync.resume(committed)
         start = await state_sync.decide(committed)
         signed = max(start.signed_height, self._recorded.recorder.height)
         keys = self._settings.keys
         fresh = await asyncio.to_thread(self._home.prepare, self._document, keys, signed)
-        own = address(SigningKey(keys.consensus).public_key)
-        signing = SigningState(self._home, own, fresh=fresh)
+        signing = SigningState(self._home, keys.address, fresh=fresh, began_ns=began_ns)
+        elsewhere = watching(signing, lambda: self._recorded.recorder.height)
+        await elsewhere.look()  # before the node votes
         async with open_node_rpc(self._home.path) as rpc:
-            await self._take_part(rpc, state_sync, start.plan, signing)
+            await self._take_part(rpc, state_sync, start.plan, elsewhere)
 
     async def _take_part(
-        self, rpc: NodeRpc, state_sync: StateSync, plan: SyncPlan | None, signing: SigningState
+        self, rpc: NodeRpc, state_sync: StateSync, plan: SyncPlan | None, elsewhere: Elsewhere
     ) -> None:
+        signing = elsewhere.signing
         application, recorded = self._application, self._recorded
         trusted, evidence = self._genesis.validators, self._home.path / EVIDENCE_FOLDER
-        collector = Collector(rpc, application, recorded.recorder, trusted, evidence)
+        collector = Collector(rpc, application, recorded.recorder, trusted, evidence, signing)
         broadcaster = Broadcaster(self._intake.mempool, rpc, collector.recorded)
         execution = Execution(
             self._genesis, self._document, application, recorded, collector, signing
@@ -216,6 +219,7 @@ class CometEngine:
             group.create_task(collector.run())
             group.create_task(broadcaster.run())
             group.create_task(snapshots.run())
+            group.create_task(elsewhere.run())
             group.create_task(keep_rounds_short(self._home.path))
             group.create_task(self._follow_registry(execution, node))
             if plan is not None:
@@ -243,7 +247,7 @@ class CometEngine:
         parameters = consensus_params(self._document)
         proxies = state_sync.proxies(parameters)
         async with serve_light_proxies(self._home.path, proxies):
-            while not await self._synced(state_sync, snapshots):
+            while not await snapshots.synced(state_sync.state_headers()):
                 log.warning("state_sync_stands_still")
                 committed = await self._application.committed()
                 start = await state_sync.decide(committed, again=True)
@@ -255,18 +259,6 @@ class CometEngine:
         await self._configure()
         log.info("state_synced", first_height=self._recorded.recorder.first_height)
         execution.registry_changed.set()  # it may have, since the genesis
-
-    async def _synced(self, state_sync: StateSync, snapshots: Snapshots) -> bool:
-        """Return whether blocks come after the state; not if for long nothing happens at all."""
-        snapshots.sync(state_sync.state_headers())
-        try:
-            while time.monotonic() - snapshots.moved < STILL_SECONDS:
-                if self._recorded.recorder.first_height:
-                    return True
-                await asyncio.sleep(LOOK_SECONDS)
-            return False
-        finally:
-            snapshots.sync(None)
 
     async def _follow_registry(self, execution: Execution, node: Node) -> None:
         """Let admitted members' nodes in and removed ones' out, one restart after another.

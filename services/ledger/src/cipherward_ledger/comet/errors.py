@@ -44,6 +44,15 @@ class ConsensusKeyShared(CannotStart):
     exit_status = 42
 
 
+def key_shared(height: int = 0) -> ConsensusKeyShared:
+    """Return what the ledger of a key that others use, too, ends with; `height`: where it shows."""
+    where = f" at height {height}" * bool(height)
+    return ConsensusKeyShared(
+        f"another process votes{where} with this member's consensus key, as when a member is "
+        "installed twice: stop one of them for good before this one starts again"
+    )
+
+
 def removed(member: str, height: int, left: Sequence[Path]) -> MemberRemoved:
     """Return what a removed member's ledger ends with.
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import structlog
 
 from cipherward_ledger.clock import first_of
-from cipherward_ledger.comet.errors import ConsensusKeyShared, NodeRefused
+from cipherward_ledger.comet.errors import NodeRefused, key_shared
 from cipherward_ledger.comet.metrics import NODE_STARTS
 from cipherward_ledger.comet.node_config import RPC_SOCKET
 from cipherward_ledger.comet.node_files import NodeHome
@@ -46,10 +46,6 @@ ASK_SECONDS = (0.05, 1.0)
 STATE_DIFFERS = (
     "its blocks and contract's state do not fit together: restore both from one backup, or empty "
     "node, ledger and contract so that the member syncs anew"
-)
-KEY_SHARED = (
-    "another process votes with this member's consensus key, as when a member is installed twice: "
-    "stop one of them for good before this one starts again"
 )
 MEND_AND_START = "mend what it names, then start the ledger again: it goes on from its store"
 
@@ -94,7 +90,7 @@ class Node:
                 await self._live()
                 soon = time.monotonic() - began < SOON_SECONDS
                 if self._log.shared:
-                    raise ConsensusKeyShared(KEY_SHARED)
+                    raise key_shared()
                 if self._log.hopeless:
                     advice = STATE_DIFFERS if self._log.differs else MEND_AND_START
                     raise NodeRefused(

@@ -39,6 +39,11 @@ class NodeKeys:
     consensus: bytes = field(repr=False)
     node: bytes = field(repr=False)
 
+    @property
+    def address(self) -> bytes:
+        """The validator's, 20 bytes."""
+        return address(SigningKey(self.consensus).public_key)
+
 
 @dataclass(frozen=True, slots=True)
 class NodeHome:

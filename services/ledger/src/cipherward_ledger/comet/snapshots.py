@@ -32,6 +32,10 @@ HEADERS_AFTER = 2
 # Snapshots are made every thousand blocks or so: news of one may be this late.
 LOOK_SECONDS = 5.0
 LIST_SECONDS = 2.0
+# A state sync that has not come on for so long begins anew: CometBFT itself waits two minutes for a
+# chunk, and a chunk or the whole state's tree takes seconds.
+STILL_SECONDS = 180.0
+SYNC_LOOK_SECONDS = 0.2
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -56,6 +60,20 @@ class Snapshots:
         """Take the snapshots that the node offers from now on, or (None) take none."""
         self._headers = headers
         self.moved = time.monotonic()
+
+    async def synced(self, headers: StateHeaders) -> bool:
+        """Take snapshots, and return whether blocks come after a state; not if for long nothing
+        happens at all.
+        """
+        self.sync(headers)
+        try:
+            while time.monotonic() - self.moved < STILL_SECONDS:
+                if self._recorder.first_height:
+                    return True
+                await asyncio.sleep(SYNC_LOOK_SECONDS)
+            return False
+        finally:
+            self.sync(None)
 
     async def run(self) -> None:
         """Keep what is said of this member's snapshots up to date, for ever."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import structlog
 from google.protobuf.message import DecodeError
 
 from cipherward.chain.v1 import block_pb2 as chain
@@ -16,6 +17,8 @@ from cipherward_member.kafka_topic import Message
 TAIL_MESSAGES: Final = 256  # looked at together, from the topic's end backwards
 # Of messages that are not ours no more are stepped over: what is published twice harms nobody.
 SCAN_MESSAGES_MAX: Final = 65_536
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 async def newest_published(reader: TopicReader, blocks: ProvenBlocks) -> int:
@@ -30,13 +33,16 @@ async def newest_published(reader: TopicReader, blocks: ProvenBlocks) -> int:
     """
     first, end = await reader.bounds()
     oldest = max(first, end - SCAN_MESSAGES_MAX)
-    while end > oldest:
+    foreign = height = 0
+    while end > oldest and not height:
         start = max(oldest, end - TAIL_MESSAGES)
-        height = await _newest_of(await _between(reader, start, end), blocks)
-        if height:
-            return height
+        height, others = await _newest_of(await _between(reader, start, end), blocks)
+        foreign += others
         end = start
-    return 0
+    if foreign:
+        FEED_FOREIGN.inc(foreign)
+        log.warning("topic_has_foreign_messages", messages=foreign)
+    return height
 
 
 async def _between(reader: TopicReader, start: int, end: int) -> list[Message]:
@@ -50,15 +56,17 @@ async def _between(reader: TopicReader, start: int, end: int) -> list[Message]:
     return found
 
 
-async def _newest_of(messages: Sequence[Message], blocks: ProvenBlocks) -> int:
-    """Return the greatest height at which one of these is our own block; 0 if none is."""
+async def _newest_of(messages: Sequence[Message], blocks: ProvenBlocks) -> tuple[int, int]:
+    """Return the greatest height at which one of these is our own block, 0 if none is, and how
+    many that claim a greater one are not.
+    """
     kept = range(max(blocks.first_height, 1), blocks.tip.position.proven_height + 1)
     claims = [(message.height or 0, message) for message in messages]
-    for height, message in sorted(claims, key=lambda claim: claim[0], reverse=True):
+    ordered = sorted(claims, key=lambda claim: claim[0], reverse=True)
+    for foreign, (height, message) in enumerate(ordered):
         if height in kept and _header_of(message) == (await blocks.get(height)).header:
-            return height
-        FEED_FOREIGN.inc()
-    return 0
+            return height, foreign
+    return 0, len(ordered)
 
 
 def _header_of(message: Message) -> bytes:
