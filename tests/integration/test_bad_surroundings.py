@@ -85,7 +85,7 @@ def remount(disk: Path, option: str) -> None:
 
 @pytest.mark.parametrize("used_before", [False, True])
 def test_a_read_only_disk_is_named_and_later_used(small_disk: Path, used_before: bool) -> None:
-    folder = DataFolder(small_disk / "data", CHAIN)
+    folder = DataFolder(small_disk / "data", CHAIN, b"genesis")
     if used_before:
         with folder:
             pass
@@ -100,7 +100,7 @@ def test_a_read_only_disk_is_named_and_later_used(small_disk: Path, used_before:
 def test_a_disk_that_is_full_from_the_start_is_named_and_later_used(small_disk: Path) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(DISK_BYTES))
-    folder = DataFolder(small_disk / "data", CHAIN)
+    folder = DataFolder(small_disk / "data", CHAIN, b"genesis")
     with pytest.raises(DataFolderUnusable, match="No space left on device"), folder:
         pass
     ballast.unlink()

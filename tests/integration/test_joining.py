@@ -1,5 +1,5 @@
-"""Two founders begin an alliance and a third joins and leaves it: three folders, and between them
-nothing but invitations and registrations.
+"""Two founders begin an alliance, a third joins it, invites a fourth, and leaves: a folder each,
+and between them nothing but invitations and registrations.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.servers.cometbft import cometbft_binary
 from tests.servers.need import need
 
 pytestmark = pytest.mark.slow
-FOUNDERS, NEWCOMER = ("hospital-a", "hospital-b"), "hospital-c"
+FOUNDERS, NEWCOMER, INVITED = ("hospital-a", "hospital-b"), "hospital-c", "hospital-d"
 REMOVED_STATUS = 35  # what a ledger ends with that learns that its member is removed
 START_SECONDS = 60.0  # a process that imports much, on a busy machine
 LEFT_SECONDS = 60.0  # it learns it one block later; an idle chain makes one every ten seconds
@@ -87,12 +87,12 @@ def hand_over(file: str, to: Site) -> Path:
 
 
 @asynccontextmanager
-async def three_sites(
+async def four_sites(
     tmp_path: Path, parts: Parts, capsys: pytest.CaptureFixture[str]
 ) -> AsyncGenerator[list[Site]]:
     async with AsyncExitStack() as stack:
         sites: list[Site] = []
-        for member in (*FOUNDERS, NEWCOMER):
+        for member in (*FOUNDERS, NEWCOMER, INVITED):
             machine = tmp_path / f"machine-of-{member}"
             machine.mkdir()
             supervisor = await stack.enter_async_context(
@@ -160,6 +160,16 @@ async def seated(c: Site) -> None:
     assert (await c.as_member("join"))["state"] == "joined"  # done again, it is the same
 
 
+async def invited_by_who_joined(c: Site, d: Site) -> None:
+    """Let a fourth believe an invitation of the third, which the genesis does not name."""
+    invitation = c.root.parent / "invitation.txt"
+    named = await c.as_member("invite", "--out", str(invitation))
+    assert named["member"] == (FOUNDERS[0] if c.parts.engine == SOLO else c.member)
+    asked = await d.cli("join", str(hand_over(str(invitation), d)), "--member", d.member)
+    assert asked["state"] == "waiting for the members' votes"
+    assert named["member"] in read_places(AllianceFolder(d.root))
+
+
 async def gone(a: Site, b: Site, c: Site) -> None:
     """Let the third leave by the votes of the others."""
     change = (await c.as_member("leave"))["change"]
@@ -177,11 +187,12 @@ async def test_members_in_folders_of_their_own_found_join_and_leave(
     if engine == COMETBFT:
         need("cometbft")
         parts = replace(parts, cometbft=str(cometbft_binary()))
-    async with three_sites(tmp_path, parts, capsys) as (a, b, c):
+    async with four_sites(tmp_path, parts, capsys) as (a, b, c, d):
         invitation = await founded(a, b)
         running = {**a.supervisor.pids, **b.supervisor.pids}
         await admitted(a, b, c, invitation)
         await seated(c)
+        await invited_by_who_joined(c, d)
         seat = 0 if engine == SOLO else 10
         status = await a.as_member("status")
         assert powers(status) == {"hospital-a": 10, "hospital-b": seat, "hospital-c": seat}

@@ -9,7 +9,7 @@ from cipherward_chain.canonical import encode
 from tests.reference.dependents import NOTHING, STUDY_EFFECTS, Begun, Done, Effect
 from tests.reference.resharings import COMPLETIONS, RESHARING_EFFECTS
 from tests.reference.templates import Document
-from tests.reference.values import in_order
+from tests.reference.values import certificates, in_order, one_by_one
 from tests.reference.world import Actor, Refusal, World
 
 OPENING_SECONDS = 604_800  # to vote on an opening that a contract begins, and to answer it
@@ -155,12 +155,33 @@ def _remove_member(world: World, _: bytes, __: Actor, arguments: Document) -> Do
     _require_others(world, name, entry)
     world.drop(b"member/" + name.encode())
     world.pairs[b"gone/id/" + name.encode()] = b"\x01"
-    keys = [entry["public_key"], entry["custodian_public_key"], entry["ca_certificate"].encode()]
+    keys = [entry["public_key"], entry["custodian_public_key"]]
+    keys += [one.encode() for one in one_by_one(entry["ca_certificate"])]
     keys += [key for key in (entry["consensus_public_key"], entry["node_id"]) if key]
     for key in (*keys, *entry["issuers"]):
         world.pairs[b"gone/key/" + hashlib.sha256(key).digest()] = b"\x01"
     for key in entry["issuers"]:
         world.drop(b"issuer/" + key)
+    return Done()
+
+
+def _set_authorities(world: World, _: bytes, __: Actor, arguments: Document) -> Done:
+    name, wanted = arguments["member"], arguments["authorities"]
+    entry = world.members().get(name)
+    if entry is None or entry["ca_certificate"] == wanted:
+        return NOTHING
+    known = {one: certificates(found["ca_certificate"]) for one, found in world.members().items()}
+    others = [each for one, found in known.items() if one != name for each in found]
+    new = certificates(wanted)
+    gone = (hashlib.sha256(one.encode()).digest() for one in one_by_one(wanted))
+    if (
+        entry["suspended"]
+        or not set(new) & set(known[name])
+        or {one.subject for one in new} & {one.subject for one in others}
+        or any(b"gone/key/" + one in world.pairs for one in gone)
+    ):
+        raise Refusal("REGISTRATION_REFUSED")
+    world.put(b"member/" + name.encode(), {**entry, "ca_certificate": wanted})
     return Done()
 
 
@@ -217,6 +238,7 @@ _EFFECTS: Mapping[str, Effect] = {
     "release_key": _release,
     "remove_member": _remove_member,
     "require_review": _index_only,
+    "set_authorities": _set_authorities,
     "set_machine_version": _set_version,
     "spend_budget": _spend,
     "suspend": _suspend,

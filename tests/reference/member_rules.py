@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from cipherward_chain.testing import ca_certificate
 from tests.reference import cast, words
 from tests.reference.drawing import (
     DAY,
@@ -15,11 +16,15 @@ from tests.reference.drawing import (
     HOSPITAL,
     HOUR,
     MANNER,
+    RIGHT,
     WHICH,
     mostly,
 )
 from tests.reference.study_rules import StudyRules
 from tests.reference.templates import BROKEN_CONSENT, LATER_CONSENT, proposals
+
+# What a member may ask for as its authorities: its own of the genesis, its next one, and another's.
+OWN, NEXT, OTHERS = ("own",), ("next",), ("other's",)
 
 
 class MemberRules(StudyRules):
@@ -55,6 +60,25 @@ class MemberRules(StudyRules):
             terms["suspend_seconds"] = DAY
         act = words.Instantiate(template, 1, self.history.fresh_id(), terms)
         self.say((who, ""), manner, act)
+
+    @rule(
+        who=mostly([RIGHT], cast.MEMBERS),
+        member=mostly(cast.MEMBERS, [cast.NO_MEMBER]),
+        held=mostly([OWN + NEXT, NEXT, OWN], [OWN + OTHERS, NEXT + NEXT, ()]),
+        seconds=mostly([HOUR], [59]),
+        manner=MANNER,
+    )
+    def change_authorities(
+        self, who: str, member: str, held: tuple[str, ...], seconds: int, manner: str
+    ) -> None:
+        names = {"own": member, "next": f"{member} next", "other's": cast.MEMBERS[0]}
+        terms: dict[str, Any] = {
+            "member": member,
+            "authorities": "".join(ca_certificate(names[one]) for one in held),
+            "vote_seconds": seconds,
+        }
+        act = words.Instantiate("authority-change", 1, self.history.fresh_id(), terms)
+        self.say((who or member, ""), manner, act)
 
     @rule(
         who=HOSPITAL,

@@ -169,6 +169,8 @@ MAY: Mapping[tuple[str, str], Callable[[Asked], bool]] = {
     ("suspension", "reinstate"): Asked.is_other_member,
     ("removal", "instantiate"): _any_member,
     ("removal", "remove"): Asked.is_other_member,
+    ("authority-change", "instantiate"): lambda asked: asked.is_member(asked.terms["member"]),
+    ("authority-change", "change"): _any_member,
     ("machine-upgrade", "instantiate"): _any_member,
     ("machine-upgrade", "upgrade"): _any_member,
     ("opening", "instantiate"): _any_member,
@@ -191,6 +193,8 @@ def is_party(party: Document, asked: Asked) -> bool:
             return asked.actor.schema == "staff"
         case "any_member":
             return asked.is_member()
+        case "the_member":
+            return asked.is_member(asked.terms[party["member"]])
         case "other_member":
             return asked.is_other_member()
         case "member_of":

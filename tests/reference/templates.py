@@ -16,6 +16,7 @@ from cipherward_chain.canonical import decode_map, encode
 Document: TypeAlias = dict[str, Any]
 
 SHIPPED = (
+    "authority-change",
     "column-study",
     "consent",
     "data-key",

@@ -7,6 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
+from cipherward_chain.testing import ca_certificate
 from tests.reference import cast, words
 from tests.reference.drawing import DAY, DIGESTS, HOUR
 from tests.reference.history import History, Tally
@@ -105,3 +106,40 @@ def test_who_is_suspended_is_suspended_again_only_when_it_is_back(history: Histo
     history.decide()
     assert history.where(first) == ("suspension", "reinstated")
     assert history.where(second) == ("suspension", "suspended")
+
+
+def proposed_authorities(history: History, member: str, *names: str) -> bytes:
+    instance = history.fresh_id()
+    texts = "".join(map(ca_certificate, names))
+    terms = {"member": member, "authorities": texts, "vote_seconds": DAY}
+    history.say(member, words.Instantiate("authority-change", 1, instance, terms))
+    history.decide()
+    return instance
+
+
+def test_a_member_comes_to_a_new_authority_in_two_votes_and_not_in_one(history: History) -> None:
+    """The vote that would leave none of the present set is refused, until the set has both."""
+    member, following = "hospital-b", "hospital-b next"
+    alone = proposed_authorities(history, member, following)
+    both = proposed_authorities(history, member, member, following)
+    for instance in (alone, both):
+        for voter in cast.MEMBERS[:3]:
+            history.say(voter, words.Vote(instance, "change", True))
+    history.decide()
+    reasons = [result.reason for result in history.stage.results]
+    assert reasons == ["", "", "REGISTRATION_REFUSED", "", "", ""]
+    history.say(cast.MEMBERS[2], words.Vote(alone, "change", True))
+    history.decide()
+    for instance in (alone, both):
+        assert history.where(instance) == ("authority-change", "changed")
+    entry = history.stage.reference.world.members()[member]
+    assert entry["ca_certificate"] == ca_certificate(following)
+
+
+def test_no_authority_is_that_of_two_members(history: History) -> None:
+    taken = proposed_authorities(history, "hospital-b", "hospital-b", "hospital-c")
+    for voter in cast.MEMBERS[:3]:
+        history.say(voter, words.Vote(taken, "change", True))
+    history.decide()
+    assert history.stage.results[-1].reason == "REGISTRATION_REFUSED"
+    assert history.where(taken) == ("authority-change", "proposed")

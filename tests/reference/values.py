@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
+
+from cryptography import x509
 
 from tests.reference.templates import Document
 from tests.reference.world import World
@@ -75,8 +78,26 @@ def _fits_rarely(world: World, kind: Document, value: Any) -> bool:
                 and found["template"] == kind["template"]
                 and found["state"] in kind["states"]
             )
+        case "certificates":
+            return isinstance(value, str) and 1 <= len(set(certificates(value))) <= 4
         case other:
             raise NotImplementedError(other)
+
+
+def one_by_one(text: str) -> list[str]:
+    """Return certificates in PEM, cut where each ends."""
+    ends = "-----END CERTIFICATE-----\n"
+    return [f"{part}{ends}" for part in text.split(ends)[:-1]]
+
+
+@lru_cache
+def certificates(text: str) -> tuple[x509.Certificate, ...]:
+    """Return the certificates of a text, read by a parser of X.509; none if it is no such text."""
+    try:
+        found = tuple(x509.load_pem_x509_certificates(text.encode()))
+    except ValueError:
+        return ()
+    return found if len(set(found)) == len(found) else ()
 
 
 def _listed(value: Any, least: int) -> bool:

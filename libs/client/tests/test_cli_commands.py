@@ -16,7 +16,9 @@ import pytest
 
 from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_chain.authorization import MemberSigner
+from cipherward_chain.genesis import Genesis
 from cipherward_chain.testing import TestChain as Chain
+from cipherward_chain.testing import TestKeys as ChainKeys
 from cipherward_chain.testing import make_genesis
 from cipherward_chain.transactions import build_transaction
 from cipherward_client.alliance.layout import AllianceFolder
@@ -50,13 +52,20 @@ class Place:
         return ["--passphrase-file", str(self.passphrase_file)]
 
 
+@pytest.fixture(scope="module")
+def founded() -> tuple[Genesis, ChainKeys]:
+    return make_genesis()
+
+
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(
+    founded: tuple[Genesis, ChainKeys], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Place:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr(sys, "stdin", io.StringIO())  # no terminal
     folder = AllianceFolder(tmp_path / "alliance")
     folder.root.mkdir()
-    genesis, keys = make_genesis()
+    genesis, keys = founded
     folder.genesis_file.write_bytes(keys.document)
     document: dict[str, object] = {
         "chain_id": genesis.chain_id,
@@ -70,10 +79,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(founded: tuple[Genesis, ChainKeys], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wallet, made once: the work on its passphrase takes longer than most commands here."""
     path = tmp_path_factory.mktemp("made") / "my.wallet"
-    save_wallet(path, Wallet.create(make_genesis()[0].chain_id), PASSPHRASE)
+    genesis, _ = founded
+    save_wallet(path, Wallet.create(genesis.chain_id, genesis.digest), PASSPHRASE)
     return path
 
 

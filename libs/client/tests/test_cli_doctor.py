@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 
 from cipherward.ledger.v1 import ledger_service_pb2 as pb
+from cipherward_chain.endpoints import SERVICES, Endpoint, Endpoints
 from cipherward_client.alliance.create import AlliancePlan, create_alliance, hospitals
 from cipherward_client.alliance.layout import CUSTODIAN_KEY, MEMBER_KEY, AllianceFolder
 from cipherward_client.alliance.parts import SOLO, Parts, remember
 from cipherward_client.alliance.plans import endpoints_document, services_of
 from cipherward_client.alliance.ports import assign_endpoints
+from cipherward_client.cli.canary import canary_settings
 from cipherward_client.cli.commands import run
-from cipherward_client.doctor.alliance import BEHIND_MAX, compare
+from cipherward_client.doctor.alliance import BEHIND_MAX, compare, look_at_peers
 from cipherward_client.doctor.checks import CHECKS, Problem, checks_for
 from cipherward_client.doctor.examine import in_order
 from cipherward_client.doctor.files import (
@@ -119,6 +121,22 @@ def test_every_fault_of_a_certificate_is_named(folder: AllianceFolder) -> None:
     assert f"cannot read {key}" in told(look_at_certificate, target)
     shutil.copy(home.certificate("compute")[1], key)
     assert f"{key} is not the key of {certificate}" in told(look_at_certificate, target)
+
+
+def test_an_authority_that_runs_out_before_long_or_before_its_certificates_is_named(
+    folder: AllianceFolder,
+) -> None:
+    home, target = folder.member("hospital-a"), target_of(folder, "storage")
+    for days, words in ((89.0, "runs out at"), (91.0, "its authority ends at")):
+        authority = DevAuthority.create("hospital-a", days=days)
+        genesis = json.loads(folder.genesis_file.read_bytes())
+        genesis["app_state"]["members"][0]["ca_certificate"] = authority.certificate_pem.decode()
+        folder.genesis_file.write_text(json.dumps(genesis))
+        save_identity(authority.issue("storage", days=days - 30), home.tls, "storage")
+        early = told(look_at_certificate, target)
+        assert ("the authority of its member runs out at" in early) == (days < 90)
+        save_identity(authority.issue("storage", days=days + 1), home.tls, "storage")
+        assert words in told(look_at_certificate, target)
 
 
 def test_every_fault_of_a_key_is_named_and_no_key_is_shown(folder: AllianceFolder) -> None:
@@ -220,6 +238,58 @@ def test_what_does_not_run_is_named_and_what_is_right_is_ok(
     assert re.search(r"^services +hospital-a/storage: nobody answers at", shown, re.MULTILINE)
     assert re.search(r"^consensus +hospital-a: its ledger does not answer", shown, re.MULTILINE)
     assert re.search(r"^peers +hospital-a/", shown, re.MULTILINE)
+
+
+@pytest.fixture
+def in_a_release(folder: AllianceFolder, monkeypatch: pytest.MonkeyPatch) -> AllianceFolder:
+    """Give this process the settings of the copy's canaries, as a pod of a release has them."""
+    for name in [name for name in os.environ if name.startswith("CIPHERWARD_")]:
+        monkeypatch.delenv(name)
+    settings = canary_settings(folder, "hospital-a", None)
+    for name, value in (settings | {"CIPHERWARD_METRICS_LISTEN": "127.0.0.1:1"}).items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+def test_a_release_is_looked_at_from_a_pod_of_its_own_systems(
+    in_a_release: AllianceFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_a_release.member("hospital-a").key(MEMBER_KEY).write_bytes(b"\x07" * 32)
+    assert run(["doctor", "--release", "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["checks"] == [one.name for one in CHECKS if not one.inside]
+    services = ("client", "contract", "ledger", "identity", "storage", "compute")
+    silent = [one["where"] for one in document["problems"] if one["check"] == "services"]
+    assert silent == [f"hospital-a/{service}" for service in services]
+    assert {one["check"] for one in document["problems"]} == {
+        "keys",
+        "services",
+        "peers",
+        "consensus",
+    }
+
+
+@pytest.mark.parametrize("missing", ["CIPHERWARD_TLS_CERTIFICATE", "CIPHERWARD_ENDPOINTS_FILE"])
+def test_another_pod_is_told_where_to_look_at_a_release(
+    in_a_release: AllianceFolder,
+    missing: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv(missing)
+    assert run(["doctor", "--release", "--json"]) == 1
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["reason"], missing in error["detail"]) == ("NOT_IN_A_RELEASE", True)
+
+
+async def test_own_systems_reach_their_members_services_and_what_they_call_of_others() -> None:
+    nobody = "127.0.0.1:1"
+    services = {service: Endpoint(nobody, p2p=nobody) for service in SERVICES}
+    endpoints = Endpoints("chain", "hospital-a", {"hospital-a": services, "hospital-b": services})
+    seen = [one.where for one in await look_at_peers(endpoints, "hospital-a")]
+    others = [f"hospital-b/{service}" for service in ("compute", "storage")]
+    assert seen == [f"hospital-a/{service}" for service in SERVICES] + others
+    assert len(await look_at_peers(endpoints)) == 2 * 2 * len(SERVICES)
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,41 @@ def test_a_founder_begins_a_chain_and_invites(
     assert bytes.fromhex(begun["genesis"]).startswith(invitation.genesis)
     for secret in folder.member("hospital-a").key("").glob("*.key"):
         assert secret.read_bytes().hex() not in text
-    assert person.is_refused("init", "hospital-a", "--chain", "nord") == "FILE_EXISTS"
+    assert person.is_refused("init", "hospital-a", "--chain", "nord") == "CHAIN_BEGUN"
+
+
+def test_the_same_registration_twice_is_one_founder(
+    person: Person, made: list[Registration], tmp_path: Path
+) -> None:
+    other = tmp_path / "b.json"
+    other.write_bytes(dataclasses.replace(made[1], endpoints={}).to_bytes())
+    own = person.runs("init", "hospital-a")["registration"]
+    given = ("--with", str(other), "--with", str(other), "--with", own)
+    begun = person.runs("init", "hospital-a", "--chain", "nord", *given)
+    assert begun["members"] == ["hospital-a", "hospital-b"]
+
+
+def test_only_a_member_whose_keys_are_here_invites(person: Person) -> None:
+    person.runs("init", "hospital-a", "--chain", "nord")
+    for member in ("hospital-z", "../a", ""):
+        assert person.is_refused("invite", "--member", member) == "MEMBER_NOT_HERE"
+
+
+def test_a_folder_is_one_members(person: Person) -> None:
+    person.runs("init", "hospital-a")
+    assert person.is_refused("init", "hospital-b") == "FOLDER_OF_ANOTHER_MEMBER"
+    assert person.is_refused("join", "--member", "hospital-b") == "FOLDER_OF_ANOTHER_MEMBER"
+    assert not (person.root / "hospital-b").exists()
+
+
+def test_addresses_are_told_anew_and_the_keys_stay(person: Person) -> None:
+    first = person.runs("init", "hospital-a")
+    moved = person.runs("init", "hospital-a", "--host", "a.example.org")
+    assert moved["fingerprint"] == first["fingerprint"]
+    registration = Registration.from_bytes(Path(moved["registration"]).read_bytes())
+    assert registration.endpoints["contract"].listen == "a.example.org:7000"
+    person.runs("init", "hospital-a")  # chooses nothing
+    assert Path(moved["registration"]).read_bytes() == registration.to_bytes()
 
 
 def test_commands_name_what_is_wrong(person: Person, tmp_path: Path) -> None:

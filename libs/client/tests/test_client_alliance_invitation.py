@@ -40,6 +40,33 @@ def test_case_spaces_and_hyphens_of_fingerprints_do_not_count() -> None:
     assert Invitation.parse("\n\n  ".join(lines)) == MADE
 
 
+LETTERS = {
+    "a greeting": "Dear colleague, as discussed:\n\n{}\nYours\nA. B.\n",
+    "an answer": "> {}",
+    "tabs": "{}",
+    "another system": "{}",
+}
+
+
+@pytest.mark.parametrize("kind", LETTERS)
+def test_what_a_letter_adds_does_not_count(kind: str) -> None:
+    text = MADE.to_text()
+    if kind == "an answer":
+        text = text.replace("\n", "\n> ")
+    if kind == "tabs":
+        text = text.replace("  ", "\t")
+    if kind == "another system":
+        text = text.replace("\n", "\r\n")
+    assert Invitation.parse(LETTERS[kind].format(text)) == MADE
+
+
+@pytest.mark.parametrize("name", ["until", "genesis", "authority", "check"])
+def test_the_line_that_cannot_be_read_is_named(name: str) -> None:
+    lines = [f"{line}?" if line.startswith(name) else line for line in MADE.to_text().splitlines()]
+    with pytest.raises(InvitationMalformed, match=f"the line '{name}'"):
+        Invitation.parse("\n".join(lines))
+
+
 @pytest.mark.parametrize("place", range(1, 7))
 def test_every_line_is_covered_by_the_checksum(place: int) -> None:
     lines = MADE.to_text().splitlines()

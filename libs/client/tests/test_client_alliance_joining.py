@@ -172,7 +172,7 @@ async def test_another_chain_than_the_invitation_names_is_refused(
 async def test_another_authority_than_the_genesis_has_is_refused(
     invitation: Invitation, folder: AllianceFolder
 ) -> None:
-    with pytest.raises(OtherAuthority, match="the genesis has another"):
+    with pytest.raises(OtherAuthority, match="the chain has another authority"):
         await accept(folder, dataclasses.replace(invitation, authority=bytes(20)), WHO, NOW)
     assert is_empty(folder)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import grpc
 import pytest
@@ -22,8 +23,10 @@ from cipherward_client.canaries.spots import Case, Outcome, Spot
 from cipherward_client.canaries.spots import Path as Way
 from cipherward_client.canaries.stage import Stage
 from cipherward_client.canaries.verdicts import Verdicts
-from cipherward_client.canaries.watch import CANARIES, SCENES, Waits, Watch
+from cipherward_client.canaries.watch import CANARIES, LOOK_SECONDS, SCENES, Waits, Watch
+from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import ActRefused, ClientError
+from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.wallet.entries import OwnedRecord
 from cipherward_kit.errors import DETAILS_KEY, ServiceError
 from cipherward_kit.readiness import Readiness
@@ -280,8 +283,47 @@ async def test_without_connections_a_round_asks_nothing_and_the_next_one_comes(
     canaries, readiness = watch(tmp_path, pause=pause)
     with pytest.raises(asyncio.CancelledError):
         await canaries.run(Schedule({Kind.READS: 60.0}, clock, lambda: EVENLY))
-    assert waited == [60.0, 60.0, 60.0]
+    assert waited == [LOOK_SECONDS] * 3
     assert not readiness.ready
+
+
+class NoKeyYet:
+    """A holder's connection to members that have made no record key."""
+
+    def __init__(self) -> None:
+        self.contract = self
+        self.known_keys: dict[tuple[str, int], tuple[float, object]] = {}
+        self.asked = 0
+
+    def now(self) -> float:
+        return 1_800_000_000.0
+
+    async def GetGroupKey(self, _request: object, **_limits: float) -> object:
+        self.asked += 1
+        raise rpc_error(grpc.StatusCode.NOT_FOUND, "GROUP_KEY_UNKNOWN")
+
+
+async def test_the_first_key_is_noticed_within_a_minute_however_late_it_is(tmp_path: Path) -> None:
+    clock, waited, holder = Clock(), list[float](), NoKeyYet()
+    memory = Memory.load(tmp_path / "canaries.cbor", "chain")
+
+    @asynccontextmanager
+    async def stage() -> AsyncGenerator[Stage]:
+        yield Stage(cast("Hospital", None), cast("Alliance", holder), memory)  # nobody is admitted
+
+    async def pause(seconds: float) -> None:
+        waited.append(seconds)
+        clock.now += seconds
+        if clock.now >= 1_000 + 4 * 3_600:  # longer than the longest rest after failures
+            raise asyncio.CancelledError
+
+    canaries = Watch(memory, stage, Readiness(SCENES, CANARIES), Waits(30, 60), pause)
+    periods = {Kind.READS: 60.0, Kind.ACTS: 3_600.0}
+    with pytest.raises(asyncio.CancelledError):
+        await canaries.run(Schedule(periods, clock, lambda: EVENLY))
+    assert max(waited) <= 30
+    assert holder.asked == 2 * len(waited)  # a look for each kind of round, and nothing put
+    assert memory.left_over() == []
 
 
 def test_an_end_is_asked_about_once_every_member_knows_it(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from cipherward_anoncred.credential import Credential
 from cipherward_anoncred.issuance import HolderSecret, grant_first, request_first
 from cipherward_anoncred.schema import attribute, header_of
 from cipherward_anoncred.scheme import generate_issuer_key
+from cipherward_chain.canonical import decode, encode
 from cipherward_chain.opt_outs import care_scope
 from cipherward_client.wallet import file as wallet_file
 from cipherward_client.wallet.entries import (
@@ -34,6 +35,7 @@ from cipherward_client.wallet.file import load_wallet, save_wallet
 from cipherward_client.wallet.scopes import duty_scope, issue_of, record_scope, study_scope
 from cipherward_client.wallet.wallet import Wallet
 
+GENESIS = b"g" * 32
 RECORD, GRANT, STUDY = bytes(range(16)), bytes(16), b"s" * 16
 PASSPHRASE = "correct horse battery staple"
 
@@ -202,10 +204,30 @@ def test_any_patients_credential_serves_towards_a_member() -> None:
     assert wallet.credential_for(care_scope("hospital-z")) is patient
 
 
+def test_a_wallet_remembers_whose_genesis_it_is_of() -> None:
+    """Two chains may have one id: a credential of one would take the place of the other's."""
+    wallet = full_wallet()
+    wallet.require_chain(wallet.chain_id, GENESIS)
+    kept = Wallet.from_bytes(wallet.to_bytes())
+    kept.require_chain(wallet.chain_id, GENESIS)
+    with pytest.raises(WalletOfAnotherChain, match="another chain that is called"):
+        kept.require_chain(wallet.chain_id, b"h" * 32)
+    assert kept == wallet
+
+
+def test_a_backup_of_an_earlier_release_knows_no_genesis_until_it_is_used() -> None:
+    content = decode(full_wallet().to_bytes())
+    assert isinstance(content, dict)
+    earlier = Wallet.from_bytes(encode({**content, "format": 1}))
+    assert earlier.genesis == b""
+    earlier.require_chain(earlier.chain_id, GENESIS)
+    assert Wallet.from_bytes(earlier.to_bytes()).genesis == GENESIS
+
+
 def test_a_wallet_of_another_chain_and_unknown_entries_are_named() -> None:
     wallet = full_wallet()
     with pytest.raises(WalletOfAnotherChain):
-        wallet.require_chain("other")
+        wallet.require_chain("other", GENESIS)
     for find in (wallet.record, wallet.grant, wallet.study):
         with pytest.raises(EntryUnknown):
             find(b"x" * 16)

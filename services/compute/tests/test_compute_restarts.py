@@ -13,8 +13,8 @@ import pytest
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as pb
 from cipherward_chain.testing import TestChain, make_genesis
+from cipherward_kit.datafolder import DataFolderOfAnotherChain
 from cipherward_kit.testing import eventually
-from cipherward_member.errors import CheckpointUnusable
 from cipherward_member.reports import OrderKey
 
 if TYPE_CHECKING:
@@ -309,5 +309,5 @@ async def test_a_folder_of_another_genesis_is_not_used(world: World, study: Stud
     await eventually(lambda: bool(rows_of(hospital, "SELECT 1 FROM position WHERE height > 0")))
     await hospital.stop()
     world.chain = TestChain(*make_genesis(4, time_ns=world.chain.genesis.time_ns - 1))
-    with pytest.raises(CheckpointUnusable, match="does not fit"):
+    with pytest.raises(DataFolderOfAnotherChain):
         await hospital.start()

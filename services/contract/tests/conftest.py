@@ -13,6 +13,7 @@ from cipherward.contract.v1.contract_service_pb2_grpc import (
     add_ContractServiceServicer_to_server,
 )
 from cipherward_chain.authorization import Signer
+from cipherward_chain.members import AuthoritiesSet
 from cipherward_chain.reads import ReadGate, build_read
 from cipherward_chain.wire import NANOS
 from cipherward_contract.config import MESSAGE_BYTES_MAX
@@ -32,6 +33,8 @@ from cipherward_kit.readiness import Readiness
 from cipherward_kit.testing import Served, TestAlliance, promises_last, serve_in_process
 from cipherward_kit.tls import TrustRegistry
 from cipherward_member.canaries import CANARIES, CanaryReports
+
+AFTER_ALL_BLOCKS = 2**62
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -120,8 +123,10 @@ async def serve(
 
         readiness = Readiness(MACHINE_VERSION, CANARIES)
         alliance = TestAlliance(tmp_path / "alliance")
-        own = alliance.authorities["hospital-a"].certificate_pem
-        trust = Trust(TrustRegistry({}), {"hospital-a": own})
+        # Of real connections: the state's registry has one that no service has a certificate of.
+        own = alliance.authorities["hospital-a"].certificate_pem.decode()
+        proven = {"hospital-a": AuthoritiesSet("hospital-a", own, AFTER_ALL_BLOCKS)}
+        trust = Trust(TrustRegistry({}), {}, proven)
         standing = Standing(opened.chain, readiness, snapshots, trust, version_max=version_max)
         await standing.look()
         restoring = Restoring(opened.chain, opened.database, genesis.digest)

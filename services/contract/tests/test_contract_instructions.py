@@ -289,6 +289,7 @@ async def test_an_opening_for_nobody_begins_nothing(tmp_path: Path) -> None:
         ("suspend", literals(scope=7, pseudonym=b"", seconds="long")),
         ("spend_budget", literals(budget=b"bytes", amount=1, limit=1)),
         ("register_template", literals(digest="text")),
+        ("set_authorities", literals(member="hospital-a", authorities=7)),
         ("set_machine_version", literals(version="two", height=-1)),
         ("cut_studies", literals(permit=0)),
         ("erase_record", literals(record="text", custodian="hospital-a", members=[])),

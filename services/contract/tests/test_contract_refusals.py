@@ -11,6 +11,7 @@ from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_chain.authorization import Signer
 from cipherward_chain.canonical import Value
 from cipherward_chain.results import TransactionResult
+from cipherward_chain.testing import ca_certificate
 from cipherward_contract.store import StoredState
 from cipherward_contract.templates.document import INSTANTIATE, Template
 from cipherward_contract.templates.shipped import SHIPPED, load_shipped
@@ -104,6 +105,9 @@ def by_a_member(make: Callable[[Story], Mapping[str, Value]]) -> Begin:
 Begin = Callable[[Story], Awaitable[Beginning]]
 VOTING: Mapping[str, Value] = {"vote_seconds": 3_600}
 BEGINNINGS: Mapping[str, Begin] = {
+    "authority-change": by_a_member(
+        lambda _: {**VOTING, "member": "hospital-a", "authorities": ca_certificate("hospital-a")}
+    ),
     "column-study": column_study,
     "consent": consent,
     "data-key": by_a_member(key_terms),

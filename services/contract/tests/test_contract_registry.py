@@ -13,12 +13,13 @@ from cipherward_chain.acts import anchor_record, register_pseudonym
 from cipherward_chain.authorization import MemberSigner
 from cipherward_chain.canonical import Value
 from cipherward_chain.genesis import MEMBERS_MAX
+from cipherward_chain.registry_entry import member_key
 from cipherward_chain.signatures import SigningKey
 from cipherward_chain.testing import ca_certificate, seed_of
 from cipherward_contract.entries import INSTANCE, Instance
 from cipherward_contract.reading import Reading
 from cipherward_contract.refusals import Refused
-from cipherward_contract.registry import MEMBER, SEATED_POWER, Registered, admit
+from cipherward_contract.registry import SEATED_POWER, Registered, admit
 from cipherward_contract.state import State
 from cipherward_contract.tally import registry_quorum
 from cipherward_contract.testing import (
@@ -230,11 +231,11 @@ async def test_a_member_without_a_node_is_refused_where_members_run_one(nodes: S
 
 
 async def test_a_full_registry_admits_nobody(nodes: Story) -> None:
-    one = Registered.from_bytes(MEMBERS[0], await nodes.state(MEMBER + MEMBERS[0].encode()) or b"")
+    one = Registered.from_bytes(MEMBERS[0], await nodes.state(member_key(MEMBERS[0])) or b"")
     state = State(NothingCommitted())
     for index in range(MEMBERS_MAX):
         member = replace(one.member, id=f"hospital-{index}", index=index)
-        state.put(MEMBER + member.id.encode(), Registered(member).to_bytes())
+        state.put(member_key(member.id), Registered(member).to_bytes())
     with pytest.raises(Refused, match="at most 64 members"):
         admit(state, Registered(replace(one.member, id=NEW.id)), runs_node=True)
 

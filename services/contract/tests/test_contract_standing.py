@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from cipherward_chain.members import AuthoritiesSet
 from cipherward_chain.testing import ca_certificate
 from cipherward_contract.snapshots import Snapshots
 from cipherward_contract.standing import MACHINE_VERSION, Standing, Trust
-from cipherward_contract.testing import MEMBERS, Story, contract_genesis, open_story
-from cipherward_contract.testing_registry import Newcomer, admitted, removed
+from cipherward_contract.testing import MEMBERS, TICK, Story, contract_genesis, open_story
+from cipherward_contract.testing_registry import Newcomer, admitted, authorities_changed, removed
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.tls import TrustRegistry
 
@@ -62,3 +63,22 @@ async def test_a_newcomers_own_authority_counts_before_the_state_names_it(
     standing = Standing(story.chain, readiness, snapshots, Trust(authorities, own), version_max=1)
     await standing.look()
     assert authorities.members == {*MEMBERS, NEW.id}
+
+
+async def test_a_members_own_changed_authority_counts_and_what_was_proven_counts_before(
+    begun: tuple[Story, Snapshots],
+) -> None:
+    story, snapshots = begun
+    member = MEMBERS[0]
+    old, both = ca_certificate(member), ca_certificate(member) + ca_certificate("the next")
+    authorities, proven = TrustRegistry({}), AuthoritiesSet(member, both, story.height + 10)
+    trust = Trust(authorities, {member: old.encode()}, {member: proven})
+    standing = Standing(story.chain, Readiness(MACHINE_VERSION), snapshots, trust, version_max=1)
+    await standing.look()
+    assert authorities.authority_pem(member) == both.encode()
+    later = ca_certificate(member) + ca_certificate("another")
+    while story.height < proven.height:
+        await story.applied(story.member(member), TICK)
+    await authorities_changed(story, member, later, b"m" * 16)
+    await standing.look()
+    assert authorities.authority_pem(member) == later.encode()

@@ -8,7 +8,10 @@ import pytest
 
 from cipherward_contract.analysis.analyse import analyse
 
-TEMPLATES = ("key-ceremony", "machine-upgrade", "membership", "opening", "removal", "suspension")
+TEMPLATES = (
+    *("authority-change", "key-ceremony", "machine-upgrade", "membership", "opening"),
+    *("removal", "suspension"),
+)
 
 
 def source(template: str) -> str:
@@ -51,6 +54,25 @@ REMOVED_BY_ITS_OWN_VOTE = changed(
         'action == Action::"remove", resource);',
     ),
 )
+CHANGED_BY_ITS_OWN_STEP = changed(
+    "authority-change",
+    (
+        "    kind: vote\n    from: [proposed]\n    to: changed\n    by: [member]\n"
+        "    quorum: two_thirds_of_registry\n    otherwise: reject\n",
+        "    kind: timer\n    from: [proposed]\n    to: changed\n",
+    ),
+    (
+        '\n  @id("member-votes")\n  permit (principal, action == Action::"change", resource)\n'
+        '  when { principal.parties.contains("member") };\n',
+        "",
+    ),
+    ("transition: lapse}", "transition: change}"),
+    ("  lapse: {kind: timer, from: [proposed], to: lapsed}\n", ""),
+    ("  reject: {kind: automatic, from: [proposed], to: rejected}\n", ""),
+    ("states: [proposed, changed, lapsed, rejected]", "states: [proposed, changed]"),
+    ("finals: [changed, lapsed, rejected]", "finals: [changed]"),
+    ("in: [changed, lapsed, rejected]", "in: [changed]"),
+)
 OPENED_TWICE = changed(
     "opening",
     ("    from: [proposed]\n    to: opening", "    from: [proposed, opening]\n    to: opening"),
@@ -67,8 +89,12 @@ OPENED_TWICE = changed(
         (SEATED_BY_ANOTHER, "nobody-takes-another-seat", "member takes join"),
         (REMOVED_BY_ITS_OWN_VOTE, "not-by-its-own-vote", "member votes, and decides remove"),
         (OPENED_TWICE, "opened-once", "member votes, and decides approve"),
+        (CHANGED_BY_ITS_OWN_STEP, "not-without-a-vote", "change"),
     ],
-    ids=["a seat taken by another", "removed by its own vote", "opened twice"],
+    ids=[
+        *("a seat taken by another", "removed by its own vote", "opened twice"),
+        "changed without a vote",
+    ],
 )
 def test_a_broken_copy_is_refused_with_the_way_it_breaks(text: str, broken: str, last: str) -> None:
     found = analyse(text)

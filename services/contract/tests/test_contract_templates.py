@@ -32,6 +32,7 @@ from cipherward_contract.testing import (
 
 # A change of either changes what alliances have agreed on: give the template a new version instead.
 GOLDEN = {
+    "authority-change": "90f0ef25194067183b3db622eee74ed49ddea6630364ae2f554d8486ef7afcbe",
     "column-study": "3a8653cd6d853e6a93e3ad634e1ac30623ece278db55c0f0d809381b02e344fd",
     "consent": "526234ca6773da238f94509d6e04ed57bca9106d4bfc5a5c3edb69d974af6a59",
     "data-key": "4a1fb38f79ef946473ec029ce5b8fd95030efae174be008d7d9544a84b5b0126",

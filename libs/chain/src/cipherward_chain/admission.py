@@ -6,32 +6,20 @@ against the trust root, also when the ledgers keep the block no more.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import ClassVar, Final
 
-from google.protobuf.message import DecodeError
-
-from cipherward.chain.v1 import block_pb2 as pb
 from cipherward_chain.canonical import NotCanonical
 from cipherward_chain.checkpoint import TrustRoot
-from cipherward_chain.comet import parse_header
-from cipherward_chain.errors import ChainError
 from cipherward_chain.genesis import ISSUER_KEY_BYTES, SCHEMAS, Genesis, Issuer, Member
-from cipherward_chain.json_fields import JsonFields, JsonMalformed
-from cipherward_chain.light import verify_orders
 from cipherward_chain.orders import Order
-from cipherward_chain.receipts import verify_receipt
-from cipherward_chain.wire import exact_bytes
+from cipherward_chain.orders_proof import OrdersProof, OrdersProofRejected
 
 INSTRUCTION: Final = "admit_member"
 FOLDER: Final = "admissions"  # beside the genesis and the endpoints: FOLDER/<member>.json
-DOCUMENT_BYTES_MAX: Final = 16 * 1024 * 1024  # a block of 8 MiB with its receipt, in base64
 
 
-class AdmissionRejected(ChainError):
+class AdmissionRejected(OrdersProofRejected):
     """A document does not prove that a member was admitted."""
 
     reason = "ADMISSION_REJECTED"
@@ -47,11 +35,10 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
-    """The serialised receipt of the act that decided it, and its serialised proven block."""
+class Admission(OrdersProof):
+    """The proof of the act that decided it: its receipt and its block."""
 
-    receipt: bytes = field(repr=False)
-    block: bytes = field(repr=False)
+    rejected: ClassVar[type[OrdersProofRejected]] = AdmissionRejected
 
     def verify(self, trust_root: TrustRoot, member_id: str) -> Admitted:
         """Return the member as it was admitted. Takes some ms.
@@ -60,15 +47,12 @@ class Admission:
             AdmissionRejected: the chain does not prove it.
         """
         try:
-            verified = verify_receipt(self.receipt, trust_root)
-            certified = pb.Receipt.FromString(self.receipt)
-            block = pb.ProvenBlock.FromString(self.block)
-            if (block.header, block.next_header) != (certified.header, certified.next_header):
-                raise AdmissionRejected("the block is not the one in the receipt")
-            app_hash = parse_header(certified.next_header).app_hash
-            orders = verify_orders(block, verified.height, app_hash)
-            admitted = [admitted_by(order) for order in orders if order.instruction == INSTRUCTION]
-        except (ChainError, NotCanonical, DecodeError) as error:
+            admitted = [
+                admitted_by(order)
+                for order in self.orders(trust_root)
+                if order.instruction == INSTRUCTION
+            ]
+        except (AdmissionRejected, NotCanonical) as error:
             raise AdmissionRejected(f"{member_id}: {error}") from error
         found = [one for one in admitted if one.member.id == member_id]
         if len(found) != 1:
@@ -89,32 +73,6 @@ class Admission:
             members={**genesis.members, member_id: found.member},
             issuers=(*genesis.issuers, found.issuer),
         )
-
-    @classmethod
-    def of(cls, receipt: bytes, block: pb.ProvenBlock) -> Admission:
-        """Return what a receipt and its block may prove; nothing is verified."""
-        return cls(receipt, exact_bytes(block))
-
-    def to_bytes(self) -> bytes:
-        """Return the JSON document."""
-        document = {
-            "receipt": base64.b64encode(self.receipt).decode(),
-            "block": base64.b64encode(self.block).decode(),
-        }
-        return json.dumps(document).encode() + b"\n"
-
-    @classmethod
-    def from_bytes(cls, raw: bytes) -> Admission:
-        """Return what a JSON document holds, or raise `AdmissionRejected`."""
-        try:
-            fields = JsonFields.parse(raw, "admission")
-            receipt, block = fields.text("receipt"), fields.text("block")
-            fields.end()
-            return cls(
-                base64.b64decode(receipt, validate=True), base64.b64decode(block, validate=True)
-            )
-        except (JsonMalformed, binascii.Error) as error:
-            raise AdmissionRejected(str(error)) from error
 
 
 def admitted_by(order: Order) -> Admitted:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from cipherward_chain.acts import NAME, SUITE_SHARED
@@ -19,6 +19,7 @@ from cipherward_chain.members import (
     ISSUER_KEY_BYTES,
     MEMBERS_MAX,
     SCHEMAS,
+    AuthoritiesSet,
     Issuer,
     Member,
     check_key,
@@ -111,6 +112,8 @@ class Genesis:
     """The beginning of a chain, checked. `members` is by id, in the order of their index.
 
     `time_ns` is the genesis time in Unix nanoseconds, `digest` the SHA-256 of the document's bytes.
+    `authorities` are changes of members' authorities that were proven since: no part of the
+    document, and empty unless whoever reads it has them.
     """
 
     chain_id: str
@@ -123,6 +126,7 @@ class Genesis:
     templates: tuple[TemplateDocument, ...]
     parameters: Parameters
     digest: bytes
+    authorities: Mapping[str, AuthoritiesSet] = field(default_factory=dict[str, AuthoritiesSet])
 
     @classmethod
     def parse(cls, raw: bytes) -> Genesis:

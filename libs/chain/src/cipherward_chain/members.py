@@ -20,7 +20,8 @@ INDEX_MAX: Final = (1 << 32) - 1
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An institution of the alliance: Ed25519 member key, HPKE custodian key, and its CA (PEM).
+    """An institution of the alliance: Ed25519 member key, HPKE custodian key, and the certificates
+    of its authorities (PEM, 1 to 4).
 
     `consensus_public_key` (Ed25519) and `node_id` (the 20 bytes by which other nodes know its own)
     are of the member's consensus node; both are empty for a member that runs none.
@@ -34,6 +35,15 @@ class Member:
     ca_certificate: str
     consensus_public_key: bytes = b""
     node_id: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoritiesSet:
+    """The authorities (PEM, 1 to 4 certificates) that a member has since the block at `height`."""
+
+    member: str
+    authorities: str
+    height: int
 
 
 @dataclass(frozen=True, slots=True)

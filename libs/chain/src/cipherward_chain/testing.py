@@ -38,9 +38,13 @@ def seed_of(name: str) -> bytes:
     return hashlib.sha256(b"test key " + name.encode()).digest()
 
 
-def ca_certificate(member: str) -> str:
-    """Return a self-signed CA certificate (PEM) of a key made from the member's name."""
-    key = Ed25519PrivateKey.from_private_bytes(seed_of(f"{member}/ca"))
+def ca_certificate(member: str, *, key_name: str = "") -> str:
+    """Return a self-signed CA certificate (PEM) that bears the member's name.
+
+    Args:
+        key_name: what its key is made from; by default the member's name.
+    """
+    key = Ed25519PrivateKey.from_private_bytes(seed_of(f"{key_name or member}/ca"))
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, member)])
     start = datetime.fromtimestamp(GENESIS_TIME_NS // NANOS, UTC)
     certificate = (

@@ -181,6 +181,18 @@ class ColumnKeys:
             raise SpecNotHandedOver("the text of the columns was not handed to this member")
         return DataKey(study, data_set, minimum, spec_digest, parse_column_text(text), fixed_at)
 
+    async def held(self) -> list[bytes]:
+        """Return the data keys of which this member holds a share, ascending."""
+
+        def work(connection: sqlite3.Connection) -> list[bytes]:
+            rows = connection.execute(
+                "SELECT study FROM data_keys JOIN ceremonies USING (study)"
+                " WHERE key_share <> x'' ORDER BY study"
+            )
+            return [study for (study,) in rows]
+
+        return await self._database.read(work)
+
     async def slots(self, study: bytes) -> Slots:
         """Return the slots of a data key's columns: the same at every member.
 

@@ -148,7 +148,7 @@ class DataSets:
         return TakingPart(standing.version, stored, out)
 
     async def _keep(self, data_set: str, version: bytes, number: int, chunk: Chunk) -> None:
-        place = _place(data_set, version, number)
+        place = chunk_place(data_set, version, number)
         sealed = await asyncio.to_thread(self._vault.seal, chunk.octets, *place)
 
         def work(connection: sqlite3.Connection) -> None:
@@ -210,12 +210,13 @@ class DataSets:
         def fetch(number: int) -> bytes:
             read = self._database.read(partial(_sealed, data_set, version, number))
             sealed = asyncio.run_coroutine_threadsafe(read, loop).result(FETCH_SECONDS)
-            return self._vault.open(sealed, *_place(data_set, version, number))
+            return self._vault.open(sealed, *chunk_place(data_set, version, number))
 
         return fetch
 
 
-def _place(data_set: str, version: bytes, number: int) -> tuple[bytes, ...]:
+def chunk_place(data_set: str, version: bytes, number: int) -> tuple[bytes, ...]:
+    """Return the place that a chunk is sealed for; `number`: in the order of the rows."""
     return PLACE, data_set.encode(), version, number.to_bytes(4, "big")
 
 

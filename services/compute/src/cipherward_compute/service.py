@@ -213,6 +213,12 @@ class ComputeService(pb_grpc.ComputeServiceServicer):
         """Take the text of a data key's columns."""
         return pb.PutColumnTextResponse(digest=await self._jobs.column_keys.put_text(request.text))
 
+    async def GetHeldDataKeys(
+        self, request: pb.GetHeldDataKeysRequest, context: Any
+    ) -> pb.GetHeldDataKeysResponse:
+        """Answer which data keys this member holds a share of."""
+        return pb.GetHeldDataKeysResponse(data_keys=await self._jobs.column_keys.held())
+
     async def GetColumnManifest(
         self, request: pb.GetColumnManifestRequest, context: Any
     ) -> pb.GetColumnManifestResponse:

@@ -38,6 +38,7 @@ from cipherward_compute.readers import StudyReads
 from cipherward_compute.release import ReleaseSteps
 from cipherward_compute.schema import SCHEMA
 from cipherward_compute.service import ComputeService, Jobs
+from cipherward_compute.shelves import FIGURES, sealed_shelves
 from cipherward_compute.stores import Stores
 from cipherward_compute.tasks import Outbound, Steps, Tasks
 from cipherward_compute.vault import KEY_BYTES, CeremonyRoot, Vault
@@ -54,6 +55,8 @@ from cipherward_member.peers import OpenPeer, PeerChannels
 from cipherward_member.registry import MemberRegistry
 from cipherward_member.reports import Reports, ReportSigner, SubmitBatch
 from cipherward_member.restored import read_restored
+from cipherward_member.scrub import FILE_NAME as SCRUB_FILE
+from cipherward_member.scrub import Scrub
 from cipherward_member.source_following import Place, follow_source
 
 DATABASE_NAME = "compute.db"
@@ -107,7 +110,7 @@ async def open_compute(
     """
     async with AsyncExitStack() as stack:
         keys = await asyncio.to_thread(Keys.read, config, genesis)
-        folder = DataFolder(config.data_dir, genesis.chain_id)
+        folder = DataFolder(config.data_dir, genesis.chain_id, genesis.digest)
         await asyncio.to_thread(stack.enter_context, folder)
         database = Database(folder.path / DATABASE_NAME, SCHEMA)
         await stack.enter_async_context(database)
@@ -118,7 +121,8 @@ async def open_compute(
         public = await stack.enter_async_context(open_public_arithmetic(config, genesis, pool))
         readiness.set("store", True)
         restored = await asyncio.to_thread(read_restored, folder.path)
-        stores = Stores.over(database, Vault(keys.data), config, outside.clock, restored)
+        vault = Vault(keys.data)
+        stores = Stores.over(database, vault, config, outside.clock, restored)
         await stores.data_sets.clear()
         member = Member(config.member, genesis.chain_id, outside.registry, pool)
         peers = Peers(await stack.enter_async_context(PeerChannels(outside.open_peer)))
@@ -151,12 +155,14 @@ async def open_compute(
         gate = ReadGate(genesis.chain_id, outside.clock)
         epochs = Epochs(lambda: genesis.epoch_at(progress.block_seconds()), progress.require_fresh)
         patients = Patients(gate, member, outside.verify, epochs)
+        shelves = sealed_shelves(database, vault)
         async with running(
             follow_source(outside.source, place, handler.handle, progress),
             tasks.run(),
             reports.run(),
             uses.run(),
             StudyFigures(database).run(),
+            Scrub(shelves, folder.path / SCRUB_FILE, FIGURES).run(),
             watch_freshness(progress, readiness, "chain"),
         ):
             yield ComputeService(

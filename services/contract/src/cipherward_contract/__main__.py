@@ -26,7 +26,7 @@ from cipherward_kit.own_identity import follow_identity
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve
-from cipherward_member.alliance_files import read_genesis, trust_registry
+from cipherward_member.alliance_files import known_authorities, read_genesis, trust_registry
 from cipherward_member.canaries import CANARIES, CanaryReports
 
 
@@ -34,7 +34,7 @@ async def serve_contract(config: ContractConfig) -> None:
     """Wire the service by hand: this function is the whole dependency graph."""
     genesis = await asyncio.to_thread(read_genesis, config.genesis_file, config.member)
     registry = trust_registry(genesis)
-    with DataFolder(config.data_dir, genesis.chain_id) as folder:
+    with DataFolder(config.data_dir, genesis.chain_id, genesis.digest) as folder:
         path = folder.path / "state.db"
         async with Database(path, SCHEMA) as writing, Database(path, SCHEMA) as reads:
             versions = config.machine_version_max
@@ -46,8 +46,8 @@ async def serve_contract(config: ContractConfig) -> None:
                 Snapshots(folder.path / "snapshots", path, config.snapshot_blocks) as snapshots,
                 WorkerPool(config.draft_workers, DRAFTS_WAITING_MAX, WORKER_MODULE) as pool,
             ):
-                own = genesis.members[config.member].ca_certificate.encode()
-                trust = Trust(registry, {config.member: own})
+                own = {config.member: known_authorities(genesis)[config.member]}
+                trust = Trust(registry, own, genesis.authorities)
                 standing = Standing(chain, readiness, snapshots, trust, version_max=versions)
                 await standing.look()
                 sync = StateSync(snapshots, Restoring(chain, writing, genesis.digest))

@@ -6,11 +6,11 @@ from dataclasses import asdict
 
 from cipherward_chain.canonical import encode
 from cipherward_chain.genesis import Genesis
+from cipherward_chain.registry_entry import member_key
 from cipherward_contract.catalogue import compile_template
 from cipherward_contract.entries import ISSUER, PARAMETERS, template_key
 from cipherward_contract.machine_versions import VERSIONS
 from cipherward_contract.registry import (
-    MEMBER,
     REGISTRY,
     Registered,
     issuer_entry,
@@ -36,7 +36,7 @@ def initial_pairs(genesis: Genesis) -> dict[bytes, bytes]:
     for member in genesis.members.values():
         issuers = tuple(one.public_key for one in genesis.issuers if one.member == member.id)
         registered = Registered(member, issuers, powers.get(member.consensus_public_key, 0))
-        pairs[MEMBER + member.id.encode()] = registered.to_bytes()
+        pairs[member_key(member.id)] = registered.to_bytes()
     pairs[REGISTRY] = registry_entry(len(genesis.members))
     for issuer in genesis.issuers:
         pairs[ISSUER + issuer.public_key] = issuer_entry(issuer.member, issuer.schemas)

@@ -66,7 +66,7 @@ class Reason(StrEnum):
     # propose_template, upgrade_instance
     TEMPLATE_REFUSED = "TEMPLATE_REFUSED"
     INSTANCE_NOT_IN_STATE = "INSTANCE_NOT_IN_STATE"
-    # membership, removal, machine-upgrade
+    # membership, authority-change, removal, machine-upgrade
     REGISTRATION_REFUSED = "REGISTRATION_REFUSED"
     REMOVAL_REFUSED = "REMOVAL_REFUSED"
     UPGRADE_REFUSED = "UPGRADE_REFUSED"

@@ -20,12 +20,14 @@ from functools import lru_cache
 from typing import Protocol
 
 from cipherward_chain.canonical import decode, encode
+from cipherward_chain.certificates import split_certificates
 from cipherward_chain.fields import Fields
 from cipherward_chain.genesis import MEMBERS_MAX, SCHEMAS, Member
+from cipherward_chain.registry_entry import MEMBER, described_member, member_key
 from cipherward_contract.entries import ISSUER
 from cipherward_contract.refusals import Reason, Refused
 
-MEMBER, MEMBER_END = b"member/", b"member0"
+MEMBER_END = b"member0"
 REGISTRY = b"registry"
 GONE_ID, GONE_KEY = b"gone/id/", b"gone/key/"
 GONE = b"\x01"  # the value under a `gone` key: that it is there says everything
@@ -56,20 +58,6 @@ class WritableState(ReadableState, Protocol):
     def delete(self, key: bytes) -> None:
         """Remove a pair, if it is there."""
         ...
-
-
-def described_member(member_id: str, fields: Fields) -> Member:
-    """Return a member as an entry of the registry, or an order to admit it, describes it."""
-    return Member(
-        id=member_id,
-        name=fields.text("name"),
-        index=fields.integer("index"),
-        public_key=fields.octets("public_key"),
-        custodian_public_key=fields.octets("custodian_public_key"),
-        ca_certificate=fields.text("ca_certificate"),
-        consensus_public_key=fields.octets("consensus_public_key"),
-        node_id=fields.octets("node_id"),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +111,8 @@ class Registered:
         member = self.member
         yield member.public_key
         yield member.custodian_public_key
-        yield member.ca_certificate.encode()
+        certificates = split_certificates(member.ca_certificate)
+        yield from (one.encode() for one in certificates or (member.ca_certificate,))
         yield from (key for key in (member.consensus_public_key, member.node_id) if key)
         yield from self.issuers
 
@@ -182,7 +171,7 @@ def admit(state: WritableState, registered: Registered, *, runs_node: bool) -> N
         raise _refused("a key or certificate is another member's, or serves twice")
     if any(state.get(GONE_KEY + hashlib.sha256(key).digest()) is not None for key in keys):
         raise _refused("a key or certificate was a removed member's")
-    state.put(MEMBER + member.id.encode(), registered.to_bytes())
+    state.put(member_key(member.id), registered.to_bytes())
     state.put(REGISTRY, registry_entry(member.index + 1))
     for key in registered.issuers:
         state.put(ISSUER + key, issuer_entry(member.id, SCHEMAS))
@@ -199,7 +188,7 @@ def seat(state: WritableState, member_id: str) -> None:
         raise Refused(Reason.REGISTRATION_REFUSED, "no admitted member waits for that seat")
     if found.member.consensus_public_key:
         entered = replace(found, power=SEATED_POWER)
-        state.put(MEMBER + member_id.encode(), entered.to_bytes())
+        state.put(member_key(member_id), entered.to_bytes())
 
 
 def remove(state: WritableState, member_id: str) -> None:
@@ -213,7 +202,7 @@ def remove(state: WritableState, member_id: str) -> None:
     if found is None:
         raise Refused(Reason.REMOVAL_REFUSED, "the registry has no such member")
     _require_others(found, present)
-    state.delete(MEMBER + member_id.encode())
+    state.delete(member_key(member_id))
     state.put(GONE_ID + member_id.encode(), GONE)
     for key in found.unique_octets():
         state.put(GONE_KEY + hashlib.sha256(key).digest(), GONE)
@@ -233,7 +222,7 @@ def suspend(state: WritableState, member_id: str) -> None:
     if found is None or found.suspended:
         raise Refused(Reason.REMOVAL_REFUSED, "the registry has no such active member")
     _require_others(found, others)
-    state.put(MEMBER + member_id.encode(), replace(found, suspended=True).to_bytes())
+    state.put(member_key(member_id), replace(found, suspended=True).to_bytes())
 
 
 def reinstate(state: WritableState, member_id: str) -> None:
@@ -241,7 +230,7 @@ def reinstate(state: WritableState, member_id: str) -> None:
     found = load_registry(state).get(member_id)
     if found is None or not found.suspended:
         raise Refused(Reason.REGISTRATION_REFUSED, "the registry has no such suspended member")
-    state.put(MEMBER + member_id.encode(), replace(found, suspended=False).to_bytes())
+    state.put(member_key(member_id), replace(found, suspended=False).to_bytes())
 
 
 def _require_others(leaving: Registered, others: Mapping[str, Registered]) -> None:

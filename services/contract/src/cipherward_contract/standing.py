@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
+from cipherward_chain.authorities import authorities_in_force
+from cipherward_chain.members import AuthoritiesSet
 from cipherward_contract.chain import Chain
 from cipherward_contract.chain_rules import ChainRules
 from cipherward_contract.registry import Registered
@@ -25,11 +27,13 @@ class Trust:
 
     authorities: what follows the registry. own: this member's authority (PEM by its id), which
         counts also while the state does not name it: its ledger brings the blocks in which it is
-        admitted.
+        admitted. proven: changes, by member, that count before the state has them: the ledger
+        shows a certificate of now while it brings blocks of before.
     """
 
     authorities: TrustRegistry
     own: Mapping[str, bytes]
+    proven: Mapping[str, AuthoritiesSet] = field(default_factory=dict[str, AuthoritiesSet])
 
 
 class Standing:
@@ -65,16 +69,18 @@ class Standing:
         why = "" if latest is None else self._version_missing(*latest)
         self._readiness.set(MACHINE_VERSION, not why, why)
         if latest is not None:
-            self._follow(latest[1].registry)
+            self._follow(latest[0], latest[1].registry)
             await self._snapshots.committed(latest[0])
 
-    def _follow(self, registry: Mapping[str, Registered]) -> None:
+    def _follow(self, height: int, registry: Mapping[str, Registered]) -> None:
         """Accept the authorities of the registry, and those of nobody that it dropped."""
         if registry == self._trusted:
             return
         self._trusted = registry
-        named = {key: one.member.ca_certificate.encode() for key, one in registry.items()}
-        for member, why in self._trust.authorities.replace({**named, **self._trust.own}).items():
+        trust = self._trust
+        named = {key: one.member.ca_certificate for key, one in registry.items()}
+        counting = authorities_in_force(named, height, trust.proven)
+        for member, why in trust.authorities.replace({**trust.own, **counting}).items():
             log.warning("authority_left_out", member=member, why=why)
 
     def _version_missing(self, height: int, rules: ChainRules) -> str:

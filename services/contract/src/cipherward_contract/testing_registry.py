@@ -119,3 +119,16 @@ async def upgrade_voted(story: Story, version: int, height: int, instance: bytes
     terms = {"version": version, "height": height, "vote_seconds": 3_600}
     await story.applied(story.member(MEMBERS[0]), instantiate("machine-upgrade", instance, terms))
     return await voted(story, instance, "upgrade", MEMBERS[:3])
+
+
+async def authorities_changed(
+    story: Story,
+    member: str,
+    authorities: str,
+    instance: bytes,
+    voters: Iterable[str] = MEMBERS[:3],
+) -> Decided:
+    """Let a member propose its authorities (PEM) and the voters vote; return the last block."""
+    terms = {"member": member, "authorities": authorities, "vote_seconds": 3_600}
+    await story.applied(story.member(member), instantiate("authority-change", instance, terms))
+    return await voted(story, instance, "change", voters)

@@ -8,20 +8,28 @@ from dataclasses import dataclass
 from typing import Final
 
 from cipherward.ledger.v1 import ledger_service_pb2 as pb
-from cipherward_chain.group_keys import PURPOSES
+from cipherward_client.alliance.authority_changes import known_changes
 from cipherward_client.alliance.founding import require_fit, require_unused
 from cipherward_client.alliance.joining import learn_addresses
 from cipherward_client.alliance.layout import AllianceFolder
+from cipherward_client.alliance.left_to_do import (
+    Pending,
+    data_keys_due,
+    seat_due,
+    shared_keys_due,
+    votes_due,
+)
 from cipherward_client.alliance.membership import store_admission
+from cipherward_client.alliance.parts import SOLO
 from cipherward_client.alliance.places import Services, read_places, write_places
 from cipherward_client.sdk.admissions import find_admission
 from cipherward_client.sdk.connection import admission_file
-from cipherward_client.sdk.errors import ActRefused, explaining
+from cipherward_client.sdk.errors import ActRefused, CheckFailed, explaining
 from cipherward_client.sdk.found_changes import FoundChange
-from cipherward_client.sdk.group_keys import newest_group_key
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.membership import (
     ADMITTED,
+    AUTHORITY_CHANGE,
     MEMBERSHIP,
     REMOVAL,
     Registry,
@@ -42,13 +50,10 @@ EXISTS: Final = "INSTANCE_EXISTS"  # another member has proposed the same a mome
 STATUS_SECONDS: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A change that waits for votes: `kind` is membership or removal, of `member`."""
+class NotBegun(CheckFailed):
+    """The chain has made no block yet: nothing can be proposed, and nothing is proven."""
 
-    kind: str
-    member: str
-    change: FoundChange
+    reason = "CHAIN_NOT_BEGUN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +82,9 @@ async def admit(
     Raises:
         MemberTaken, KeyTaken: the id or a key is or was another member's.
         EngineUnfit: it was made for another kind of chain.
-        ActRefused, ClientError: the chain refuses it, or does not answer.
+        ActRefused, ClientError: the chain refuses it, does not answer, or has not begun.
     """
+    await _ledger_status(hospital)
     asker, member = Asker.member(hospital), registration.member.id
     found = await find_newcomer(asker, registration)
     if found.state not in DECIDED:
@@ -105,6 +111,7 @@ async def leave(hospital: Hospital) -> FoundChange:
     Raises:
         ActRefused: nobody would be left, or the chain does not answer.
     """
+    await _ledger_status(hospital)
     asker = Asker.member(hospital)
     found = await find_removal(asker, hospital.member)
     if not found.state:
@@ -125,11 +132,12 @@ async def standing(folder: AllianceFolder, hospital: Hospital) -> Standing:
         ClientError: the member's own contract or ledger does not answer.
     """
     alliance = hospital.alliance
+    status = await _ledger_status(hospital)
     registry = await read_registry(hospital)
-    with explaining():
-        status = await alliance.ledger.GetStatus(pb.GetStatusRequest(), timeout=STATUS_SECONDS)
     received = await asyncio.to_thread(_received, folder)
     pending = await _pending(hospital, registry, received)
+    changes = await known_changes(folder, hospital)
+    pending += [Pending(AUTHORITY_CHANGE, one.member, one.change) for one in changes]
     known: dict[str, Services] = {}
     for registration in received:
         found = await find_newcomer(Asker.member(hospital), registration)
@@ -143,18 +151,29 @@ async def standing(folder: AllianceFolder, hospital: Hospital) -> Standing:
     ]
     places = await asyncio.to_thread(read_places, folder)
     to_do = [
-        *_votes_due(hospital.member, pending),
-        *_seat_due(hospital.member, registry),
+        *votes_due(hospital.member, pending),
+        *seat_due(hospital.member, registry),
         *(
             f"find out where {one.member} is reached: get its registration, or ask again"
             for one in registry.members
             if one.member not in places
         ),
-        *await _keys_due(hospital, registry),
+        *await shared_keys_due(hospital, registry),
+        *await data_keys_due(hospital, registry),
     ]
     return Standing(
         status.height, status.engine, status.catching_up, registry, pending, to_do, learned
     )
+
+
+async def _ledger_status(hospital: Hospital) -> pb.GetStatusResponse:
+    """Return where the ledger stands, or raise `ClientError`: away, or before the first block."""
+    with explaining():
+        ledger = hospital.alliance.ledger
+        status = await ledger.GetStatus(pb.GetStatusRequest(), timeout=STATUS_SECONDS)
+        if status.engine != SOLO and not status.height:  # solo begins with what is proposed
+            raise NotBegun(hospital.alliance.chain_id)
+        return status
 
 
 async def _proposed(hospital: Hospital, registration: Registration) -> FoundChange:
@@ -211,34 +230,3 @@ async def _pending(
         change = await find_removal(asker, one.member)
         found.append(Pending(REMOVAL, one.member, change))
     return [one for one in found if one.change.state == PROPOSED]
-
-
-def _votes_due(member: str, pending: Sequence[Pending]) -> list[str]:
-    return [
-        f"vote on the {one.kind} of {one.member}, if it is right: "
-        f"cipherward member vote {one.change.change_id.hex()} --member {member}"
-        for one in pending
-        if member not in one.change.votes and not (one.kind == REMOVAL and one.member == member)
-    ]
-
-
-def _seat_due(member: str, registry: Registry) -> list[str]:
-    own = next((one for one in registry.members if one.member == member), None)
-    if own is None or own.voting_power or not own.consensus_public_key:
-        return []
-    return [f"take the seat in consensus: cipherward alliance join --member {member}"]
-
-
-async def _keys_due(hospital: Hospital, registry: Registry) -> list[str]:
-    """Say which shared keys are missing, or shared among others than the members of now."""
-    present = sorted(one.member for one in registry.members)
-    found: list[str] = []
-    for purpose in PURPOSES:
-        with explaining():
-            entry = await newest_group_key(hospital.alliance, purpose)
-        if entry is None:
-            found.append(f"make the {purpose} key: cipherward key propose {purpose}")
-        elif list(entry.guardians) != present:
-            renew = f"cipherward key propose {purpose} --renew {entry.key_epoch}"
-            found.append(f"share the {purpose} key among the members of now: {renew}")
-    return found

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cipherward_anoncred.scheme import generate_issuer_key
@@ -158,6 +158,17 @@ def establish(
             raise KeysExist(f"{folder.root / member}: {error.strerror}") from error
     sync_folder(folder.root)
     return registration
+
+
+def readdress(
+    folder: AllianceFolder, registration: Registration, services: Mapping[str, Endpoint]
+) -> Registration:
+    """Tell others other addresses than before; keys and fingerprint of the registration stay."""
+    told = replace(registration, endpoints=for_others(services))
+    if told.endpoints != registration.endpoints:
+        file = folder.member(registration.member.id).registration_file
+        write_atomically(file, told.to_bytes(), 0o644)
+    return told
 
 
 def create_member(

@@ -1,7 +1,7 @@
-"""What others know and a newcomer does not: the genesis, the addresses, proofs of admission.
+"""What others know and a newcomer does not: the genesis, and where everybody is.
 
 Whoever answers is believed in nothing. The genesis has the fingerprint that the invitation names,
-the server's certificate is of the authority that both name, a proof verifies against the genesis.
+and the server's certificate is of the authority that the invitation and the chain name.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import hashlib
 import socket
 import ssl
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,15 +19,13 @@ from grpc import aio
 
 from cipherward.ledger.v1 import ledger_service_pb2 as pb
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
-from cipherward_chain.admission import Admission, AdmissionRejected
-from cipherward_chain.endpoints import SERVICES, Endpoint, EndpointUnknown, is_address
+from cipherward_chain.admission import Admission
+from cipherward_chain.endpoints import SERVICES, Endpoint, is_address
 from cipherward_chain.genesis import Genesis, GenesisMalformed
-from cipherward_client.alliance.invitation import (
-    Invitation,
-    authority_fingerprints,
-    genesis_fingerprint,
-)
+from cipherward_client.alliance.invitation import Invitation, genesis_fingerprint
+from cipherward_client.alliance.inviter import Inviter, find_inviter, is_named
 from cipherward_client.alliance.places import Services
+from cipherward_client.alliance.proofs import FETCH_SECONDS
 from cipherward_client.sdk.connection import MESSAGE_BYTES_MAX, Alliance
 from cipherward_client.sdk.errors import CheckFailed
 from cipherward_client.sdk.ledger_calls import from_any_ledger
@@ -41,8 +38,6 @@ from cipherward_kit.tls import (
     server_name,
 )
 
-# A server on another continent answers in one second; a person waits at the screen.
-FETCH_SECONDS: Final = 15.0
 LEDGER: Final = "ledger"
 
 
@@ -66,11 +61,15 @@ class OtherAuthority(CheckFailed):
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A genesis that is the invitation's, byte for byte in `document`, and where everybody is."""
+    """A genesis that is the invitation's, byte for byte in `document`, and where everybody is.
+
+    admission: proves that who invites joined later; None of whom the genesis names.
+    """
 
     genesis: Genesis
     document: bytes
     places: dict[str, Services]
+    admission: Admission | None = None
 
 
 async def fetch_alliance(invitation: Invitation) -> Fetched:
@@ -80,6 +79,7 @@ async def fetch_alliance(invitation: Invitation) -> Fetched:
         InviterAway: nobody answers there.
         OtherGenesis: it is another genesis.
         OtherAuthority: who answers is not the member that the invitation names.
+        InviterUnproven, InviterRemoved, StateUnproven, StateTooOld: see `find_inviter`.
     """
     host, _, port = invitation.address.rpartition(":")
     name = server_name(invitation.member, LEDGER)
@@ -87,13 +87,14 @@ async def fetch_alliance(invitation: Invitation) -> Fetched:
         leaf = await asyncio.to_thread(_certificate, host.strip("[]"), int(port), name)
         _require_name(invitation, leaf)
         answer = await _ask(invitation, leaf)
+        genesis = _invited(invitation, answer.genesis)
+        inviter = await find_inviter(invitation, genesis, leaf, answer)
     except (OSError, aio.AioRpcError) as error:
         raise InviterAway(f"{invitation.address}: {_words(error)}") from error
     except CertificateUnreadable as error:
         raise OtherAuthority(f"{invitation.address} shows no usable certificate") from error
-    genesis = _invited(invitation, answer.genesis)
-    _require_authority(invitation, genesis, leaf)
-    return Fetched(genesis, answer.genesis, _places(answer))
+    _require_authority(invitation, inviter, leaf)
+    return Fetched(genesis, answer.genesis, _places(answer), inviter.admission)
 
 
 async def fetch_places(alliance: Alliance) -> dict[str, Services]:
@@ -107,19 +108,6 @@ async def fetch_places(alliance: Alliance) -> dict[str, Services]:
         alliance, lambda ledger, left: ledger.GetGenesis(request, timeout=left), FETCH_SECONDS
     )
     return _places(answer)
-
-
-async def fetch_admission(alliance: Alliance, member: str) -> Admission | None:
-    """Return the proof that a member joined, from the first ledger that has one that verifies."""
-    request = pb.GetAdmissionRequest(member=member)
-    for asked in alliance.present:
-        with suppress(aio.AioRpcError, AdmissionRejected, EndpointUnknown):
-            stub = alliance.ledger_of(asked)
-            answer = await stub.GetAdmission(request, timeout=FETCH_SECONDS)
-            admission = Admission.from_bytes(answer.admission)
-            await asyncio.to_thread(admission.verify, alliance.trust_root, member)
-            return admission
-    return None
 
 
 def _spiffe_id(member: str) -> str:
@@ -162,7 +150,8 @@ async def _ask(invitation: Invitation, leaf: bytes) -> pb.GetGenesisResponse:
     )
     async with channel:
         stub = LedgerServiceStub(channel)
-        return await stub.GetGenesis(pb.GetGenesisRequest(), timeout=FETCH_SECONDS)
+        request = pb.GetGenesisRequest(member=invitation.member)
+        return await stub.GetGenesis(request, timeout=FETCH_SECONDS)
 
 
 def _invited(invitation: Invitation, document: bytes) -> Genesis:
@@ -173,18 +162,17 @@ def _invited(invitation: Invitation, document: bytes) -> Genesis:
         genesis = Genesis.parse(document)
     except GenesisMalformed as error:
         raise OtherGenesis(str(error)) from error
-    if genesis.chain_id != invitation.chain_id or invitation.member not in genesis.members:
-        raise OtherGenesis("the genesis has another chain id, or no such member")
+    if genesis.chain_id != invitation.chain_id:
+        raise OtherGenesis("the genesis has another chain id")
     return genesis
 
 
-def _require_authority(invitation: Invitation, genesis: Genesis, leaf: bytes) -> None:
-    member = genesis.members[invitation.member]
-    if invitation.authority not in authority_fingerprints(member.ca_certificate):
-        raise OtherAuthority(f"the genesis has another authority of {member.id}")
-    registry = TrustRegistry({member.id: member.ca_certificate.encode()})
+def _require_authority(invitation: Invitation, inviter: Inviter, leaf: bytes) -> None:
+    if not is_named(invitation, inviter.ca_certificate):
+        raise OtherAuthority(f"the chain has another authority of {invitation.member}")
+    registry = TrustRegistry({invitation.member: inviter.ca_certificate.encode()})
     try:
-        registry.verify_peer(leaf, _spiffe_id(member.id))
+        registry.verify_peer(leaf, _spiffe_id(invitation.member))
     except PeerNotTrusted as error:
         raise OtherAuthority(f"{invitation.address}: {error}") from error
 

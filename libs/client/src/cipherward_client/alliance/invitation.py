@@ -8,10 +8,10 @@ newcomer knows, on a way that the forger does not hold: read it back by telephon
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -23,6 +23,8 @@ from cipherward_chain.genesis import CHAIN_ID
 from cipherward_chain.wire import length_prefixed
 from cipherward_client.alliance.spoken import FINGERPRINT_BYTES, NotSpoken, heard, spoken
 from cipherward_client.sdk.errors import CheckFailed
+
+T = TypeVar("T")
 
 TITLE: Final = "cipherward invitation 1"
 FIELDS: Final = ("chain", "member", "address", "until", "genesis", "authority", "check")
@@ -74,26 +76,23 @@ class Invitation:
 
     @classmethod
     def parse(cls, text: str) -> Invitation:
-        """Return what an invitation says; case and spaces of fingerprints do not count.
+        """Return what an invitation says; case and spaces of fingerprints do not count, nor does
+        what a letter has before it, after it, or in front of its lines.
 
         Raises:
             InvitationMalformed: it is none.
             InvitationDamaged: its checksum is of another one.
         """
         found = _lines(text)
-        try:
-            until = datetime.strptime(found["until"], TIME_FORMAT).replace(tzinfo=UTC)
-            invitation = cls(
-                chain_id=found["chain"],
-                member=found["member"],
-                address=found["address"],
-                until=int(until.timestamp()),
-                genesis=heard(found["genesis"], FINGERPRINT_BYTES),
-                authority=heard(found["authority"], FINGERPRINT_BYTES),
-            )
-            check = heard(found["check"], CHECK_BYTES)
-        except (NotSpoken, ValueError) as error:
-            raise InvitationMalformed(str(error)) from error
+        invitation = cls(
+            chain_id=found["chain"],
+            member=found["member"],
+            address=found["address"],
+            until=_read(found, "until", _minute),
+            genesis=_read(found, "genesis", _fingerprint),
+            authority=_read(found, "authority", _fingerprint),
+        )
+        check = _read(found, "check", lambda text: heard(text, CHECK_BYTES))
         if (
             CHAIN_ID.fullmatch(invitation.chain_id) is None
             or MEMBER_ID.fullmatch(invitation.member) is None
@@ -141,19 +140,41 @@ def authority_fingerprints(ca_certificate: str) -> tuple[bytes, ...]:
     return tuple(one.fingerprint(SHA256())[:FINGERPRINT_BYTES] for one in found)
 
 
+def _minute(text: str) -> int:
+    return int(datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC).timestamp())
+
+
+def _fingerprint(text: str) -> bytes:
+    return heard(text, FINGERPRINT_BYTES)
+
+
+def _read(found: Mapping[str, str], name: str, read: Callable[[str], T]) -> T:
+    """Return what a line says, or raise `InvitationMalformed` that names it."""
+    try:
+        return read(found[name])
+    except (NotSpoken, ValueError) as error:
+        why = str(error) if isinstance(error, NotSpoken) else "not a time as 2026-12-07T13:00Z"
+        raise InvitationMalformed(f"the line {name!r}: {why}") from error
+
+
 def _lines(text: str) -> Mapping[str, str]:
     if len(text.encode()) > TEXT_BYTES_MAX:
         raise InvitationMalformed(f"more than {TEXT_BYTES_MAX} bytes")
-    title, *lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
-    if title.lower() != TITLE:
-        raise InvitationMalformed(f"the first line is not: {TITLE}")
+    plain = [" ".join(line.lstrip("> \t").split()) for line in text.splitlines()]
+    title = next((at for at, line in enumerate(plain) if line.lower() == TITLE), None)
+    if title is None:
+        raise InvitationMalformed(f"there is no line: {TITLE}")
     found: dict[str, str] = {}
-    for line in lines:
+    for line in plain[title + 1 :]:
+        if not line:
+            if FIELDS[-1] in found:  # what follows is the rest of a letter
+                break
+            continue
         name, _, value = line.partition(" ")
         if name.lower() not in FIELDS or name.lower() in found:
             raise InvitationMalformed(f"the line {name[:20]!r} is unknown or there twice")
-        found[name.lower()] = value.strip()
+        found[name.lower()] = value
     missing = [name for name in FIELDS if name not in found]
     if missing:
-        raise InvitationMalformed(f"no line {missing[0]!r}")
+        raise InvitationMalformed(f"there is no line {missing[0]!r}")
     return found

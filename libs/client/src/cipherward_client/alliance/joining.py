@@ -19,11 +19,10 @@ from cipherward.ledger.v1 import ledger_service_pb2 as pb
 from cipherward_chain.admission import Admission, Admitted
 from cipherward_chain.authorization import MemberSigner
 from cipherward_chain.genesis import Genesis
-from cipherward_client.alliance.create import establish
+from cipherward_client.alliance.create import establish, readdress
 from cipherward_client.alliance.fetching import (
     Fetched,
     OtherGenesis,
-    fetch_admission,
     fetch_alliance,
     fetch_places,
 )
@@ -32,7 +31,14 @@ from cipherward_client.alliance.invitation import Invitation
 from cipherward_client.alliance.layout import MEMBER_KEY, AllianceFolder
 from cipherward_client.alliance.membership import Told, store_admission, take_seat
 from cipherward_client.alliance.parts import SOLO
-from cipherward_client.alliance.places import Services, read_places, services_at, write_places
+from cipherward_client.alliance.places import (
+    Services,
+    is_chosen,
+    read_places,
+    services_at,
+    write_places,
+)
+from cipherward_client.alliance.proofs import fetch_admission
 from cipherward_client.sdk.admissions import admission_at
 from cipherward_client.sdk.connection import Alliance, admission_file
 from cipherward_client.sdk.errors import CheckFailed, ClientError, explaining
@@ -98,8 +104,8 @@ async def accept(
 
     Raises:
         InvitationExpired: the time is over.
-        InviterAway, OtherGenesis, OtherAuthority: see `fetch_alliance`; or the folder has another
-            genesis already.
+        InviterAway, OtherGenesis, OtherAuthority, InviterUnproven, InviterRemoved, StateUnproven,
+            StateTooOld: see `fetch_alliance`; or the folder has another genesis already.
         MemberTaken, KeyTaken: another member has that id or one of those keys.
         EngineUnfit: the keys were made for members of another kind of chain.
         KeysExist: see `establish`.
@@ -108,6 +114,9 @@ async def accept(
     fetched = await fetch_alliance(invitation)
     await asyncio.to_thread(_require_same_genesis, folder, fetched.document)
     registration = await asyncio.to_thread(_registered, folder, fetched.genesis, newcomer)
+    if fetched.admission is not None:
+        root = fetched.genesis.trust_root()
+        await store_admission(folder, root, invitation.member, fetched.admission)
     await asyncio.to_thread(_keep, folder, invitation, fetched, registration)
     return registration
 
@@ -202,6 +211,8 @@ def _registered(folder: AllianceFolder, genesis: Genesis, newcomer: Newcomer) ->
     )
     require_fit(registration, genesis.engine)
     require_unused(registration, genesis.members.values(), genesis.issuers)
+    if is_chosen(newcomer.host, newcomer.port_base):
+        registration = readdress(folder, registration, services)
     return registration
 
 
@@ -209,7 +220,9 @@ def _keep(
     folder: AllianceFolder, invitation: Invitation, fetched: Fetched, own: Registration
 ) -> None:
     """Write addresses, invitation and last the genesis: a folder that has it is complete."""
-    members = fetched.genesis.members
+    members = set(fetched.genesis.members)
+    if fetched.admission is not None:  # else the genesis names the inviter
+        members.add(invitation.member)
     known = {**fetched.places, **read_places(folder)}
     places = {member: services for member, services in known.items() if member in members}
     if own.member.id in members and own.endpoints:

@@ -1,6 +1,7 @@
 """Where an alliance keeps its files: one on this machine, or one member's part of another.
 
 DIR/genesis.json  alliance.json  parts.json  logs/  admissions/  registrations/  invitation.txt
+DIR/authorities/  authority-change/    proofs that members changed theirs; what was proposed
 DIR/<member>/keys/    seeds, key material and passwords, mode 0600: what a thief must not get
 DIR/<member>/tls/     certificates of the member's services
 DIR/<member>/data/<service>/

@@ -13,7 +13,7 @@ from cipherward_chain.endpoints import Endpoint, Endpoints, EndpointsMalformed
 from cipherward_client.alliance.layout import CHAIN_SERVICES, MEMBER_SERVICES, AllianceFolder
 from cipherward_client.alliance.parts import COMETBFT, SOLO
 from cipherward_client.alliance.plans import endpoints_document
-from cipherward_client.alliance.ports import assign_endpoints
+from cipherward_client.alliance.ports import HOST, assign_endpoints
 from cipherward_kit.datafolder import write_atomically
 
 Services: TypeAlias = Mapping[str, Endpoint]
@@ -50,6 +50,11 @@ def services_at(
         if node and name == "ledger":
             found[name] = replace(found[name], p2p=f"{own}:{P2P}")
     return found
+
+
+def is_chosen(host: str, port_base: int | None) -> bool:
+    """Say whether somebody chose these addresses: else they are whatever ports are free here."""
+    return host != HOST or port_base is not None
 
 
 def for_others(services: Services) -> dict[str, Endpoint]:

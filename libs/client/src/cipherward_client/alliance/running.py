@@ -11,6 +11,7 @@ from pathlib import Path
 from cipherward_chain.endpoints import Endpoint, Endpoints
 from cipherward_chain.genesis import Genesis
 from cipherward_client.alliance import layout
+from cipherward_client.alliance.belonging import members_elsewhere
 from cipherward_client.alliance.create import AlliancePlan, create_alliance, hospitals
 from cipherward_client.alliance.layout import AllianceFolder
 from cipherward_client.alliance.parts import (
@@ -28,6 +29,12 @@ from cipherward_client.alliance.supervisor import Lost, Supervisor, supervised
 from cipherward_kit.datafolder import DataFolder, write_atomically
 
 Addresses = dict[tuple[str, str], Endpoint]
+
+
+class MembersElsewhere(ValueError):
+    """The folder is one member's part of an alliance whose others have machines of their own."""
+
+    reason = "MEMBERS_ELSEWHERE"
 
 
 class RunningAlliance:
@@ -146,11 +153,14 @@ def _prepared(
     Raises:
         GenesisMalformed, PartsMalformed: a file is damaged.
         PartsDiffer: it runs on other parts.
+        MembersElsewhere: founders run on machines of their own.
     """
     remembered = Remembered.read(folder)
     if remembered is not None:
         remembered.require(parts)
     genesis, _ = open_folder(folder, plan or new_plan(parts))
+    if elsewhere := members_elsewhere(folder, genesis):
+        raise MembersElsewhere(f"the folder has no keys of {', '.join(elsewhere)}")
     if remembered is None:  # new, or from before there was a choice
         Remembered(genesis.engine, parts.feed, parts.store, "", ()).require(parts)
     return genesis, tuple(genesis.members) if remembered is None else remembered.members
@@ -181,12 +191,13 @@ async def running_alliance(
     Raises:
         DataFolderLocked: another process runs it.
         PartsDiffer: it was started on other parts before.
+        MembersElsewhere: it is not an alliance of this machine alone.
         ProcessRefused, ProcessNotReady: see `supervised`.
         ClientError: the keys could not be made.
     """
     folder = AllianceFolder(root)
     genesis, members = await asyncio.to_thread(_prepared, folder, plan, parts)
-    with DataFolder(folder.root, genesis.chain_id):
+    with DataFolder(folder.root, genesis.chain_id, genesis.digest):
         remember(folder, parts, members)
         write_store_address(folder, parts, members)
         addresses = assign_endpoints(services_of(members, parts.engine), parts.engine, port_base)

@@ -111,12 +111,16 @@ class Supervisor:
         return self._logs / f"{name.replace('/', '.')}.log"
 
     async def start(
-        self, plans: Sequence[ProcessPlan], told: Callable[[str], None] = lambda _: None
+        self,
+        plans: Sequence[ProcessPlan],
+        told: Callable[[str], None] = lambda _: None,
+        ready_seconds: float | None = READY_SECONDS,
     ) -> None:
         """Start processes, all at once: each waits by itself for what it depends on.
 
         Args:
             told: gets the name of each process as it becomes ready.
+            ready_seconds: what each may take; None where it depends on people elsewhere.
 
         Raises:
             ProcessNotReady: one took too long; the text names it and its log.
@@ -132,7 +136,7 @@ class Supervisor:
         try:
             async with asyncio.TaskGroup() as group:
                 for plan in plans:
-                    group.create_task(self._wait_one(plan, told))
+                    group.create_task(self._wait_one(plan, told, ready_seconds))
         except BaseExceptionGroup as causes:
             raise first_cause(causes) from None
 
@@ -165,13 +169,15 @@ class Supervisor:
             self.restarts += 1
             self._children[plan.name] = await self._spawn(plan)
 
-    async def _wait_one(self, plan: ProcessPlan, told: Callable[[str], None]) -> None:
+    async def _wait_one(
+        self, plan: ProcessPlan, told: Callable[[str], None], ready_seconds: float | None
+    ) -> None:
         try:
-            async with asyncio.timeout(READY_SECONDS):
+            async with asyncio.timeout(ready_seconds):
                 await serving(plan.health_address)
         except TimeoutError:
             log = self.log_file(plan.name)
-            text = f"{plan.name} is not ready after {READY_SECONDS:.0f} s; see {log}"
+            text = f"{plan.name} is not ready after {ready_seconds:.0f} s; see {log}"
             raise ProcessNotReady(f"{text}: {last_line(log)}") from None
         self._ready.add(plan.name)
         told(plan.name)

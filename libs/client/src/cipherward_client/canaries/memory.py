@@ -58,7 +58,8 @@ class Memory:
         try:
             found = _parse(path, raw)
             for wallet in found.wallets:
-                wallet.require_chain(chain_id)
+                if wallet.chain_id != chain_id:  # the folder is held to the genesis, too
+                    raise ValueError(f"it is of {wallet.chain_id}, not of {chain_id}")
         except (NotCanonical, WalletError, ValueError) as error:
             raise CanaryMemoryUnusable(
                 f"{path} is damaged ({error}); remove it, and the canaries begin anew"

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 
 from cipherward_chain.genesis import Genesis, GenesisMalformed
+from cipherward_chain.members import AuthoritiesSet
 from cipherward_client.canaries.config import CanaryConfig
 from cipherward_client.canaries.memory import Memory
 from cipherward_client.canaries.schedule import Kind, Schedule
 from cipherward_client.canaries.stage import Files, open_stage
 from cipherward_client.canaries.watch import CANARIES, SCENES, Waits, Watch
+from cipherward_client.sdk.authority_files import following_authorities
 from cipherward_client.sdk.errors import ClientError
 from cipherward_kit.datafolder import DataFolder
 from cipherward_kit.drain import Drain
@@ -21,7 +25,7 @@ from cipherward_kit.errors import CannotStart
 from cipherward_kit.own_identity import follow_identity
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve_probes
-from cipherward_member.alliance_files import trust_registry
+from cipherward_member.alliance_files import known_authorities, trust_registry
 
 DOMAIN = "canary.cipherward"
 MEMORY_FILE = "canaries.cbor"
@@ -38,10 +42,16 @@ async def serve_canaries(config: CanaryConfig) -> None:
     genesis = await asyncio.to_thread(_read_genesis, config)
     readiness, drain = Readiness(SCENES, CANARIES), Drain()
     async with AsyncExitStack() as stack:
-        own = await stack.enter_async_context(
-            follow_identity(config, trust_registry(genesis), readiness)
+        trusted = trust_registry(genesis)
+
+        def take(proven: Mapping[str, AuthoritiesSet]) -> None:
+            trusted.replace(known_authorities(replace(genesis, authorities=proven)))
+
+        await stack.enter_async_context(
+            following_authorities(config.endpoints_file, genesis.trust_root(), take)
         )
-        folder = stack.enter_context(DataFolder(config.data_dir, genesis.chain_id))
+        own = await stack.enter_async_context(follow_identity(config, trusted, readiness))
+        folder = stack.enter_context(DataFolder(config.data_dir, genesis.chain_id, genesis.digest))
         memory = await asyncio.to_thread(Memory.load, folder.path / MEMORY_FILE, genesis.chain_id)
         files = Files(config.endpoints_file, config.genesis_file, config.member_key_file, own)
         await _check(files, memory, config.member)

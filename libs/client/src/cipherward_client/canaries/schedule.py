@@ -49,6 +49,10 @@ class Schedule:
         self._next[kind] = now + self._periods[kind] * (1 + off)
         return kind
 
+    def again(self, kind: Kind, seconds: float) -> None:
+        """Have a round that asked nothing held again in so many seconds, if not sooner."""
+        self._next[kind] = min(self._next[kind], self._clock() + seconds)
+
     def wait_seconds(self) -> float:
         """Return how long it is until a round is due."""
         return max(0.0, min(self._next.values()) - self._clock())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from cipherward_chain.group_keys import RECORD
 from cipherward_client.canaries import metrics
 from cipherward_client.canaries.asking import Question
 from cipherward_client.canaries.building import build_scenes, erase_left_over, over
@@ -25,12 +26,16 @@ from cipherward_client.canaries.stage import Stage
 from cipherward_client.canaries.storage_questions import storage_questions
 from cipherward_client.canaries.telling import tell
 from cipherward_client.canaries.verdicts import Results, Verdicts
-from cipherward_client.sdk.errors import ClientError
+from cipherward_client.sdk.errors import ClientError, explaining
+from cipherward_client.sdk.group_keys import group_key
 from cipherward_kit.readiness import Readiness
 
 # After scenes could not be made; doubled up to the maximum. Each try may put records on the chain,
 # which are erased again.
 RETRY_SECONDS, RETRY_SECONDS_MAX = 30.0, 3_600.0
+# After a round without scenes. While the members have no record key, a look is one read, and they
+# are asked about within a minute of the key, however long that took.
+LOOK_SECONDS = 30.0
 
 # Conditions of readiness: there is something to ask about; all of it was refused.
 SCENES, CANARIES = "scenes", "canaries"
@@ -83,8 +88,8 @@ class Watch:
             kind = schedule.take()
             if kind is None:
                 await self._pause(schedule.wait_seconds())
-            else:
-                await self.round(kind, schedule.pauses)
+            elif not await self.round(kind, schedule.pauses):
+                schedule.again(kind, LOOK_SECONDS)
 
     async def round(
         self, kind: Kind, pauses: Callable[[int], Sequence[float]] = lambda _: ()
@@ -108,7 +113,7 @@ class Watch:
 
     async def _scenes(self, stage: Stage) -> Scenes | None:
         memory, now = self._memory, stage.holder.now()
-        if over(memory.scenes, stage) and now >= self._build_from:
+        if over(memory.scenes, stage) and await self._keyed(stage) and now >= self._build_from:
             try:
                 await build_scenes(stage, self._waits.expiry_seconds)
             except ClientError as error:
@@ -121,6 +126,17 @@ class Watch:
                 self._readiness.set(SCENES, True)
         await erase_left_over(stage)
         return memory.scenes
+
+    async def _keyed(self, stage: Stage) -> bool:
+        """Say whether the members have a record key; until then nothing was tried in vain."""
+        try:
+            with explaining():
+                await group_key(stage.holder, RECORD)
+        except ClientError as error:
+            log.info("canary_waits_for_record_key", reason=error.reason)
+            self._build_from, self._rest = 0.0, RETRY_SECONDS
+            return False
+        return True
 
     def _questions(self, stage: Stage, scenes: Scenes, kind: Kind) -> list[Question]:
         cases = self.over_now(scenes, stage.holder.now())

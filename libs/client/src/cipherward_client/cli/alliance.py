@@ -9,7 +9,12 @@ from typing import Annotated
 import typer
 
 from cipherward_chain.acts import MEMBER_ID
-from cipherward_client.alliance.create import begin_chain, establish, shipped_templates
+from cipherward_client.alliance.create import (
+    begin_chain,
+    establish,
+    readdress,
+    shipped_templates,
+)
 from cipherward_client.alliance.founding import ChainPlan
 from cipherward_client.alliance.invitation import TEXT_BYTES_MAX, Invitation
 from cipherward_client.alliance.inviting import invite
@@ -25,10 +30,12 @@ from cipherward_client.alliance.joining import (
 )
 from cipherward_client.alliance.layout import AllianceFolder
 from cipherward_client.alliance.parts import COMETBFT, SOLO
-from cipherward_client.alliance.places import SERVICE, services_at
+from cipherward_client.alliance.places import SERVICE, is_chosen, services_at
 from cipherward_client.alliance.ports import HOST
 from cipherward_client.alliance.spoken import FINGERPRINT_BYTES, spoken
-from cipherward_client.cli import context
+from cipherward_client.cli import alliance_authorities, context
+from cipherward_client.cli.alliance_manifests import print_manifests
+from cipherward_client.cli.alliance_start import start
 from cipherward_client.cli.alliance_votes import (
     admit_newcomer,
     leave_alliance,
@@ -36,7 +43,12 @@ from cipherward_client.cli.alliance_votes import (
     read_registration_file,
     status,
 )
-from cipherward_client.cli.faults import InvitationMissing, MemberIdMalformed
+from cipherward_client.cli.faults import (
+    ChainBegun,
+    FolderOfAnother,
+    InvitationMissing,
+    MemberIdMalformed,
+)
 from cipherward_client.cli.files import refuse_existing
 from cipherward_client.cli.options import DEFAULT_FOLDER, AllianceDir, As, Json
 from cipherward_client.cli.output import Output
@@ -49,9 +61,7 @@ INVITATION_DAYS = 14  # a meeting of those who sign, and some days
 PORT_BASE = 7000  # the chart's, for a host that is not this machine
 
 app = typer.Typer(no_args_is_help=True, help="Found an alliance, join one, leave it.")
-app.command("admit")(admit_newcomer)
-app.command("status")(status)
-app.command("leave")(leave_alliance)
+app.add_typer(alliance_authorities.app, name="authority")
 
 MemberId = Annotated[str, typer.Argument(metavar="ID", help="The member's id, for ever.")]
 Name = Annotated[str, typer.Option(help="What people call it; its id if not given.")]
@@ -90,18 +100,23 @@ def init(
     """
     _require_id(member)
     folder, kind = AllianceFolder(alliance), engine or COMETBFT
-    refuse_existing(folder.genesis_file)
+    if folder.genesis_file.exists():
+        raise ChainBegun(str(folder.genesis_file))
+    _require_own(folder, member)
     founders = [read_registration_file(file) for file in others or ()]
     node = kind != SOLO
     consensus = node or bool(chain)  # under solo the one that begins it runs the chain for all
     services = services_at(member, host, _port_base(host, port_base), chain=consensus, node=node)
     with explaining():
         own = establish(folder, member, name or member, services, consensus=consensus, node=node)
+        if is_chosen(host, port_base):
+            own = readdress(folder, own, services)
         file = folder.member(member).registration_file
         if not chain:
-            _tell_registration(own, file, "A founder that gathers registrations needs it.", as_json)
+            _tell_registration(own, file, as_json)
             return
-        genesis = begin_chain(folder, ChainPlan(chain, kind, shipped_templates()), [own, *founders])
+        registrations = list({one.digest: one for one in (own, *founders)}.values())
+        genesis = begin_chain(folder, ChainPlan(chain, kind, shipped_templates()), registrations)
     Output(as_json).result(
         {
             "member": member,
@@ -115,6 +130,8 @@ def init(
         f"Its fingerprint is {spoken(genesis.digest[:FINGERPRINT_BYTES])}.",
         "Start the services, then invite the others, founders too: "
         f"cipherward alliance invite --member {member}",
+        "In Kubernetes: cipherward alliance manifests. On this machine, for trying out: "
+        f"cipherward alliance start --member {member}",
     )
 
 
@@ -132,11 +149,14 @@ def invite_newcomer(
     """Write an invitation: an address and fingerprints, no secret. Read it back by telephone."""
     refuse_existing(out)
     folder = context.alliance_folder(alliance)
+    context.require_member(folder, member)
     with explaining():
         made = invite(folder, member, address, time.time(), days)
     text = made.to_text()
     if out is not None:
         write_atomically(out, text.encode(), 0o644)
+    if made.address.startswith(f"{HOST}:") and not as_json:
+        typer.echo(f"{HOST} is this machine alone: others need --address HOST:PORT.", err=True)
     Output(as_json).result(
         {
             "invitation": text,
@@ -167,6 +187,7 @@ def join(
     """
     _require_id(member)
     output, folder = Output(as_json), AllianceFolder(alliance)
+    _require_own(folder, member)
     if invitation is not None:
         newcomer = Newcomer(member, name or member, host, _port_base(host, port_base))
         with explaining():
@@ -191,6 +212,13 @@ def join(
     )
 
 
+app.command("start")(start)
+app.command("admit")(admit_newcomer)
+app.command("status")(status)
+app.command("leave")(leave_alliance)
+app.command("manifests")(print_manifests)
+
+
 def _next_steps(state: str, member: str, file: Path, registration: Registration) -> tuple[str, ...]:
     again = f"cipherward alliance join --member {member}"
     fingerprint = spoken(registration.digest[:FINGERPRINT_BYTES])
@@ -203,23 +231,32 @@ def _next_steps(state: str, member: str, file: Path, registration: Registration)
         ),
         STOPPED: (f"{member} is admitted: start its services, then again: {again}",),
         JOINED: (
-            f"{member} is a member.",
-            "It has no share of the members' keys until they are shared anew: "
-            "cipherward key propose record --renew EPOCH",
+            f"{member} is a member. What is left to do, for it and for the others: "
+            f"cipherward alliance status --member {member}",
         ),
     }[state]
 
 
-def _tell_registration(own: Registration, file: Path, use: str, as_json: bool) -> None:
+def _tell_registration(own: Registration, file: Path, as_json: bool) -> None:
     Output(as_json).result(
         {
             "member": own.member.id,
             "registration": str(file),
             "fingerprint": own.digest.hex(),
         },
-        f"The keys of {own.member.id} are made. {file} holds no secret. {use}",
-        f"Its fingerprint is {spoken(own.digest[:FINGERPRINT_BYTES])}.",
+        f"The keys of {own.member.id} are made. {file} holds no secret: "
+        "send it to the founder that gathers registrations.",
+        f"Tell its fingerprint by telephone: {spoken(own.digest[:FINGERPRINT_BYTES])}",
+        "That founder begins the chain and invites you; then: "
+        f"cipherward alliance join INVITATION --member {own.member.id}",
     )
+
+
+def _require_own(folder: AllianceFolder, member: str) -> None:
+    """Raise `FolderOfAnother` where only somebody else has made keys."""
+    here = [file.parent.name for file in folder.root.glob("*/registration.json")]
+    if here and member not in here:
+        raise FolderOfAnother(", ".join(sorted(here)))
 
 
 def _require_id(member: str) -> None:

@@ -91,7 +91,9 @@ def status(member: As, alliance: AllianceDir = DEFAULT_FOLDER, as_json: Json = F
         yes = ", ".join(sorted(m for m, said in one.change.votes.items() if said)) or "nobody"
         output.say(f"Voted on: {one.kind} of {one.member}; approved by {yes}.")
     for one in found.learned:
-        output.say(f"alliance.json is changed: {one}. In Kubernetes, change alliance.peers too.")
+        output.say(
+            f"alliance.json is changed: {one}. In Kubernetes: cipherward alliance manifests."
+        )
     for one in found.to_do:
         output.say(f"To do: {one}.")
 
@@ -108,7 +110,7 @@ def leave_alliance(
         f"cipherward member vote {name} --member MEMBER",
         "Before they do: move the records that it stores; nothing releases them afterwards.",
         "Then its ledger destroys its consensus key and stops, and its credentials count no more.",
-        "The others renew the shared keys: cipherward alliance status says which.",
+        "The others share their keys anew: cipherward alliance status says which.",
     )
 
 

@@ -30,9 +30,9 @@ from cipherward_client.cli import (
     templates,
     wallet,
 )
+from cipherward_client.cli.main import INTERRUPTED
 from cipherward_client.cli.output import (
     FAILED,
-    INTERRUPTED,
     USAGE,
     Refusal,
     refusal_of,

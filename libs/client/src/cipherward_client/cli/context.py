@@ -81,9 +81,14 @@ def hospital(folder: AllianceFolder, member: str) -> AbstractAsyncContextManager
     Raises:
         MemberNotHere: the folder has none of that name.
     """
+    require_member(folder, member)
+    return open_hospital(folder, member)
+
+
+def require_member(folder: AllianceFolder, member: str) -> None:
+    """Raise `MemberNotHere` unless the folder has keys of that member."""
     if not member or Path(member).name != member or not folder.member(member).key("").is_dir():
         raise MemberNotHere(member)
-    return open_hospital(folder, member)
 
 
 def parse_id(text: str) -> bytes:
@@ -151,7 +156,7 @@ async def holder(
     """
     folder = alliance_folder(root)
     async with connect(folder) as alliance, opened_wallet(wallet_file, passphrase_file) as opened:
-        opened.wallet.require_chain(alliance.chain_id)
+        opened.wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
         yield Holder(alliance, opened)
 
 
@@ -170,7 +175,7 @@ async def onlooker(
     folder, passphrase = alliance_folder(root), read_passphrase(passphrase_file)
     wallet = await asyncio.to_thread(load_wallet, wallet_file, passphrase)
     async with connect(folder) as alliance:
-        wallet.require_chain(alliance.chain_id)
+        wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
         yield alliance, wallet
 
 

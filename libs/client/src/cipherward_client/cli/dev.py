@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -24,9 +21,6 @@ from cipherward_client.alliance.running import RunningAlliance, beside, new_plan
 from cipherward_client.alliance.shared_keys import ensure_shared_keys
 from cipherward_client.cli.context import alliance_folder, run
 from cipherward_client.cli.faults import (
-    AllianceOfAnotherChain,
-    AllianceRuns,
-    FolderUnusable,
     MemberIdMalformed,
     MemberNotHere,
     PortTaken,
@@ -46,11 +40,7 @@ from cipherward_client.cli.parts import (
     chosen_parts,
     count_of,
 )
-from cipherward_kit.datafolder import (
-    DataFolderLocked,
-    DataFolderOfAnotherChain,
-    DataFolderUnusable,
-)
+from cipherward_client.cli.stopping import folder_explained, stopping_at_signals
 
 BANNER = (
     "+----------------------------------------------------------------------+",
@@ -97,7 +87,7 @@ def dev(
     asked = Asked(engine, feed, store, kafka, mongo, cometbft)
     parts, known = chosen_parts(AllianceFolder(data), asked)
     count = count_of(members, known)
-    with _explained():
+    with folder_explained():
         if port_base is not None:
             _require_free_ports(port_base, count, parts)
         plan = new_plan(parts, count)
@@ -127,7 +117,7 @@ async def _join(data: Path, parts: Parts, member: str, name: str, output: Output
     def lost(process: str, words: str) -> None:
         output.say(f"{process} has stopped for good: {words}")
 
-    with _stopping_at_signals() as stopping:
+    with stopping_at_signals() as stopping:
         try:
             async with beside(data, parts, lost) as running:
                 await add_member(running, member, name, output.say)
@@ -167,19 +157,6 @@ async def _leave(data: Path, parts: Parts, member: str, output: Output) -> None:
         await running.forget(member)
 
 
-@contextmanager
-def _explained() -> Generator[None]:
-    """Say why an alliance does not start as a person at the terminal needs it."""
-    try:
-        yield
-    except DataFolderLocked as error:
-        raise AllianceRuns(str(error)) from error
-    except DataFolderOfAnotherChain as error:
-        raise AllianceOfAnotherChain(str(error)) from error
-    except DataFolderUnusable as error:
-        raise FolderUnusable(str(error)) from error
-
-
 def _require_free_ports(base: int, members: int, parts: Parts) -> None:
     """Raise `PortTaken` for the first port of the alliance that is in use.
 
@@ -213,7 +190,7 @@ async def _run(
     def lost(name: str, words: str) -> None:
         output.say(f"  {name} has stopped for good, the others go on: {words}")
 
-    with _stopping_at_signals() as stopping:
+    with stopping_at_signals() as stopping:
         try:
             async with running_alliance(
                 data,
@@ -234,26 +211,6 @@ async def _run(
             if not stopping.is_set():
                 raise
     output.say("Stopped; the same command goes on from here.")
-
-
-@contextmanager
-def _stopping_at_signals() -> Generator[asyncio.Event]:
-    """Cancel the task at the first SIGINT or SIGTERM, whatever it waits for; ignore more."""
-    loop, task, asked = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
-
-    def stop() -> None:
-        if not asked.is_set() and task is not None:
-            asked.set()
-            task.cancel()
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield asked
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
 
 
 def _announce(running: RunningAlliance, seconds: float, output: Output) -> None:

@@ -18,7 +18,12 @@ from cipherward_client.cli.options import DEFAULT_FOLDER, Json
 from cipherward_client.cli.output import FAILED, Output
 from cipherward_client.doctor.checks import Check, Problem, checks_for
 from cipherward_client.doctor.examine import examine
-from cipherward_client.doctor.targets import Target, target_from, targets_of
+from cipherward_client.doctor.targets import (
+    Target,
+    target_from,
+    targets_of,
+    targets_of_release,
+)
 
 FINE = "ok"
 
@@ -39,6 +44,14 @@ class FolderDamaged(CliFault):
     fix = "Remove it; the next start writes it anew."
 
 
+class NotInARelease(CliFault):
+    """The environment is not that of a pod of a release's own systems."""
+
+    reason = "NOT_IN_A_RELEASE"
+    cause = "This is no pod of a release's own systems, or its alliance.json cannot be read."
+    fix = "kubectl exec statefulset/RELEASE-canary -- cipherward doctor --release"
+
+
 def doctor(
     data: Annotated[
         Path,
@@ -56,6 +69,12 @@ def doctor(
             "--service", help="Look at one service, with the CIPHERWARD_* variables as they are."
         ),
     ] = "",
+    release: Annotated[
+        bool,
+        typer.Option(
+            "--release", help="In a pod of the release's own systems: look at it from there."
+        ),
+    ] = False,
     before: Annotated[
         bool, typer.Option("--before", help="Nothing was started yet: look at ports as well.")
     ] = False,
@@ -65,10 +84,17 @@ def doctor(
 
     The exit status is 0 if nothing is wrong and 1 otherwise. Nothing secret is printed.
     """
-    targets = _targets(data, member, service)
-    problems = context.run(examine(targets, before=before))
-    _show(Output(as_json), checks_for(before=before), problems)
+    targets = _targets_of_release() if release else _targets(data, member, service)
+    problems = context.run(examine(targets, before=before, outside=release))
+    _show(Output(as_json), checks_for(before=before, outside=release), problems)
     return FAILED if problems else 0
+
+
+def _targets_of_release() -> Sequence[Target]:
+    try:
+        return targets_of_release(os.environ)
+    except (EndpointsMalformed, KeyError, OSError) as error:
+        raise NotInARelease(str(error)) from None
 
 
 def _targets(root: Path, member: str, service: str) -> Sequence[Target]:

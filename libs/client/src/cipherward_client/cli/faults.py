@@ -18,7 +18,10 @@ class AllianceMissing(CliFault):
 
     reason = "ALLIANCE_MISSING"
     cause = "The folder holds no alliance."
-    fix = "Start one with `cipherward dev --data DIR`, or name its folder with --alliance DIR."
+    fix = (
+        "Name its folder with --alliance DIR. One is started with `cipherward dev --data DIR`, "
+        "founded with `cipherward alliance init`, joined with `cipherward alliance join`."
+    )
 
 
 class AllianceRuns(CliFault):
@@ -26,7 +29,7 @@ class AllianceRuns(CliFault):
 
     reason = "DATA_FOLDER_LOCKED"
     cause = "Another process runs the alliance of this folder."
-    fix = "Use that one, stop it, or choose another folder with --data."
+    fix = "Use that one, stop it, or choose another folder."
 
 
 class AllianceOfAnotherChain(CliFault):
@@ -67,6 +70,30 @@ class TracesMisconfigured(CliFault):
     reason = "TRACES_MISCONFIGURED"
     cause = "A setting of traces (CIPHERWARD_OTLP_*) is out of form."
     fix = "Give host:port of the collector, as in docs/traces.md, or unset it."
+
+
+class SecretsOnScreen(CliFault):
+    """Manifests with secrets would be printed where they stay to be read."""
+
+    reason = "SECRETS_ON_SCREEN"
+    cause = "The manifests hold secrets, and a terminal keeps what it shows."
+    fix = "Pipe them: cipherward alliance manifests --member MEMBER | kubectl apply -f -"
+
+
+class ChainBegun(CliFault):
+    """The folder has a genesis: no chain can begin in it once more."""
+
+    reason = "CHAIN_BEGUN"
+    cause = "The folder has a genesis already: a chain has begun in it, or was joined from it."
+    fix = "Go on with `invite`, `join` or `start`, or name another folder with --alliance DIR."
+
+
+class FolderOfAnother(CliFault):
+    """The folder is another member's: one id was mistyped, or one folder."""
+
+    reason = "FOLDER_OF_ANOTHER_MEMBER"
+    cause = "The folder has the keys of another member, and each has a folder of its own."
+    fix = "Check the id, or name another folder with --alliance DIR."
 
 
 class InvitationMissing(CliFault):

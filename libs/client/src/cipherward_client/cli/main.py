@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
+
+INTERRUPTED: Final = 130  # what shells give for SIGINT
 
 
 def main() -> NoReturn:
@@ -12,8 +14,11 @@ def main() -> NoReturn:
     # grpc's core writes lines of its own to stderr, with peers' addresses. It reads this once, when
     # it is loaded: so the commands are imported after it.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from cipherward_client.cli.commands import run
-    from cipherward_kit.memory import keep_freed_memory
+    try:
+        from cipherward_client.cli.commands import run
+        from cipherward_kit.memory import keep_freed_memory
+    except KeyboardInterrupt:  # loading takes a second
+        sys.exit(INTERRUPTED)
 
     keep_freed_memory()  # a record is sealed and opened in many buffers of one size
     sys.exit(run(sys.argv[1:]))

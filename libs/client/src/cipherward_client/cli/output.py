@@ -27,7 +27,6 @@ from cipherward_client.sdk.errors import explained
 
 FAILED = 1
 USAGE = 2
-INTERRUPTED = 130  # what shells give for SIGINT
 PIPE_COLUMNS = 160  # a row with a record's id, two members and a label
 STATE_FOLDER = Path(".local") / "state" / "cipherward"  # the XDG default, below the home folder
 

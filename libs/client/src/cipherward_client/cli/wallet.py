@@ -43,7 +43,7 @@ def create(
     if wallet.exists():
         raise WalletExists(str(wallet))
     passphrase = context.read_passphrase(passphrase_file, again=True)
-    save_wallet(wallet, Wallet.create(genesis.chain_id), passphrase)
+    save_wallet(wallet, Wallet.create(genesis.chain_id, genesis.digest), passphrase)
     Output(as_json).result(
         {"wallet": str(wallet), "chain_id": genesis.chain_id},
         f"{wallet} is a new wallet for the chain {genesis.chain_id}.",

@@ -19,15 +19,23 @@ ANSWER_SECONDS = 5.0
 PAUSE_SECONDS = 1.0  # executing a block takes a small part of it
 # Blocks that a ledger may be behind the foremost: they are decided while others are asked.
 BEHIND_MAX = 3
+# Services of other members that a member's own systems call; networks let them no further.
+CALLED_BY_CLIENTS = ("storage", "compute")
 
 Statuses = Mapping[str, pb.GetStatusResponse]
 
 
-async def look_at_alliance(endpoints_file: Path, genesis_file: Path) -> list[Problem]:
-    """Connect to every service of every member, and compare the ledgers."""
+async def look_at_alliance(
+    endpoints_file: Path, genesis_file: Path, own: str = ""
+) -> list[Problem]:
+    """Connect to every service of every member, and compare the ledgers that serve holders.
+
+    Args:
+        own: the member whose own systems look; "" if it is whoever may reach everything.
+    """
     try:
-        async with Alliance.open(endpoints_file, genesis_file) as alliance:
-            problems = await look_at_peers(alliance.endpoints)
+        async with Alliance.open(endpoints_file, genesis_file, home=own) as alliance:
+            problems = await look_at_peers(alliance.endpoints, own)
             found = await _look_at_ledgers(alliance)
             if any(one.check == "contract engines" for one in found):
                 # A ledger that is just executing a block still shows the state before it.
@@ -40,7 +48,9 @@ async def look_at_alliance(endpoints_file: Path, genesis_file: Path) -> list[Pro
 
 async def _look_at_ledgers(alliance: Alliance) -> list[Problem]:
     named = alliance.endpoints.by_member.items()
-    ledgers = [member for member, services in named if "ledger" in services]
+    ledgers = [
+        member for member, services in named if "ledger" in services and services["ledger"].holder
+    ]
     answers = await asyncio.gather(*(_status(alliance, member) for member in ledgers))
     fix = "If it is another member's, tell them; else start the ledger."
     problems = [
@@ -79,13 +89,14 @@ def compare(statuses: Statuses) -> list[Problem]:
     return problems
 
 
-async def look_at_peers(endpoints: Endpoints) -> list[Problem]:
-    """Open a connection to every address that services use of each other."""
+async def look_at_peers(endpoints: Endpoints, own: str = "") -> list[Problem]:
+    """Open a connection to every address that services use of each other, or `own`'s systems."""
     places = [
         (f"{member}/{service}", where)
         for member, services in endpoints.by_member.items()
         for service, endpoint in services.items()
-        for where in (endpoint.listen, endpoint.p2p)
+        if own in ("", member) or service in CALLED_BY_CLIENTS
+        for where in ((endpoint.listen,) if own else (endpoint.listen, endpoint.p2p))
         if where
     ]
     reached = await asyncio.gather(*(_reached(where) for _, where in places))

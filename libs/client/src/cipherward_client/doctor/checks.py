@@ -13,11 +13,13 @@ class Check:
     """One thing that is looked at.
 
     when: BEFORE the start only, ALWAYS, or only while the services are RUNNING.
+    inside: only where the process itself is, not from another pod of its release.
     """
 
     name: str
     when: str
     asks: str
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +36,31 @@ class Problem:
 
 
 CHECKS: Final = (
-    Check("settings", ALWAYS, "each service accepts its settings; all that it refuses, at once"),
+    Check(
+        "settings",
+        ALWAYS,
+        "each service accepts its settings; all that it refuses, at once",
+        inside=True,
+    ),
     Check("genesis", ALWAYS, "genesis and alliance.json can be read and are of one chain"),
     Check(
         "certificates",
         ALWAYS,
         "each certificate fits its key, bears the service's two names, is valid for another week, "
-        "and an authority of its member issued it",
+        "and an authority of its member issued it, which is valid for another 90 days and as long "
+        "as the certificate",
     ),
     Check("keys", ALWAYS, "key files are there, private, and those that the genesis names"),
-    Check("disk", ALWAYS, "data folders can be written, and have a gigabyte left"),
-    Check("consensus program", ALWAYS, "the consensus node's program is there, where it is used"),
-    Check("kafka", ALWAYS, "a broker listens, where Kafka is used"),
-    Check("mongodb", ALWAYS, "a server listens, where MongoDB is used"),
-    Check("ports", BEFORE, "the ports are free"),
+    Check("disk", ALWAYS, "data folders can be written, and have a gigabyte left", inside=True),
+    Check(
+        "consensus program",
+        ALWAYS,
+        "the consensus node's program is there, where it is used",
+        inside=True,
+    ),
+    Check("kafka", ALWAYS, "a broker listens, where Kafka is used", inside=True),
+    Check("mongodb", ALWAYS, "a server listens, where MongoDB is used", inside=True),
+    Check("ports", BEFORE, "the ports are free", inside=True),
     Check("services", RUNNING, "each process answers, and every condition of its readiness holds"),
     Check("releases", RUNNING, "all processes are of one release"),
     Check("clock", RUNNING, "this machine's clock and the newest block's time agree"),
@@ -62,7 +75,13 @@ CHECKS: Final = (
 )
 
 
-def checks_for(*, before: bool) -> tuple[Check, ...]:
-    """Return the checks of a look before the start, or while the services run."""
+def checks_for(*, before: bool, outside: bool = False) -> tuple[Check, ...]:
+    """Return the checks of a look before the start, or while the services run.
+
+    Args:
+        outside: the services are in pods of their own, and looked at from another one.
+    """
     left_out = RUNNING if before else BEFORE
-    return tuple(check for check in CHECKS if check.when != left_out)
+    return tuple(
+        check for check in CHECKS if check.when != left_out and not (outside and check.inside)
+    )

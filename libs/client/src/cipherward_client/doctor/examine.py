@@ -36,14 +36,17 @@ LOOKS: Final[tuple[Look, ...]] = (
 )
 
 
-async def examine(targets: Sequence[Target], *, before: bool) -> list[Problem]:
+async def examine(
+    targets: Sequence[Target], *, before: bool, outside: bool = False
+) -> list[Problem]:
     """Return what is wrong, in the order of the list of checks; the same of several only once.
 
     Args:
         targets: the processes that run here, or shall.
         before: they are not started yet.
+        outside: they are in pods of their own, and looked at from the first of them.
     """
-    problems = await look_at_settings(_one_each(targets))
+    problems = [] if outside else await look_at_settings(_one_each(targets))
     problems += await asyncio.to_thread(_look_at_files, targets, before)
     if not before:
         pages, silent = await read_pages(targets)
@@ -52,7 +55,8 @@ async def examine(targets: Sequence[Target], *, before: bool) -> list[Problem]:
         problems += silent + look_at_pages(pages, time.time(), fresh)
         files = _alliance_files(targets)
         if files is not None:
-            problems += await look_at_alliance(*files)
+            own = targets[0].member if outside else ""
+            problems += await look_at_alliance(*files, own)
     return in_order(problems, before=before)
 
 

@@ -36,6 +36,9 @@ from cipherward_member.alliance_files import (
 
 # A renewal that has not come a week before the end does not come by itself.
 RUNS_OUT_DAYS = 7
+# Another authority takes two votes of the members and new certificates between them: a quarter of a
+# year has room for people who meet once a month.
+AUTHORITY_RUNS_OUT_DAYS = 90
 # A day of blocks and a study's parts fit; below it somebody should look.
 FREE_BYTES_MIN = 1024**3
 WORLD = 0o007  # a mounted Secret is readable by the pod's group
@@ -91,8 +94,20 @@ def look_at_certificate(target: Target) -> Iterator[Problem]:
     leaf = identity.current.leaf()
     for missing in _missing_names(leaf, target):
         yield problem(f"it does not bear the name {missing}", renew)
+    until = None if registry is None else registry.authorities_until().get(target.member)
+    if until is not None:
+        for what in _authority_faults(until, identity.not_after):
+            yield problem(what, "Move to another authority: `cipherward alliance authority`.")
     if files[1].stat().st_mode & WORLD:
         yield problem(f"{files[1]} is open to everybody", f"chmod o= {files[1]}")
+
+
+def _authority_faults(until: datetime, leaf_until: datetime) -> Iterator[str]:
+    """Yield what is wrong with a member's authorities, the last of which runs out at `until`."""
+    if until - datetime.now(UTC) < timedelta(days=AUTHORITY_RUNS_OUT_DAYS):
+        yield f"the authority of its member runs out at {until:%FT%TZ}"
+    if leaf_until > until:
+        yield f"it names {leaf_until:%FT%TZ} as its end, and its authority ends at {until:%FT%TZ}"
 
 
 def _missing_names(leaf: x509.Certificate, target: Target) -> Iterator[str]:

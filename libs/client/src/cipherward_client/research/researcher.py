@@ -76,7 +76,7 @@ class Researcher:
                 alliance = await stack.enter_async_context(
                     Alliance.open(place.endpoints_file, place.genesis_file)
                 )
-                opened.wallet.require_chain(alliance.chain_id)
+                opened.wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
                 return cls(place, alliance, opened, waiting)
 
         try:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from cipherward.chain.v1 import block_pb2 as block_pb
-from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.ledger.v1 import ledger_service_pb2 as pb
 from cipherward_chain.admission import INSTRUCTION, Admission
 from cipherward_chain.comet import parse_header
-from cipherward_chain.transactions import transaction_id
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.hospital import Hospital
-from cipherward_client.sdk.ledger import Submitter
-from cipherward_client.sdk.proven_orders import block_at
+from cipherward_client.sdk.proven_orders import block_at, orders_proof
 
 # Votes may last thirty days, of a block every ten seconds; a ledger sends thousands a second.
 SEARCH_SECONDS = 300.0
@@ -31,7 +27,7 @@ async def admission_at(alliance: Alliance, height: int) -> Admission:
         ClientError: no ledger has the block, or it is empty.
     """
     with explaining():
-        return await _proof(alliance, await block_at(alliance, height))
+        return await orders_proof(alliance, await block_at(alliance, height), Admission)
 
 
 async def find_admission(hospital: Hospital, member: str, first: int, last: int) -> Admission:
@@ -47,15 +43,7 @@ async def find_admission(hospital: Hospital, member: str, first: int, last: int)
         async for answer in alliance.ledger.StreamBlocks(request, timeout=SEARCH_SECONDS):
             block = answer.block
             if any(instruction in order and name in order for order in block.orders):
-                return await _proof(alliance, block)
+                return await orders_proof(alliance, block, Admission)
             if parse_header(block.header).height >= last:
                 break
         raise AdmissionNotFound(f"no block from {first} to {last} admits {member}")
-
-
-async def _proof(alliance: Alliance, block: block_pb.ProvenBlock) -> Admission:
-    if not block.transactions:
-        raise AdmissionNotFound("the block is empty")
-    body = chain_pb.Transaction.FromString(block.transactions[0]).body
-    act = await Submitter(alliance).receipt(transaction_id(body))
-    return Admission.of(act.receipt, block)

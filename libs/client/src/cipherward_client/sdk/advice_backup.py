@@ -22,6 +22,16 @@ BACKUP: Final[Mapping[str, tuple[str, str]]] = {
         "Use the database's own backup, or let the other members bring the chain back: "
         "docs/backup.md.",
     ),
+    "BACKUP_SERVICE_UNSEEN": (
+        "The service is not seen to run, so its database may be in use where its locks do not "
+        "reach.",
+        "Start the service and run the backup beside it, under the same kernel; or stop the "
+        "service and leave out --running.",
+    ),
+    "RESTORE_SERVICE_RUNS": (
+        "The service uses the folder that its store would be put into.",
+        "Stop the service first.",
+    ),
     "SLOT_KEYS_APART": (
         "Slot keys and the records under them must never be in one backup.",
         "Back up --store slot-keys alone, to another place, over the one before.",
@@ -38,6 +48,10 @@ BACKUP: Final[Mapping[str, tuple[str, str]]] = {
     "ARCHIVE_EXISTS": (
         "The file is there already.",
         "Name another file; slot keys are replaced with --replace.",
+    ),
+    "ARCHIVE_MISSING": (
+        "There is no such archive in the folder.",
+        "Name the archive, or the folder and the stores that it was made of.",
     ),
     "ARCHIVE_TRUNCATED": ("The archive ends too early.", _OTHER),
     "ARCHIVE_MALFORMED": ("The file is no backup of a member.", _OTHER),
@@ -76,7 +90,7 @@ BACKUP: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "RESTORE_TARGET_NOT_EMPTY": (
         "Something lies in the folder that the store would be put into.",
-        "Stop the service and move its folder away first; nothing is overwritten.",
+        "Stop the service and move its folder away first, or give --aside; nothing is overwritten.",
     ),
     "BACKUP_NO_ROOM": ("The disk has no room for it.", "Make room, or name another place."),
 }

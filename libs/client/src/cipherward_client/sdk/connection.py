@@ -15,11 +15,15 @@ from cipherward.contract.v1.contract_service_pb2_grpc import ContractServiceStub
 from cipherward.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward.storage.v1.storage_service_pb2_grpc import StorageServiceStub
-from cipherward_chain.admission import DOCUMENT_BYTES_MAX, FOLDER, Admission
+from cipherward_chain.admission import FOLDER, Admission
+from cipherward_chain.authorities import authorities_in_force
 from cipherward_chain.checkpoint import TrustRoot
 from cipherward_chain.endpoints import Endpoints, EndpointUnknown
 from cipherward_chain.genesis import Genesis, Member
 from cipherward_chain.group_keys import GroupKeyEntry
+from cipherward_chain.members import AuthoritiesSet
+from cipherward_chain.orders_proof import DOCUMENT_BYTES_MAX
+from cipherward_client.sdk.authority_files import following_authorities
 from cipherward_client.sdk.certified import Certifier
 from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.ledgers import Ledgers, ledgers_of
@@ -65,9 +69,7 @@ class Alliance:
         self.known_keys: dict[tuple[str, int], tuple[float, GroupKeyEntry]] = {}
         # Everybody who is or was a member, for what they signed: `present` are those of now.
         self.members: dict[str, Member] = {**genesis.members, **(admitted or {})}
-        self._registry = TrustRegistry(
-            {member.id: member.ca_certificate.encode() for member in self.members.values()}
-        )
+        self._registry = TrustRegistry(self._authorities({}))
         self._stack = stack
         self._channels: dict[tuple[str, str], aio.Channel] = {}
 
@@ -102,7 +104,25 @@ class Alliance:
             admitted = await asyncio.to_thread(_admitted, genesis, endpoints, endpoints_file)
         async with AsyncExitStack() as stack:
             member = home or (member_identity.current.caller().member if member_identity else "")
-            yield cls(genesis, endpoints, member_identity, endpoints.home(member), stack, admitted)
+            opened = cls(
+                genesis, endpoints, member_identity, endpoints.home(member), stack, admitted
+            )
+            await stack.enter_async_context(
+                following_authorities(endpoints_file, opened.trust_root, opened.take_authorities)
+            )
+            yield opened
+
+    def take_authorities(self, proven: Mapping[str, AuthoritiesSet]) -> None:
+        """Trust what was proven of the members' authorities; calls from now on go by it."""
+        self._registry.replace(self._authorities(proven))
+
+    def authority_pem(self, member: str) -> bytes:
+        """Return a member's authorities, as calls go by them; PeerNotTrusted if there are none."""
+        return self._registry.authority_pem(member)
+
+    def _authorities(self, proven: Mapping[str, AuthoritiesSet]) -> dict[str, bytes]:
+        named = {member.id: member.ca_certificate for member in self.members.values()}
+        return authorities_in_force(named, 0, proven)
 
     @property
     def present(self) -> tuple[str, ...]:

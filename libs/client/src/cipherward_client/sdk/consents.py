@@ -141,7 +141,7 @@ async def revoke_consent(
         ClientError: the wallet has not given it, or the ledger did not take it.
     """
     with explaining():
-        wallet.require_chain(alliance.chain_id)
+        wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
         about = wallet.grant(grant_id).record_id if record_id is None else record_id
         signer = wallet.signer(record_scope(about))
         return await take(alliance, signer, grant_id, "revoke")

@@ -86,7 +86,7 @@ async def obtain_credential(
         ClientError: the code is not good, or the answer is no credential.
     """
     with explaining():
-        wallet.require_chain(alliance.chain_id)
+        wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
         pending = wallet.pending.get(code)
         if pending is None:
             pending = await _begin(alliance, wallet, member, code)
@@ -185,7 +185,7 @@ async def renew_credential(
         ClientError: the wallet has none, or the issuer renews it no more.
     """
     with explaining():
-        wallet.require_chain(alliance.chain_id)
+        wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
         credential = wallet.credential(schema, member)
         request = pb.RenewCredentialRequest(identity=await asyncio.to_thread(credential.identity))
         identity = alliance.identity_of(member)
@@ -215,7 +215,7 @@ async def register_pseudonym(alliance: Alliance, wallet: Wallet, scope: str) -> 
         ClientError: the wallet has no credential for the scope, or the issuer renews it no more.
     """
     with explaining():
-        wallet.require_chain(alliance.chain_id)
+        wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
         epoch = alliance.epoch()
         if wallet.registered.get(scope, 0) >= epoch:
             return None
@@ -269,7 +269,7 @@ async def owners_signer(alliance: Alliance, wallet: Wallet, record_id: bytes) ->
         ActRefused, ClientError: as `register_pseudonym`.
         WalletError: the record is not this wallet's, or the wallet is of another alliance.
     """
-    wallet.require_chain(alliance.chain_id)
+    wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
     scope = record_scope(wallet.record(record_id).record_id)
     await register_pseudonym(alliance, wallet, scope)
     return wallet.signer(scope)

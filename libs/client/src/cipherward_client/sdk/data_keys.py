@@ -41,6 +41,7 @@ RELEASES = 1000  # decrypted sums: each study under the key takes two
 STEP_SECONDS = 600  # a step moves and verifies some ten MB of each member
 TEXT_SECONDS = 30.0  # until a member's service has seen the block of the proposal
 LOOK_SECONDS = 0.2
+HELD_SECONDS = 10.0  # one look into its database
 
 
 class DataKeyUnreadable(CheckFailed):
@@ -237,6 +238,19 @@ async def show_data_key(hospital: Hospital, data_key: bytes) -> DataKey:
     with explaining():
         contract = await read_contract(Asker.member(hospital), data_key)
         return data_key_of(contract, await handed_over(hospital, data_key))
+
+
+async def held_data_keys(hospital: Hospital) -> list[DataKey]:
+    """Return the data keys of which the member's own compute service holds a share.
+
+    Raises:
+        ClientError: it does not answer, or who holds one is not proven.
+    """
+    with explaining():
+        compute = hospital.alliance.compute_of(hospital.member)
+        request = compute_pb.GetHeldDataKeysRequest()
+        found = await compute.GetHeldDataKeys(request, timeout=HELD_SECONDS)
+        return [await show_data_key(hospital, data_key) for data_key in found.data_keys]
 
 
 def data_key_of(contract: pb.Contract, held: KeyHolders | None = None) -> DataKey:

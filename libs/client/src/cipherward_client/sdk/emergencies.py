@@ -64,7 +64,7 @@ async def open_in_emergency(
         ClientError: the members refused, or sent something else than was anchored.
     """
     with explaining():
-        wallet.require_chain(alliance.chain_id)
+        wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
         signer = wallet.signer(await register_duty(alliance, wallet, member or _member(wallet)))
         key = await asyncio.to_thread(SealingKey.generate)
         terms = encode(

@@ -53,7 +53,7 @@ async def enrol(alliance: Alliance, wallet: Wallet, data_key: bytes, member: str
         ClientError: the wallet has no patient's credential, or the enrolment is closed.
     """
     with explaining():
-        wallet.require_chain(alliance.chain_id)
+        wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
         await register_pseudonym(alliance, wallet, study_scope(data_key))
         return await _show(alliance, wallet, data_key, member, "in")
 
@@ -65,7 +65,7 @@ async def leave(alliance: Alliance, wallet: Wallet, data_key: bytes, member: str
         ClientError: the wallet has no patient's credential, or the columns are fixed.
     """
     with explaining():
-        wallet.require_chain(alliance.chain_id)
+        wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
         return await _show(alliance, wallet, data_key, member, "out")
 
 

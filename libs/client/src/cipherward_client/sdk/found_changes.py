@@ -7,7 +7,7 @@ leaves the next id free.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -47,15 +47,22 @@ class FoundChange:
 
 
 async def find_change(
-    asker: Asker, template: str, subject: bytes, terms: Mapping[str, Value]
+    asker: Asker,
+    template: str,
+    subject: bytes,
+    terms: Mapping[str, Value],
+    *,
+    ended: Collection[str] = UNDECIDED_ENDS,
 ) -> FoundChange:
     """Return the proposal about a subject that stands, was decided, or comes next.
 
     Args:
-        template: `membership` or `removal`.
-        subject: a registration's digest, or the id of the member to remove.
+        template: `membership`, `removal` or `authority-change`.
+        subject: a registration's or a set of authorities' digest, or the id of the member to
+            remove.
         terms: those by which it is known: a contract that has that id and other terms is somebody's
             attempt to have something else voted for, and is passed over.
+        ended: states in which it is no longer the one that is meant.
 
     Raises:
         AioRpcError: READ_REJECTED: the asker is no member. Or the service is away.
@@ -66,7 +73,7 @@ async def find_change(
         found = await _contract(asker, change_id)
         if found is None:
             return FoundChange(change_id)
-        if found.state in UNDECIDED_ENDS or not _is_about(found, template, terms):
+        if found.state in ended or not _is_about(found, template, terms):
             continue
         heights = found.created_height, found.changed_height
         return FoundChange(change_id, found.state, _votes(found), *heights)

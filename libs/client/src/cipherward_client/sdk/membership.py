@@ -27,12 +27,14 @@ from cipherward_client.sdk.registration import Registration
 from cipherward_client.sdk.retries import patiently
 
 MEMBERSHIP, REMOVAL, MACHINE_UPGRADE = "membership", "removal", "machine-upgrade"
+AUTHORITY_CHANGE = "authority-change"
 SUSPENSION, REINSTATE = "suspension", "reinstate"  # the template, and the vote on a return
 VOTES = {
     MEMBERSHIP: "admit",
     REMOVAL: "remove",
     SUSPENSION: "suspend",
     MACHINE_UPGRADE: "upgrade",
+    AUTHORITY_CHANGE: "change",
 }  # by template
 SUSPEND_SECONDS = 30 * DAY_SECONDS  # unless somebody says else; the others may end it before
 JOIN, ADMITTED = "join", "admitted"  # the newcomer's step, and the state that it is taken in

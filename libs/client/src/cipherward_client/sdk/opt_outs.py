@@ -68,7 +68,7 @@ async def choose(
         ClientError: the wallet has no patient's credential, or the member did not take it.
     """
     with explaining():
-        wallet.require_chain(alliance.chain_id)
+        wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
         scope = care_scope(member)
         credential = await _current(alliance, wallet, scope)
         signer = await asyncio.to_thread(PresentationSigner, credential, scope)

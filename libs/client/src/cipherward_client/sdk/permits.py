@@ -156,7 +156,7 @@ async def apply_for_permit(
         ClientError: the wallet has no staff credential.
     """
     with explaining():
-        wallet.require_chain(alliance.chain_id)
+        wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
         member = staff_member(wallet)
         holders = request.holders or tuple(sorted(alliance.present))
         terms = request.terms(member, holders, int(alliance.now()))

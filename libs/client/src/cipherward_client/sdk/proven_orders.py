@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from cipherward.chain.v1 import block_pb2 as block_pb
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.ledger.v1 import ledger_service_pb2 as pb
 from cipherward_chain.comet import parse_header
 from cipherward_chain.light import verify_orders
 from cipherward_chain.orders import Order
+from cipherward_chain.orders_proof import OrdersProof
 from cipherward_chain.transactions import transaction_id
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import CheckFailed
 from cipherward_client.sdk.ledger import ProvenAct, Submitter
 from cipherward_client.sdk.ledger_calls import from_any_ledger
+
+P = TypeVar("P", bound=OrdersProof)
 
 BLOCK_SECONDS = 30.0
 
@@ -54,6 +59,20 @@ async def orders_at(alliance: Alliance, height: int) -> tuple[Order, ...]:
         raise OrderDiffers("the block is empty")
     body = chain_pb.Transaction.FromString(block.transactions[0]).body
     return _proven(block, await Submitter(alliance).receipt(transaction_id(body)))
+
+
+async def orders_proof(alliance: Alliance, block: block_pb.ProvenBlock, kind: type[P]) -> P:
+    """Return the proof of a block's orders, for whoever verifies it offline; nothing is verified.
+
+    Raises:
+        OrderDiffers: the block has no transaction.
+        AioRpcError: no ledger has the receipt.
+    """
+    if not block.transactions:
+        raise OrderDiffers("the block is empty")
+    body = chain_pb.Transaction.FromString(block.transactions[0]).body
+    act = await Submitter(alliance).receipt(transaction_id(body))
+    return kind.of(act.receipt, block)
 
 
 async def block_at(alliance: Alliance, height: int) -> block_pb.ProvenBlock:

@@ -48,7 +48,7 @@ class Asker:
     @classmethod
     async def pseudonym(cls, alliance: Alliance, wallet: Wallet, scope: str) -> Asker:
         """Return the pseudonym of a scope, registered in this epoch."""
-        wallet.require_chain(alliance.chain_id)
+        wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
         await register_pseudonym(alliance, wallet, scope)
         return cls(alliance, wallet.signer(scope))
 

@@ -261,7 +261,7 @@ async def ask_to_open(
         ClientError: the wallet has no credential for it.
     """
     with explaining():
-        wallet.require_chain(alliance.chain_id)
+        wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
         scope = await _reading_scope(alliance, wallet, record_id)
         owners = scope == record_scope(record_id)
         arguments = {

@@ -108,7 +108,7 @@ async def propose_study(
         ClientError: the draft is impossible, or a member does not take the text.
     """
     with explaining():
-        wallet.require_chain(alliance.chain_id)
+        wallet.require_chain(alliance.chain_id, alliance.genesis.digest)
         members = draft.members or tuple(sorted(alliance.present))
         study_id = secrets.token_bytes(ID_BYTES)
         public_key = await asyncio.to_thread(

@@ -181,9 +181,10 @@ async def open_queue(connection: KafkaConnection, topics: Topics) -> AsyncGenera
     }
     consumer = cast("_Consumer", _ClosableConsumer(**arguments))
     shared = _Shared()
-    try:
-        consumer.subscribe([topics.jobs], listener=shared)
-        await within(2 * REQUEST_SECONDS, consumer.start())
-        yield QueueReader(consumer, topics.jobs, shared)
-    finally:
-        await consumer.close()
+    async with connection.followed():
+        try:
+            consumer.subscribe([topics.jobs], listener=shared)
+            await within(2 * REQUEST_SECONDS, consumer.start())
+            yield QueueReader(consumer, topics.jobs, shared)
+        finally:
+            await consumer.close()

@@ -27,8 +27,9 @@ TEXT, OCTETS, NUMBER, NAMES, MAP, FLAG = "a text", "bytes", "a number", "a list"
 ARGUMENT_KINDS: Mapping[str, str] = {
     **dict.fromkeys(
         (
-            *("budget", "ca_certificate", "cause", "custodian", "data_set", "ground", "kind"),
-            *("member", "name", "profile", "purpose", "recipient", "scope", "stage", "step"),
+            *("authorities", "budget", "ca_certificate", "cause", "custodian", "data_set"),
+            *("ground", "kind", "member", "name", "profile", "purpose", "recipient", "scope"),
+            *("stage", "step"),
         ),
         TEXT,
     ),

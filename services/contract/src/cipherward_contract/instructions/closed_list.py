@@ -15,6 +15,7 @@ from cipherward_contract.instructions.members import (
     RAISE_EPOCH,
     REMOVE_MEMBER,
     SEAT_VALIDATOR,
+    SET_AUTHORITIES,
 )
 from cipherward_contract.instructions.notices import NOTIFY, REQUIRE_REVIEW
 from cipherward_contract.instructions.open_identity import OPEN_IDENTITY
@@ -74,6 +75,7 @@ INSTRUCTIONS: Mapping[str, InstructionKind] = {
         REVOKE_KEY,
         RUN_KEY_CEREMONY,
         SEAT_VALIDATOR,
+        SET_AUTHORITIES,
         SET_MACHINE_VERSION,
         SHARE_KEY,
         SPEND_BUDGET,

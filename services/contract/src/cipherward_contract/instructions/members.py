@@ -1,13 +1,16 @@
-"""What changes who belongs to the alliance: `admit_member`, `seat_validator`, `remove_member`; and
-`raise_epoch`, which ends what a member's issuer has vouched for in this epoch.
+"""What changes who belongs to the alliance: `admit_member`, `seat_validator`, `remove_member`;
+`set_authorities`, which changes whose certificates are a member's; and `raise_epoch`, which ends
+what a member's issuer has vouched for in this epoch.
 """
 
 from __future__ import annotations
 
+from cipherward_chain.registry_entry import described_member
 from cipherward_contract.blocks import Block
 from cipherward_contract.instructions.kinds import NOTHING, ORDERED, Consequence, Given, own
 from cipherward_contract.marks import raised_entry, raised_key
-from cipherward_contract.registry import Registered, admit, described_member, remove, seat
+from cipherward_contract.member_authorities import set_authorities
+from cipherward_contract.registry import Registered, admit, remove, seat
 
 SOLO = "solo"  # the engine of one validator, beside which nobody runs a node
 
@@ -37,6 +40,17 @@ def _remove(block: Block, given: Given) -> Consequence:
     return ORDERED
 
 
+def _set_authorities(block: Block, given: Given) -> Consequence:
+    fields = given.fields()
+    member, authorities = fields.text("member"), fields.text("authorities")
+    if member not in block.rules.registry:
+        return NOTHING  # it has been removed meanwhile
+    if not set_authorities(block.state, member, authorities):
+        return NOTHING
+    block.reload_rules()
+    return ORDERED
+
+
 def _raise_epoch(block: Block, given: Given) -> Consequence:
     member = given.fields().text("member")
     if member not in block.rules.registry:
@@ -54,4 +68,5 @@ ADMIT_MEMBER = own(
 )
 SEAT_VALIDATOR = own("seat_validator", "member", _seat)
 REMOVE_MEMBER = own("remove_member", "member", _remove)
+SET_AUTHORITIES = own("set_authorities", "member authorities", _set_authorities)
 RAISE_EPOCH = own("raise_epoch", "member", _raise_epoch)

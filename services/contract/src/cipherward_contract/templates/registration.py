@@ -6,20 +6,20 @@ would be a fork. Each function returns what is wrong, or "".
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 
 from cipherward_chain.acts import MEMBER_ID
 from cipherward_chain.canonical import Value
+from cipherward_chain.certificates import (
+    CERTIFICATE_CHARACTERS_MAX,
+    CertificatesMalformed,
+    certificate_octets,
+    parse_certificates,
+)
 from cipherward_chain.sealing import SealingKeyRefused, check_sealing_key
 from cipherward_chain.signatures import KeyRefused, check_public_key
 
 NAME_CHARACTERS_MAX = 64  # one line on a screen
-CERTIFICATE_CHARACTERS_MAX = 4_096  # an RSA-4096 authority takes about 2,000
-_PEM = re.compile(
-    r"-----BEGIN CERTIFICATE-----\n((?:[A-Za-z0-9+/=]{1,64}\n)+)-----END CERTIFICATE-----\n"
-)
 # What a name would hide behind: controls, and characters without width or against the direction.
 # Listed here, because Python's own tables change with its version.
 _HIDDEN = re.compile(
@@ -46,19 +46,20 @@ def certificate_fault(value: Value) -> str:
     """Return why a value is not one certificate in PEM, or ""."""
     if not isinstance(value, str) or len(value) > CERTIFICATE_CHARACTERS_MAX:
         return f"not PEM of at most {CERTIFICATE_CHARACTERS_MAX} characters"
-    found = _PEM.fullmatch(value)
     try:
-        octets = base64.b64decode(found[1].replace("\n", ""), validate=True) if found else b""
-    except binascii.Error:
-        octets = b""
-    return "" if _is_one_sequence(octets) else "not one certificate in PEM"
+        certificate_octets(value)
+    except CertificatesMalformed as error:
+        return str(error)
+    return ""
 
 
-def _is_one_sequence(octets: bytes) -> bool:
-    """Say whether the octets are one DER SEQUENCE of 128 bytes to 64 KiB, and nothing more."""
-    if octets[:2] == b"\x30\x81":
-        return len(octets) == 3 + octets[2] if len(octets) > 2 else False
-    return octets[:2] == b"\x30\x82" and len(octets) == 4 + int.from_bytes(octets[2:4], "big")
+def certificates_fault(value: Value) -> str:
+    """Return why a value is not the certificates of a member's authorities, or ""."""
+    try:
+        parse_certificates(value if isinstance(value, str) else "")
+    except CertificatesMalformed as error:
+        return str(error)
+    return ""
 
 
 def public_key_fault(value: Value) -> str:

@@ -15,6 +15,7 @@ from cipherward_contract.templates.document import Template
 from cipherward_contract.templates.parsing import parse_template
 
 SHIPPED = (
+    "authority-change",
     "column-study",
     "consent",
     "data-key",

@@ -22,11 +22,12 @@
 | new_member | - | an id that no member has |
 | name | - | what people call an institution: at most 64 characters |
 | certificate | - | an authority's certificate, PEM |
+| certificates | - | the certificates of 1 to 4 authorities, one after the other, PEM |
 | public_key | may_be_empty | an Ed25519 key that may be registered |
 | sealing_key | - | an HPKE key of the suite |
 
 There is no free text about anybody: what is on the chain is from closed lists, random or a digest,
-and of an institution its name and its certificate.
+and of an institution its name and its certificates.
 """
 
 from __future__ import annotations
@@ -157,6 +158,7 @@ _PARAMETERS: Mapping[str, Callable[[str, Fields], FieldType]] = {
     "new_member": _plain,
     "name": _plain,
     "certificate": _plain,
+    "certificates": _plain,
     "public_key": lambda kind, fields: FieldType(kind, (int(fields.flag("may_be_empty")),)),
     "sealing_key": _plain,
 }

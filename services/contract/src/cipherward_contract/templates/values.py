@@ -13,6 +13,7 @@ from cipherward_chain.authorization import PSEUDONYM_BYTES
 from cipherward_chain.canonical import Value
 from cipherward_contract.templates.registration import (
     certificate_fault,
+    certificates_fault,
     member_id_fault,
     name_fault,
     public_key_fault,
@@ -216,6 +217,7 @@ _CHECKS: Mapping[str, _Check] = {
     "new_member": _check_new_member,
     "name": lambda _, value, __, ___: name_fault(value),
     "certificate": lambda _, value, __, ___: certificate_fault(value),
+    "certificates": lambda _, value, __, ___: certificates_fault(value),
     "public_key": _check_public_key,
     "sealing_key": lambda _, value, __, ___: sealing_key_fault(value),
 }
