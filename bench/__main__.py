@@ -1,7 +1,7 @@
 """`python -m bench`: measure, print a table, write bench/results.json.
 
 --only NAME runs one benchmark and puts its rows into the file; --readme writes the file's tables
-into README.md and docs/performance.md.
+into README.md, docs/performance.md and docs/operations.md.
 """
 
 from __future__ import annotations
@@ -37,16 +37,20 @@ from bench import (
     revocation,
     rows,
     scaling,
+    service_memory,
     state_size,
     study,
     study_arithmetic,
+    worker_memory,
 )
+from bench.memory_rows import table as memory_table
 from bench.results import Row, merged
 from bench.tables import headlines, markdown, terminal_table, with_table
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS, README = FOLDER / "results.json", FOLDER.parent / "README.md"
-PERFORMANCE = FOLDER.parent / "docs" / "performance.md"
+DOCS = FOLDER.parent / "docs"
+PERFORMANCE, OPERATIONS = DOCS / "performance.md", DOCS / "operations.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,8 @@ BENCHMARKS = (
     Benchmark("revocation", revocation.NAMES, revocation.measure),
     Benchmark("rows", rows.NAMES, rows.measure),
     Benchmark("scaling", scaling.NAMES, scaling.measure),
+    Benchmark("service-memory", service_memory.NAMES, service_memory.measure),
+    Benchmark("worker-memory", worker_memory.NAMES, worker_memory.measure),
     Benchmark("state-size", state_size.NAMES, state_size.measure),
     Benchmark("study-arithmetic", (study_arithmetic.NAME,), study_arithmetic.measure),
     Benchmark("study", (study.NAME,), study.measure),
@@ -118,7 +124,11 @@ def main() -> None:
 def pages() -> list[tuple[Path, str]]:
     """Return the pages that show the results, as they should be."""
     results = read_results()
-    tables = ((README, headlines(results)), (PERFORMANCE, markdown(results)))
+    tables = (
+        (README, headlines(results)),
+        (PERFORMANCE, markdown(results)),
+        (OPERATIONS, memory_table(results)),
+    )
     return [(path, with_table(path.read_text(encoding="utf-8"), table)) for path, table in tables]
 
 
@@ -137,7 +147,7 @@ def _arguments() -> argparse.Namespace:
     what.add_argument(
         "--readme",
         action="store_true",
-        help="write the tables into README.md and docs/performance.md",
+        help="write the tables into README.md, docs/performance.md and docs/operations.md",
     )
     return parser.parse_args()
 

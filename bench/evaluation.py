@@ -77,7 +77,7 @@ class Keys:
 
 def measure() -> list[Row]:
     """Return the rows."""
-    additive, product = _ceremony(ADDITIVE), _ceremony(PRODUCT, multiplies=True)
+    additive, product = ceremony(ADDITIVE), ceremony(PRODUCT, multiplies=True)
     evaluator = Evaluator(PRODUCT, product.relin_key)
     return [
         *_beside_one_key(product),
@@ -87,7 +87,8 @@ def measure() -> list[Row]:
     ]
 
 
-def _ceremony(name: str, *, multiplies: bool = False) -> Keys:
+def ceremony(name: str, *, multiplies: bool = False) -> Keys:
+    """Return the keys of four members; if it multiplies, with a relinearisation key."""
     context = secrets.token_bytes(32)
     members = [member_secret(name, secrets.token_bytes(32), context) for _ in POINTS]
     deals = [member.deal(POINTS, THRESHOLD) for member in members]
