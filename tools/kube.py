@@ -34,7 +34,6 @@ KWOK_STAGES: Final = (
     "pod/fast/pod-ready.yaml",
 )
 BUILD_SECONDS: Final = 5_400.0  # fourteen minutes on two idle cores, cold; an hour on busy ones
-GO: Final = {"GOFLAGS": "-buildvcs=false", "CGO_ENABLED": "0"}
 
 
 def install() -> None:
@@ -71,13 +70,13 @@ def build_kubernetes() -> None:
     flags = " ".join(["-s -w", *(f"-X {name}={value}" for name, value in values.items())])
     packages = [f"k8s.io/kubernetes/cmd/{program}" for program in PROGRAMS]
     build = ["go", f"-C={SOURCE}", "build", f"-ldflags={flags}", f"-o={BINARIES}/", *packages]
-    chart.run(build, seconds=BUILD_SECONDS, **GO)
+    chart.run(build, seconds=BUILD_SECONDS, **chart.GO)
 
 
 def build_kwok() -> None:
     """Build kwok, and take the stages that it plays from its own module."""
     program = f"{KWOK}/cmd/kwok@{KWOK_VERSION}"
-    chart.run(["go", "install", program], seconds=BUILD_SECONDS, GOBIN=str(BINARIES), **GO)
+    chart.run(["go", "install", program], seconds=BUILD_SECONDS, GOBIN=str(BINARIES), **chart.GO)
     with tempfile.TemporaryDirectory() as empty:  # outside of any Go module
         module = f"{KWOK}@{KWOK_VERSION}"
         told = chart.run(["go", f"-C={empty}", "mod", "download", "-json", module])

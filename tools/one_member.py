@@ -3,39 +3,30 @@
     python -m tools.one_member FOLDER | kubectl -n NAMESPACE apply -f -
 
 The first run makes keys, certificates and the genesis in FOLDER, as `cipherward alliance init`
-does, unless that has made them there; a later one prints the same. The
-certificates are of a development authority and last 90 days.
+does, unless that has made them there; it prints what `cipherward alliance manifests` prints, and a
+later run the same. The certificates are of a development authority and last 90 days.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from cipherward_client.alliance import manifests as members
 from cipherward_client.alliance.create import begin_chain, establish, shipped_templates
 from cipherward_client.alliance.founding import ChainPlan
-from cipherward_client.alliance.layout import (
-    CHAIN_SERVICES,
-    CLIENT,
-    MEMBER_SERVICES,
-    AllianceFolder,
-)
+from cipherward_client.alliance.layout import AllianceFolder
+from cipherward_client.alliance.manifests import Manifest, Release
 from cipherward_client.alliance.parts import SOLO
 
 MEMBER = ("hospital-a", "Hospital A")  # the member and the chain of the chart's own values
 CHAIN = "alliance"
-KEYS, ALLIANCE = "cipherward-keys", "cipherward-alliance"
-# The authority's own key certifies anybody as this member: it stays in the folder.
-IN_CLUSTER = ".key"
-AUTHORITY = ".ca.key"
 
 
-def manifests(root: Path, release: str) -> list[dict[str, Any]]:
+def manifests(root: Path, release: str) -> list[Manifest]:
     """Return the Secrets and the ConfigMap; make the alliance first if the folder has none.
 
     Args:
@@ -46,34 +37,7 @@ def manifests(root: Path, release: str) -> list[dict[str, Any]]:
     if not folder.genesis_file.exists():
         own = establish(folder, *MEMBER, consensus=True, node=False)
         begin_chain(folder, ChainPlan(CHAIN, SOLO, shipped_templates()), [own])
-    home = folder.member(MEMBER[0])
-    names = [path.name for path in home.key("").iterdir() if path.suffix == IN_CLUSTER]
-    keys = {name: home.key(name) for name in names if not name.endswith(AUTHORITY)}
-    found: list[dict[str, Any]] = [
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": ALLIANCE},
-            "data": {"genesis.json": folder.genesis_file.read_text(encoding="utf-8")},
-        },
-        _secret(KEYS, "Opaque", keys),
-    ]
-    for service in (*CHAIN_SERVICES, *MEMBER_SERVICES, CLIENT):
-        certificate, private_key = home.certificate(service)
-        files = {"tls.crt": certificate, "tls.key": private_key}
-        found.append(_secret(f"{release}-tls-{service}", "kubernetes.io/tls", files))
-    return found
-
-
-def _secret(name: str, kind: str, files: dict[str, Path]) -> dict[str, Any]:
-    data = {key: base64.b64encode(path.read_bytes()).decode() for key, path in files.items()}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": kind,
-        "metadata": {"name": name},
-        "data": dict(sorted(data.items())),
-    }
+    return members.manifests(folder, MEMBER[0], Release(release))
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from cipherward_chain.endpoints import Endpoints
 from cipherward_client.canaries.config import CanaryConfig
+from cipherward_client.doctor.targets import targets_of_release
 from cipherward_client.trial.config import TrialConfig
 from cipherward_compute.config import ComputeConfig
 from cipherward_compute.jobs.config import WorkerConfig
@@ -41,7 +42,8 @@ CONFIGS: dict[str, Any] = {
     "test": TrialConfig,
 }
 UNCALLED = {"worker", "canary", "test"}
-OWN_SYSTEMS = {"canary", "test"}  # pods of the release that call as `client`
+# Pods of the release that call as `client`; production is backed up, and puts stores back.
+OWN_SYSTEMS = {"embedded": {"canary", "test"}, "production": {"canary", "restore", "test"}}
 COMPONENT = "app.kubernetes.io/component"
 
 
@@ -155,6 +157,20 @@ def test_services_find_each_other_by_the_endpoints_file(profile: str) -> None:
     assert json.loads(raw)["ledger_member"] == "hospital-a"
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_doctor_finds_the_release_from_the_canaries_pod(profile: str, tmp_path: Path) -> None:
+    raw = manifests(profile, "ConfigMap")["alliance"]["data"]["alliance.json"]
+    endpoints_file = tmp_path / "alliance.json"
+    endpoints_file.write_text(raw)
+    told = settings_of(workloads(profile)["canary"])
+    told["CIPHERWARD_ENDPOINTS_FILE"] = str(endpoints_file)
+    own, *services = targets_of_release(told)
+    assert (own.name, own.text("TLS_CERTIFICATE")) == ("hospital-a/client", "/tls/tls.crt")
+    assert {one.service: one.text("METRICS_LISTEN") for one in services} == {
+        service: f"cw-cipherward-{service}.hospital.svc:7003" for service in set(CONFIGS) - UNCALLED
+    }
+
+
 def test_the_charts_call_graph_is_that_of_the_protos() -> None:
     assert TARGET.read_text(encoding="utf-8") == document(), "run `make chart`"
 
@@ -163,20 +179,21 @@ def test_the_charts_call_graph_is_that_of_the_protos() -> None:
 def test_a_network_policy_lets_in_whom_the_protos_name_and_nobody_else(profile: str) -> None:
     policies = manifests(profile, "NetworkPolicy")
     for service, declared in calls().items():
-        near: set[str] = set()
-        holders: set[str] = set()
+        reached: dict[int, set[str]] = {7000: set(), 7001: set(), 7003: set()}
         for rule in policies[service]["spec"]["ingress"]:
             for peer in rule.get("from", []):
                 if "podSelector" in peer:
                     named = set(peer["podSelector"]["matchExpressions"][0]["values"])
-                    near |= named if rule["ports"][0]["port"] == 7000 else set()
-                    holders |= named if rule["ports"][0]["port"] == 7001 else set()
+                    reached[rule["ports"][0]["port"]] |= named
                 elif rule["ports"][0]["port"] == 7000:
                     assert declared["peers"], f"no other member may call {service}"
         own = declared["own"]
         assert isinstance(own, list)
-        assert near == set(own) - {"client"} | OWN_SYSTEMS
-        assert holders <= OWN_SYSTEMS  # where people from outside are not let in anyway
+        assert reached[7000] == set(own) - {"client"} | OWN_SYSTEMS[profile]
+        assert reached[7003] == {"canary"}  # the doctor
+        assert (
+            reached[7001] <= OWN_SYSTEMS[profile]
+        )  # where people from outside are not let in anyway
     denied = policies["alliance"]["spec"]
     assert denied["policyTypes"] == ["Ingress", "Egress"]
     assert not {"ingress", "egress"} & set(denied)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,8 @@ PORTS: Final = (7000, 7001, 7002, 7003)  # of a pod
 STEP_SECONDS: Final = 120.0  # of a container that is made, or that ends by itself
 STOP_SECONDS: Final = 60.0  # drain and grace together take 25 at most
 ENDPOINTS: Final = "alliance.json"  # the key of the ConfigMap that names addresses
+# The claim that a StatefulSet makes for its first pod; its component is the last word but one.
+OWN_CLAIM: Final = re.compile(r"data-.*-(\w+)-0")
 
 
 class ContainerFailed(RuntimeError):
@@ -65,12 +68,21 @@ class Machine:
         """Make a pod's volumes, and run the containers that come first."""
         folder = self.folder / component
         with ExitStack() as stack:
-            pod = Pod(self, component, folder, spec["containers"][0], stack)
+            volumes = {one["name"]: self._place(folder, one) for one in spec["volumes"]}
+            pod = Pod(self, component, folder, spec["containers"][0], stack, volumes)
             for volume in spec["volumes"]:
-                self._fill(folder / volume["name"], volume)
+                if "persistentVolumeClaim" not in volume:
+                    self._fill(volumes[volume["name"]], volume)
             for first in spec.get("initContainers", []):
                 buildah(*pod.command(first))
             yield pod
+
+    def _place(self, folder: Path, volume: Any) -> Path:
+        """Return where a volume is: a pod's own, or a claim that several pods may mount."""
+        claim = volume.get("persistentVolumeClaim", {}).get("claimName", "")
+        if own := OWN_CLAIM.fullmatch(claim):
+            return self.folder / own[1] / "data"
+        return self.folder / claim if claim else folder / volume["name"]
 
     def _fill(self, path: Path, volume: Any) -> None:
         path.mkdir(parents=True)
@@ -110,6 +122,7 @@ class Pod:
     folder: Path
     container: Any
     stack: ExitStack
+    volumes: dict[str, Path]
 
     @property
     def health(self) -> str:
@@ -126,7 +139,8 @@ class Pod:
             arguments.append(f"--env={one['name']}={value}")
         for mount in container["volumeMounts"]:
             mode = ":ro" if mount.get("readOnly") else ""
-            arguments.append(f"--volume={self._volume(mount['name'])}:{mount['mountPath']}{mode}")
+            place = self._volume(mount["name"]) / mount.get("subPath", "")
+            arguments.append(f"--volume={place}:{mount['mountPath']}{mode}")
         return [*arguments, name, "--", *container.get("command", ["service"])]
 
     def _setting(self, name: str, value: str) -> str:
@@ -135,9 +149,9 @@ class Pod:
         return self.machine.address("canary", 7002) if name == "CANARY_HEALTH" else value
 
     def _volume(self, name: str) -> Path:
-        path = self.folder / name
-        if not path.exists():  # of a StatefulSet's claim
-            path.mkdir()
+        path = self.volumes.get(name, self.folder / name)
+        if not path.exists():  # a claim
+            path.mkdir(parents=True)
             shutil.chown(path, USER, USER)
         return path
 

@@ -26,7 +26,7 @@ HOST: Final = "127.0.0.1"
 KUBECTL: Final = kube.BINARIES / "kubectl"
 # Helm's own waiting is bounded by its --timeout; this bounds a program that hangs.
 COMMAND_SECONDS: Final = 400.0
-VOLUMES: Final = 40  # of all tests together: claims outlive releases; nothing is written to them
+VOLUMES: Final = 80  # of all tests together: claims outlive releases; nothing is written to them
 NODE: Final[dict[str, Any]] = {
     "apiVersion": "v1",
     "kind": "Node",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from cipherward_client.alliance.manifests import ALLIANCE, KEYS
 from tests.kube.cluster import Cluster, CommandFailed
 from tools.chart import CHART
-from tools.one_member import ALLIANCE, KEYS, manifests
+from tools.one_member import manifests
 
 RELEASE = "cw"
 FULL = "cw-cipherward"  # the release's full name, which its objects begin with
@@ -82,8 +84,9 @@ class Release:
 
 
 def _expected(event: Any) -> bool:
-    """Say whether an event is about figures that nobody gathers here, or about waiting."""
-    passing = {"FailedScheduling"}  # until a volume is bound
+    """Say whether an event is about figures that nobody gathers here, or is no fault."""
+    # Until a volume is bound; a job that a person made from a CronJob.
+    passing = {"FailedScheduling", "UnexpectedJob"}
     return event["involvedObject"]["kind"] == "HorizontalPodAutoscaler" or (
         event["reason"] in passing
     )
@@ -96,15 +99,32 @@ def embedded_release(cluster: Cluster, namespace: str, folder: Path) -> Release:
 
 
 def production_release(cluster: Cluster, namespace: str) -> Release:
-    """Return a release with the claim that its storages share."""
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "cipherward-slot-keys"},
-        "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
-    }
-    cluster.kubectl("-n", namespace, "apply", "-f", "-", given=[claim])
+    """Return a member's release with claims and keys; no program reads what is in them here."""
+    state = {"engine": "cometbft", "members": [{"id": "hospital-a"}, {"id": "hospital-b"}]}
+    genesis = json.dumps({"chain_id": "alliance", "app_state": state})
+    keys = ("member", "consensus", "node", "issuer", "custodian", "ceremony", "dataset", "jobs")
+    given = [
+        *map(claim, ("slot-keys", "archives", "slot-key-archives")),
+        named("ConfigMap", ALLIANCE, data={"genesis.json": genesis}),
+        named("Secret", KEYS, stringData={f"{key}.key": key for key in keys}),
+        named(
+            "Secret", "cipherward-kafka", stringData={"ca.crt": "", "tls.crt": "", "tls.key": ""}
+        ),
+        named("Secret", "cipherward-mongo", stringData={"uri": "", "ca.crt": ""}),
+    ]
+    cluster.kubectl("-n", namespace, "apply", "-f", "-", given=given)
     return Release(cluster, namespace, PRODUCTION)
+
+
+def named(kind: str, name: str, **rest: object) -> dict[str, object]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **rest}
+
+
+def claim(of: str) -> dict[str, object]:
+    """Return the claim cipherward-OF, which several pods may mount."""
+    resources = {"requests": {"storage": "1Gi"}}
+    spec = {"accessModes": ["ReadWriteMany"], "resources": resources}
+    return named("PersistentVolumeClaim", f"cipherward-{of}", spec=spec)
 
 
 @pytest.fixture(params=["embedded", "production"])
@@ -155,6 +175,62 @@ def test_the_pod_of_helm_test_is_admitted(cluster: Cluster, namespace: str, tmp_
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     told = cluster.kubectl("-n", namespace, "apply", "--dry-run=server", "-f", "-", given=[pod])
     assert told == f"pod/{FULL}-test created (server dry run)\n"
+
+
+def test_a_store_is_backed_up_and_put_back_by_jobs(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    release = embedded_release(cluster, namespace, tmp_path)
+    claims = [claim("archives"), claim("slots")]
+    cluster.kubectl("-n", namespace, "apply", "-f", "-", given=claims)
+    places = ("backup.claim=cipherward-archives", "backup.slotKeysClaim=cipherward-slots")
+    release.helm("install", "--set=backup.enabled=true", *(f"--set={one}" for one in places))
+    stores = ("identity", "compute", "storage", "slot-keys")
+    names = {one["metadata"]["name"] for one in release.objects("cronjobs")}
+    jobs = {f"{job}-{store}" for job in ("backup", "restore") for store in stores}
+    assert names == {f"{FULL}-{job}" for job in jobs | {"verify-storage"}}
+    for job in names:
+        cluster.kubectl("-n", namespace, "create", "job", f"--from=cronjob/{job}", f"now-{job}")
+    everything = ("--for=condition=complete", "jobs", "--all", "--timeout=60s")
+    cluster.kubectl("-n", namespace, "wait", *everything)
+    assert release.warnings() == []
+
+
+def test_what_is_missing_is_said_before_anything_is_installed(
+    cluster: Cluster, namespace: str
+) -> None:
+    release = Release(cluster, namespace, EMBEDDED)
+    with pytest.raises(CommandFailed) as told:
+        release.helm("install")
+    for missing in (f"Secret {KEYS}", f"ConfigMap {ALLIANCE}", f"Secret {FULL}-tls-ledger"):
+        assert f"there is no {missing} in the namespace {namespace}; make it" in str(told.value)
+    assert release.objects("all") == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (f"keys.existingSecret={FULL}-tls-ledger", "lacks member.key, consensus.key"),
+        ("chain.id=nord", "the genesis is of the chain alliance: set chain.id"),
+        ("member.id=hospital-z", "the genesis has hospital-a: set member.id"),
+    ],
+)
+def test_what_does_not_fit_the_alliance_is_said_before_anything_is_installed(
+    cluster: Cluster, namespace: str, tmp_path: Path, changed: str, told: str
+) -> None:
+    release = embedded_release(cluster, namespace, tmp_path)
+    with pytest.raises(CommandFailed, match=told):
+        release.helm("install", f"--set={changed}", "--dry-run=server")
+
+
+def test_a_member_is_installed_once_in_a_namespace(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    release = embedded_release(cluster, namespace, tmp_path)
+    release.helm("install")
+    again = ["install", "again", CHART, *EMBEDDED.arguments, f"--namespace={namespace}"]
+    with pytest.raises(CommandFailed, match="the release cw of this namespace is the member"):
+        cluster.helm(*again, f"--set=tls.existingSecretPrefix={FULL}-tls")
 
 
 def test_a_pod_that_is_not_restricted_is_refused_where_releases_run(

@@ -35,14 +35,14 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 
-{{/* Workers are compute's, canaries and the test are the client's: whose image and certificate it is. */}}
+{{/* Workers are compute's; canaries, the test and backups are the client's: whose image and certificate it is. */}}
 {{- define "cipherward.program" -}}
-{{- get (dict "worker" "compute" "canary" "client" "test" "client") .component | default .component -}}
+{{- get (dict "worker" "compute" "canary" "client" "test" "client" "backup" "client" "restore" "client") .component | default .component -}}
 {{- end -}}
 
 {{/* The release's pods that are the member's own systems, as `client` among the callers means. */}}
 {{- define "cipherward.clients" -}}
-{{ if .Values.canary.enabled }}canary {{ end }}test
+{{ if .Values.canary.enabled }}canary {{ end }}{{ if .Values.backup.enabled }}restore {{ end }}test
 {{- end -}}
 
 {{/* Arguments: root, component. */}}

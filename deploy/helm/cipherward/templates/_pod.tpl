@@ -4,6 +4,96 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{/* What every pod of the release has, jobs included. Arguments: as of the pod. */}}
+{{- define "cipherward.podCommon" -}}
+{{- $values := .root.Values -}}
+serviceAccountName: {{ include "cipherward.fullname" .root }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile: {type: RuntimeDefault}
+{{- with $values.image.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.pod.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.pod.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.pod.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Gives the component's key files, and no others, to its own user. Arguments: as of the pod. */}}
+{{- define "cipherward.keysContainer" -}}
+# A mounted Secret is readable by the pod's group; the services take keys of their owner alone.
+- name: keys
+  image: {{ include "cipherward.image" . }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  command: [sh, -ec, "umask 077; cp -L /keys-given/* /keys/; chmod 600 /keys/*"]
+  securityContext:
+    {{- include "cipherward.containerSecurity" . | nindent 4 }}
+  resources:
+    requests: {cpu: 10m, memory: 16Mi}
+    limits: {memory: 32Mi}
+  volumeMounts:
+    - {name: keys-given, mountPath: /keys-given, readOnly: true}
+    - {name: keys, mountPath: /keys}
+{{- end -}}
+
+{{/* Arguments: as of the pod. */}}
+{{- define "cipherward.keysVolumes" -}}
+- name: keys
+  emptyDir: {medium: Memory, sizeLimit: 1Mi}
+- name: keys-given
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- include "cipherward.keySources" . | trim | nindent 6 }}
+{{- end -}}
+
+{{/* Where the alliance's services are, as the member's own systems need it. Arguments: as of the pod. */}}
+{{- define "cipherward.clientEndpoints" -}}
+- name: endpoints
+  projected:
+    sources:
+      - configMap: {name: {{ include "cipherward.fullname" .root }}-endpoints}
+      # Members that joined later prove it to whoever checks the chain's word, as clients do.
+      - configMap:
+          name: {{ .root.Values.alliance.existingConfigMap }}
+          optional: true
+          items:
+            {{- range prepend .root.Values.alliance.peers (dict "member" .root.Values.member.id) }}
+            - {key: {{ .member }}.json, path: admissions/{{ .member }}.json}
+            {{- end }}
+      {{- include "cipherward.authorities" . | nindent 6 }}
+{{- end -}}
+
+{{/* Members that changed their authority prove it to whoever begins. Arguments: as of the pod. */}}
+{{- define "cipherward.authorities" -}}
+- configMap:
+    name: {{ .root.Values.alliance.existingConfigMap }}
+    optional: true
+    items:
+      {{- range prepend .root.Values.alliance.peers (dict "member" .root.Values.member.id) }}
+      - {key: {{ .member }}.authorities.json, path: authorities/{{ .member }}.json}
+      {{- end }}
+{{- end -}}
+
+{{- define "cipherward.slotKeysClaim" -}}
+{{ default (printf "%s-slot-keys" (include "cipherward.fullname" .)) .Values.slotKeys.existingClaim }}
+{{- end -}}
+
 {{/* The claim of a component's own state. Arguments: as of the pod. */}}
 {{- define "cipherward.claim" -}}
 - apiVersion: v1
@@ -41,7 +131,7 @@ spec:
   {{- include "cipherward.podSpec" . | nindent 2 }}
 {{- end -}}
 
-{{/* Arguments: as of the pod. */}}
+{{/* Arguments: as of the pod; once: a module that is run to its end in the place of the service. */}}
 {{- define "cipherward.podSpec" -}}
 {{- $values := .root.Values -}}
 {{- $sources := include "cipherward.keySources" . | trim -}}
@@ -51,34 +141,11 @@ spec:
 {{- $command := get (dict
   "worker" "cipherward_compute.worker"
   "canary" "cipherward_client.canaries"
-  "test" "cipherward_client.trial") .component -}}
-serviceAccountName: {{ include "cipherward.fullname" .root }}
-automountServiceAccountToken: false
-enableServiceLinks: false
+  "test" "cipherward_client.trial") .component | default .once -}}
+{{- $ends := or .once (eq .component "test") -}}
+{{ include "cipherward.podCommon" . }}
 # Drain and grace are the service's own; the rest is for closing stores and the consensus node.
 terminationGracePeriodSeconds: {{ add (int $values.drainSeconds) (int $values.graceSeconds) 15 }}
-securityContext:
-  runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
-  fsGroup: 65532
-  fsGroupChangePolicy: OnRootMismatch
-  seccompProfile: {type: RuntimeDefault}
-{{- with $values.image.pullSecrets }}
-imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $values.pod.nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $values.pod.tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $values.pod.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
 {{- if $values.pod.topologySpread }}
 topologySpreadConstraints:
   {{- range $topology := list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
@@ -92,19 +159,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- if $sources }}
 initContainers:
-  # A mounted Secret is readable by the pod's group; the services take keys of their owner alone.
-  - name: keys
-    image: {{ include "cipherward.image" . }}
-    imagePullPolicy: {{ $values.image.pullPolicy }}
-    command: [sh, -ec, "umask 077; cp -L /keys-given/* /keys/; chmod 600 /keys/*"]
-    securityContext:
-      {{- include "cipherward.containerSecurity" . | nindent 6 }}
-    resources:
-      requests: {cpu: 10m, memory: 16Mi}
-      limits: {memory: 32Mi}
-    volumeMounts:
-      - {name: keys-given, mountPath: /keys-given, readOnly: true}
-      - {name: keys, mountPath: /keys}
+  {{- include "cipherward.keysContainer" . | nindent 2 }}
 {{- end }}
 containers:
   - name: {{ .component }}
@@ -118,7 +173,7 @@ containers:
       - name: CIPHERWARD_{{ $name }}
         value: {{ $value | quote }}
       {{- end }}
-    {{- if ne .component "test" }}
+    {{- if not $ends }}
     ports:
       {{- if $serves }}
       - {name: services, containerPort: 7000}
@@ -179,46 +234,35 @@ volumes:
   - name: tmp
     emptyDir: {sizeLimit: 256Mi}
   - name: alliance
-    configMap:
-      name: {{ $values.alliance.existingConfigMap }}
-      items:
-        - {key: genesis.json, path: genesis.json}
-        {{- if $values.alliance.admitted }}
-        - {key: {{ $values.member.id }}.json, path: admissions/{{ $values.member.id }}.json}
-        {{- end }}
+    projected:
+      sources:
+        - configMap:
+            name: {{ $values.alliance.existingConfigMap }}
+            items:
+              - {key: genesis.json, path: genesis.json}
+              {{- if $values.alliance.admitted }}
+              - {key: {{ $values.member.id }}.json, path: admissions/{{ $values.member.id }}.json}
+              {{- end }}
+        {{- include "cipherward.authorities" . | nindent 8 }}
   {{- if ne .component "worker" }}
   - name: tls
     secret: {secretName: {{ include "cipherward.tlsSecret" . }}, defaultMode: 0440}
   {{- end }}
   {{- if $client }}
-  - name: endpoints
-    projected:
-      sources:
-        - configMap: {name: {{ include "cipherward.fullname" .root }}-endpoints}
-        # Members that joined later prove it to whoever checks the chain's word, as clients do.
-        - configMap:
-            name: {{ $values.alliance.existingConfigMap }}
-            optional: true
-            items:
-              {{- range prepend $values.alliance.peers (dict "member" $values.member.id) }}
-              - {key: {{ .member }}.json, path: admissions/{{ .member }}.json}
-              {{- end }}
+  {{- include "cipherward.clientEndpoints" . | nindent 2 }}
   {{- else if $calls }}
   - name: endpoints
     configMap: {name: {{ include "cipherward.fullname" .root }}-endpoints}
   {{- end }}
   {{- if $sources }}
-  - name: keys
-    emptyDir: {medium: Memory, sizeLimit: 1Mi}
-  - name: keys-given
-    projected:
-      defaultMode: 0440
-      sources:
-        {{- $sources | nindent 8 }}
+  {{- include "cipherward.keysVolumes" . | nindent 2 }}
   {{- end }}
   {{- if eq .component "storage" }}
   - name: slot-keys
-    persistentVolumeClaim:
-      claimName: {{ default (printf "%s-slot-keys" (include "cipherward.fullname" .root)) $values.slotKeys.existingClaim }}
+    persistentVolumeClaim: {claimName: {{ include "cipherward.slotKeysClaim" .root }}}
+  {{- end }}
+  {{- if .once }}
+  - name: data
+    persistentVolumeClaim: {claimName: data-{{ include "cipherward.fullname" .root }}-{{ .component }}-0}
   {{- end }}
 {{- end -}}

@@ -7,9 +7,28 @@
   "replicaCount" "'replicaCount' is not known: only storage on MongoDB and workers have replicas; set services.storage.replicas or worker.replicas."
   "mongodb" "'mongodb' is not known: the chart ships no database; set mongo.existingSecret and bring your own."
   "postgresql" "'postgresql' is not known: the chart ships no database."
+  "replicas" "'replicas' is not known: set services.storage.replicas (with MongoDB) or worker.replicas; all else has one writer."
+  "resources" "'resources' is not known: they are each component's own; set services.NAME.resources, worker.resources or canary.resources."
+  "persistence" "'persistence' is not known: set services.NAME.volume (size, className, accessMode)."
+  "storage" "'storage' is not known: its pods are set in services.storage, its number by load in autoscaling.storage."
+  "ledger" "'ledger' is not known: set services.ledger."
+  "contract" "'contract' is not known: set services.contract."
+  "identity" "'identity' is not known: set services.identity."
+  "compute" "'compute' is not known: set services.compute; its workers are worker."
+  "env" "'env' is not known: set services.NAME.settings, by name without CIPHERWARD_ (docs/configuration.md)."
+  "extraEnv" "'extraEnv' is not known: set services.NAME.settings, by name without CIPHERWARD_ (docs/configuration.md)."
+  "nodeSelector" "'nodeSelector' is not known: set pod.nodeSelector."
+  "tolerations" "'tolerations' is not known: set pod.tolerations."
+  "affinity" "'affinity' is not known: set pod.nodeSelector; pods are spread by pod.topologySpread."
+  "imagePullSecrets" "'imagePullSecrets' is not known: set image.pullSecrets."
+  "securityContext" "'securityContext' is not known: every pod fits the restricted standard, and nothing of it can be set."
+  "podSecurityContext" "'podSecurityContext' is not known: every pod fits the restricted standard, and nothing of it can be set."
+  "service" "'service' is not known: set exposure."
+  "serviceMonitor" "'serviceMonitor' is not known: set monitoring.serviceMonitor."
+  "metrics" "'metrics' is not known: set monitoring."
 -}}
 {{- range $key, $sentence := $removed -}}
-{{- if hasKey $values $key }}{{ $found = append $found (printf "%s See UPGRADING.md." $sentence) }}{{ end -}}
+{{- if hasKey $values $key }}{{ $found = append $found $sentence }}{{ end -}}
 {{- end -}}
 {{- if not $values.keys.existingSecret -}}
 {{- $found = append $found "keys.existingSecret is empty: the chart never makes keys; make them where they stay and name the Secret (docs/kubernetes.md)." -}}
@@ -41,6 +60,22 @@
 {{- if and $values.exposure.gateway.enabled (not $values.exposure.gateway.name) -}}
 {{- $found = append $found "exposure.gateway.enabled is true, but exposure.gateway.name is empty: name the Gateway." -}}
 {{- end -}}
+{{- if $values.backup.enabled -}}
+{{- if not $values.backup.claim -}}
+{{- $found = append $found "backup.enabled is true, but backup.claim is empty: name the claim that archives are written to." -}}
+{{- end -}}
+{{- if not $values.backup.slotKeysClaim -}}
+{{- $found = append $found "backup.enabled is true, but backup.slotKeysClaim is empty: name another claim, for slot keys alone." -}}
+{{- end -}}
+{{- if and $values.backup.claim (eq $values.backup.claim $values.backup.slotKeysClaim) -}}
+{{- $found = append $found "backup.claim and backup.slotKeysClaim are one claim: slot keys never lie in one place with the records; name two." -}}
+{{- end -}}
+{{- range $service := include "cipherward.backedUp" $ | splitList " " -}}
+{{- if eq (index $values.services $service).volume.accessMode "ReadWriteOncePod" -}}
+{{- $found = append $found (printf "services.%s.volume.accessMode is ReadWriteOncePod, and a backup mounts the volume beside the pod: set ReadWriteOnce, or leave backup.enabled false and take snapshots of the volumes." $service) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if include "cipherward.production" . -}}
 {{- if eq $values.tls.mode "devSelfSigned" -}}
 {{- $found = append $found "production refuses tls.mode: devSelfSigned; set certManager or existingSecret." -}}
@@ -71,6 +106,8 @@
 {{- $found = append $found "several storages need MongoDB: set profile: production and mongo.existingSecret." -}}
 {{- end -}}
 {{- end -}}
+{{- /* What is wrong by itself is said first: the cluster is asked about what could be installed. */ -}}
+{{- if not $found }}{{ $found = include "cipherward.clusterFaults" . | fromJsonArray }}{{ end -}}
 {{- if $found -}}
 {{- fail (printf "\n- %s\n" (join "\n- " $found)) -}}
 {{- end -}}

@@ -88,6 +88,9 @@
 {{- if $values.traces.caSecret -}}{{ $settings = set $settings "OTLP_CA_FILE" "/keys/otlp-ca.crt" }}{{- end -}}
 {{- end -}}
 {{- range $name, $value := .own.settings -}}
+{{- if hasPrefix "CIPHERWARD_" $name -}}
+{{- fail (printf "\n- settings.%s of %s: leave CIPHERWARD_ out, the chart puts it before the name: settings.%s.\n" $name $.component (trimPrefix "CIPHERWARD_" $name)) -}}
+{{- end -}}
 {{- if hasKey $settings $name -}}
 {{- fail (printf "\n- settings.%s of %s is the chart's own: set the value that it is made from.\n" $name $.component) -}}
 {{- end -}}
@@ -98,7 +101,7 @@
 
 {{/* Whether a component's requests are traced: the five services, if a collector is named. */}}
 {{- define "cipherward.traced" -}}
-{{- if and .root.Values.traces.endpoint (not (has .component (list "worker" "canary" "test"))) }}true{{ end -}}
+{{- if and .root.Values.traces.endpoint (not (has .component (list "worker" "canary" "test" "backup" "restore"))) }}true{{ end -}}
 {{- end -}}
 
 {{/* The key files that a component reads, file by its key in the Secret. */}}
@@ -112,6 +115,8 @@
   "worker" (list "jobs.key")
   "canary" (list "member.key")
   "test" (list "member.key")
+  "backup" (list "member.key")
+  "restore" (list "member.key")
 -}}
 {{- $own := index $keys .component -}}
 {{- if and (eq .component "ledger") (include "cipherward.production" .root) }}{{ $own = append $own "node.key" }}{{ end -}}
@@ -131,7 +136,7 @@
       - {key: {{ . }}, path: {{ . }}}
       {{- end }}
 {{- end }}
-{{- if and $production (not (has .component (list "contract" "canary" "test"))) }}
+{{- if and $production (not (has .component (list "contract" "canary" "test" "backup" "restore"))) }}
 - secret:
     name: {{ $values.kafka.existingSecret }}
     items:
