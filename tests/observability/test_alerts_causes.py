@@ -14,7 +14,7 @@ TEXT = RULES.read_text(encoding="utf-8")
 
 
 def test_every_alert_has_one_cause() -> None:
-    caused = [alert for cause in CAUSES for alert in cause.all]
+    caused = [alert for cause in CAUSES for alert in cause.alerts]
     assert sorted(caused) == sorted(rule["alert"] for rule in rules() if "alert" in rule)
 
 

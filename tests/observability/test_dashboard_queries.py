@@ -62,8 +62,9 @@ QUIET = {
     ("Breaches", "cipherward_canary_breaches_total"): WRONG,
     ("Downloads cut", "cipherward_storage_downloads_cut_total"): "no right ends in a download",
     ("Openings of identities", "cipherward_identity_opening_shares_total"): "no warrant is given",
-    ("Records read again", "cipherward_storage_scrub_pieces_total"): "the scrub of the start "
+    ("Pieces read again", "cipherward_storage_scrub_pieces_total"): "the scrub of the start "
     "found no record",
+    ("Pieces read again", "cipherward_compute_scrub_pieces_total"): "nor any row",
     ("Spans of traces", "cipherward_trace_spans_total"): "traces are off",
     ("Longest step", "cipherward_compute_step_begun_timestamp_seconds"): "the study is over",
     ("Age of the oldest step", "cipherward_compute_step_begun_timestamp_seconds"): "as above",

@@ -66,6 +66,18 @@ def _orders(spans: Iterable[otlp.Seen], block: otlp.Seen) -> list[otlp.Seen]:
     return [s for s in spans if s.name == "order" and s.parent == block.id]
 
 
+def _reports(spans: Iterable[otlp.Seen], block: otlp.Seen) -> list[otlp.Seen]:
+    """Return the spans of transactions that report on orders of a block, with all above them."""
+    known = list(spans)
+    return [
+        span
+        for span in known
+        if (span.name, span.trace) == ("transaction", block.trace)
+        and (way := _path(known, span))[0] == "ledger server Submit"
+        and "ledger server SubmitBatch" in way
+    ]
+
+
 def _stored(root: otlp.Seen) -> Callable[[Iterable[otlp.Seen]], list[otlp.Seen]]:
     """Return what finds the spans of blocks in the trace of a request."""
     return lambda spans: [s for s in spans if s.name == "block" and s.trace == root.trace]
@@ -114,17 +126,20 @@ async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Told]
         await eventually(
             lambda: _orders(collector.spans, release), seconds=SECONDS, what="the share"
         )
+        await eventually(
+            lambda: _reports(collector.spans, release), seconds=SECONDS, what="the report"
+        )
         ids = (record, consent.grant_id)
         secrets = tuple(x for one in ids for x in (one, one.hex().encode()))
         yield Told(list(collector.spans), secrets)
 
 
 def _path(spans: Iterable[otlp.Seen], leaf: otlp.Seen) -> list[str]:
-    """Return service and name of a span and of all above it, from the root on."""
+    """Return service and name of a span and of all above it that are there, the highest first."""
     by_id = {span.id: span for span in spans}
     way = [leaf]
-    while way[-1].parent:
-        way.append(by_id[way[-1].parent])
+    while (above := by_id.get(way[-1].parent)) is not None:
+        way.append(above)
     return [f"{span.service} {span.kind} {span.name.split('/')[-1]}" for span in reversed(way)]
 
 
@@ -159,6 +174,27 @@ async def test_a_holders_opening_is_one_trace_up_to_the_release_of_the_key(told:
         "cipherward.block.height": release.attributes["cipherward.block.height"],
         "cipherward.order.instructions": ["release_key"],
     }
+
+
+async def test_the_report_of_an_order_is_in_the_trace_of_the_order(told: Told) -> None:
+    (release,) = (span for span in _releases(told.spans) if span.service == "storage")
+    for report in _reports(told.spans, release):
+        way = _path(told.spans, report)
+        assert way[:3] == [
+            "ledger server Submit",
+            "ledger internal transaction",
+            "storage consumer block",
+        ]
+        assert way[-3:] == [
+            "storage client SubmitBatch",
+            "ledger server SubmitBatch",
+            "ledger internal transaction",
+        ]
+        assert way[3:-3] in ([], ["storage internal order"])  # if it took more than the block
+        assert (
+            report.attributes["cipherward.block.height"]
+            > (release.attributes["cipherward.block.height"])
+        )
 
 
 async def test_no_trace_is_in_two_members_deployments(told: Told) -> None:

@@ -1,7 +1,8 @@
-"""Alerts, fired by causing their conditions on a running alliance.
+"""Alerts, fired by causing their conditions on a running alliance, and their runbooks followed.
 
 `python -m tools.alerts list` and `python -m tools.alerts fire [ALERT…]`; exit status 1 if one did
-not fire. The rules' times are shortened as tools/alerts/shortened.py says; nothing else is.
+not fire, or if the diagnosis of its runbook, followed while it fired, did not lead to its cause.
+The rules' times are shortened as tools/alerts/shortened.py says; nothing else is.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Final
 
 from tools.alerts.cause import Cause
+from tools.alerts.causes_chain import CHAIN_CAUSES
 from tools.alerts.causes_machines import MACHINE_CAUSES
 from tools.alerts.causes_members import MEMBER_CAUSES
 from tools.alerts.causes_network import NETWORK_CAUSES
@@ -22,7 +25,12 @@ from tools.alerts.firing import Outcome, fire
 from tools.alerts.shortened import FACTOR, FOR_SECONDS_MAX
 from tools.alerts.world import opened_world
 
-CAUSES: Final[tuple[Cause, ...]] = (*MEMBER_CAUSES, *MACHINE_CAUSES, *NETWORK_CAUSES)
+CAUSES: Final[tuple[Cause, ...]] = (
+    *MEMBER_CAUSES,
+    *MACHINE_CAUSES,
+    *CHAIN_CAUSES,
+    *NETWORK_CAUSES,
+)
 
 
 def main() -> int:
@@ -35,30 +43,35 @@ def main() -> int:
     options = parser.parse_args()
     if options.command == "list":
         for cause in CAUSES:
-            print(f"{cause.what}: {', '.join(cause.all)}")
+            print(f"{cause.what}: {', '.join(cause.alerts)}")
         return 0
-    known = {alert for cause in CAUSES for alert in cause.all}
+    known = {alert for cause in CAUSES for alert in cause.alerts}
     if unknown := set(options.alerts) - known:
         parser.error(f"nothing here causes {', '.join(sorted(unknown))}")
     outcomes = asyncio.run(fire_all(set(options.alerts) or known))
-    return 0 if all(one.seconds is not None for one in outcomes) else 1
+    return 0 if all(one.shown for one in outcomes) else 1
 
 
-async def fire_all(wanted: set[str]) -> Sequence[Outcome]:
-    """Run an alliance, make every cause of what is wanted, and tell what came of it."""
-    found: list[Outcome] = []
+async def fire_all(wanted: Set[str]) -> Sequence[Outcome]:
+    """Run alliances, make every cause of what is wanted, and tell what came of it."""
+    began, found = time.monotonic(), list[Outcome]()
     print(f"times / {FACTOR}, `for` at most {FOR_SECONDS_MAX:.0f} s", flush=True)
     for networked in (False, True):
-        causes = [c for c in CAUSES if c.networked is networked and not wanted.isdisjoint(c.all)]
+        causes = [c for c in CAUSES if c.networked is networked and not wanted.isdisjoint(c.alerts)]
         if causes:
             found += await _fire_in_one(causes, wanted, networked=networked)
-    fired = sum(one.seconds is not None for one in found)
-    print(f"\n{fired} of {len(found)} alerts fired", flush=True)
+    fired, led = sum(one.seconds is not None for one in found), sum(one.shown for one in found)
+    minutes = (time.monotonic() - began) / 60
+    print(
+        f"\n{fired} of {len(found)} alerts fired, {led} diagnoses led to the cause, "
+        f"in {minutes:.0f} minutes",
+        flush=True,
+    )
     return found
 
 
 async def _fire_in_one(
-    causes: Sequence[Cause], wanted: set[str], *, networked: bool
+    causes: Sequence[Cause], wanted: Set[str], *, networked: bool
 ) -> list[Outcome]:
     found: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -66,15 +79,20 @@ async def _fire_in_one(
             for cause in causes:
                 print(f"\n{cause.what}", flush=True)
                 outcomes = await fire(world, cause, wanted)
-                print("\n".join(map(_line, outcomes)), flush=True)
+                print("\n".join(map(_lines, outcomes)), flush=True)
                 found += outcomes
     return found
 
 
-def _line(one: Outcome) -> str:
+def _lines(one: Outcome) -> str:
     if one.seconds is None:
         return f"  MISSING {one.alert}: {one.why}"
-    return f"  {one.seconds:6.1f} s  {one.alert} ({one.severity}): {one.summary}"
+    fired = f"  {one.seconds:6.1f} s  {one.alert} ({one.severity}): {one.summary}\n"
+    if one.followed is None:
+        return f"{fired}     ASTRAY  {one.why}"
+    way = one.followed
+    steps = f"{way.expressions} expressions, {way.commands} commands"
+    return f"{fired}            diagnosed ({steps}) by `{way.step}`"
 
 
 if __name__ == "__main__":

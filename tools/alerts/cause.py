@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from tools.alerts.findings import Finding
 from tools.alerts.world import World
 
 Make = Callable[[World], AbstractAsyncContextManager[None]]
@@ -19,18 +20,19 @@ class CannotCause(Exception):
 class Cause:
     """What makes alerts fire.
 
-    alerts: fire while `make`'s context is open; afterwards: once it is closed. seconds: how long
-    each of the two is waited for. networked: it needs consensus nodes and Kafka.
+    findings: what the diagnoses of its alerts show; these fire while `make`'s context is open.
+    afterwards: the same of alerts that fire once it is closed. seconds: how long each of the two is
+    waited for. networked: it needs consensus nodes and Kafka.
     """
 
     what: str
-    alerts: tuple[str, ...]
+    findings: tuple[Finding, ...]
     make: Make
     seconds: float = 60.0
-    afterwards: tuple[str, ...] = ()
+    afterwards: tuple[Finding, ...] = ()
     networked: bool = False
 
     @property
-    def all(self) -> tuple[str, ...]:
+    def alerts(self) -> tuple[str, ...]:
         """Every alert that it makes fire."""
-        return (*self.alerts, *self.afterwards)
+        return tuple(one.alert for one in (*self.findings, *self.afterwards))

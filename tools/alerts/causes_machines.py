@@ -1,4 +1,4 @@
-"""Causes in disks, certificates, processes and the chain's own."""
+"""Causes in disks, certificates and processes."""
 
 from __future__ import annotations
 
@@ -8,68 +8,56 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Final
 
-from grpc import aio
-
-from cipherward.ledger.v1 import ledger_service_pb2 as ledger_pb
 from cipherward.storage.v1 import storage_service_pb2 as storage_pb
-from cipherward_client.sdk.consents import ConsentTerms, grant_consent
 from cipherward_client.sdk.emergencies import open_in_emergency
 from cipherward_client.sdk.erasures import erase_record
 from cipherward_client.sdk.errors import ClientError
 from cipherward_kit.devca import DevAuthority, save_identity
 from tools.alerts.cause import CannotCause, Cause
 from tools.alerts.causes_members import REASON
-from tools.alerts.world import A, B, C, World
+from tools.alerts.findings import DOCTOR_OF_MEMBER, Answer, Finding, Logged, Printed
+from tools.alerts.world import CALL_SECONDS, B, C, World, calling
 
 CERTIFICATE_DAYS: Final = 0.5
 DATABASE: Final = "storage.sqlite"  # of an embedded storage
-LEFT_BYTES: Final = 256 * 1024  # of the small disk's 16 MiB: 1.6 %
-CALL_SECONDS: Final = 5.0
-PAUSE_SECONDS: Final = 0.05  # between two calls of a caller: twenty a second
-BRANCH_SECONDS: Final = 10.0  # some blocks, of which there comes one every 3 s
-HALT_SECONDS: Final = 75.0  # a timer is late by more than a minute then
-CONSENT_SECONDS: Final = 10  # the consent whose end falls into the halt
+SMALL_DISK_BYTES: Final = 64 * 1024 * 1024
+LEFT_BYTES: Final = 1024 * 1024  # 1.6 %, and more than is written meanwhile
 # A process that is chopped: so many sleeps of over a second with a moment between them, then awake.
 SLEEPS, ASLEEP_SECONDS, MOMENT_SECONDS, AWAKE_SECONDS = 3, 1.1, 0.004, 1.5
 
 
 @asynccontextmanager
-async def calling(
-    call: Callable[[], Awaitable[object]], callers: int, pause_seconds: float = PAUSE_SECONDS
-) -> AsyncGenerator[None]:
-    """Let so many callers call all the time while the context is open, whatever is answered."""
-
-    async def one() -> None:
-        while True:
-            with suppress(aio.AioRpcError):
-                await call()
-            await asyncio.sleep(pause_seconds)
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one()) for _ in range(callers)]
-        yield
-        for task in tasks:
-            task.cancel()
-
-
-@asynccontextmanager
 async def full_disk(world: World) -> AsyncGenerator[None]:
-    """Fill the small disk of one identity service but for a little."""
-    if world.disk is None:
-        raise CannotCause("only root can give a service a small disk")
-    ballast = world.disk / "ballast"
-    room = os.statvfs(world.disk)
-    await asyncio.to_thread(ballast.write_bytes, bytes(room.f_bavail * room.f_frsize - LEFT_BYTES))
+    """Move an identity service to a small disk, without a reserve, and fill that but for a little.
+
+    With its reserve it would refuse everything before so small a disk is full.
+    """
+    name, data = f"{C}/identity", world.running.folder.member(C).data("identity")
+    aside = data.with_name("identity-aside")
+    world.settings[name] = {"CIPHERWARD_LOG_RESERVE_BYTES": "0"}
     try:
+        async with world.stopped(name):
+            await asyncio.to_thread(shutil.copytree, data, aside)
+            size = f"size={SMALL_DISK_BYTES},mode=700"
+            await asyncio.to_thread(_mount, "-t", "tmpfs", "-o", size, "cipherward", str(data))
+            await asyncio.to_thread(shutil.copytree, aside, data, dirs_exist_ok=True)
+        room = os.statvfs(data)
+        ballast = bytes(room.f_bavail * room.f_frsize - LEFT_BYTES)
+        await asyncio.to_thread((data / "ballast").write_bytes, ballast)
         yield
     finally:
-        ballast.unlink()
+        del world.settings[name]
+        async with world.stopped(name):
+            if data.is_mount():
+                (data / "ballast").unlink(missing_ok=True)
+                await asyncio.to_thread(shutil.copytree, data, aside, dirs_exist_ok=True)
+                await asyncio.to_thread(_unmount, data)
+                await asyncio.to_thread(shutil.copytree, aside, data, dirs_exist_ok=True)
 
 
 @asynccontextmanager
@@ -130,22 +118,6 @@ def _files(data: Path) -> list[Path]:
 
 
 @asynccontextmanager
-async def stopped_contract(world: World) -> AsyncGenerator[None]:
-    """Stop contract, and with it the chain, while people go on submitting; a consent ends then."""
-    await world.ensure_canaries()
-    owner, record = await world.record(A)
-    until = int(time.time()) + CONSENT_SECONDS
-    await grant_consent(world.alliance, owner, ConsentTerms(record, B, until))
-    nothing = ledger_pb.SubmitRequest(transaction=b"")
-    began = time.monotonic()
-    async with world.stopped(f"{A}/contract"):
-        ledger = world.alliance.ledger_of(A)
-        async with calling(lambda: ledger.Submit(nothing, timeout=CALL_SECONDS), 2):
-            yield
-            await asyncio.sleep(began + HALT_SECONDS - time.monotonic())
-
-
-@asynccontextmanager
 async def read_only_keys(world: World) -> AsyncGenerator[None]:
     """Let a storage find the folder of its slot keys read-only, as a broken disk is remounted."""
     folder = world.running.folder.member(C).data("storage") / "slot-keys"
@@ -154,13 +126,17 @@ async def read_only_keys(world: World) -> AsyncGenerator[None]:
         await asyncio.to_thread(_mount, "-o", "remount,ro,bind", str(folder))
         yield
     finally:
-        await asyncio.to_thread(subprocess.run, ["umount", "-l", str(folder)], check=True)
+        await asyncio.to_thread(_unmount, folder)
 
 
 def _mount(*arguments: str) -> None:
     done = subprocess.run(["mount", *arguments], capture_output=True, check=False)
     if done.returncode:
-        raise CannotCause("only root can make a folder read-only for root")
+        raise CannotCause("only root can mount a small disk, or a folder that root cannot write")
+
+
+def _unmount(folder: Path) -> None:
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @asynccontextmanager
@@ -194,74 +170,102 @@ async def chopped_storage(world: World) -> AsyncGenerator[None]:
                 await sleeper
 
 
-@asynccontextmanager
-async def restored_chain(world: World) -> AsyncGenerator[None]:
-    """Restore the one ledger and its contract from a copy that lacks blocks which others have.
-
-    It signs other blocks at the heights of those: what nobody may ever do.
-    """
-    names = f"{A}/ledger", f"{A}/contract"
-    home, aside = world.running.folder.member(A), world.running.folder.root / "aside"
-    async with world.stopped(*names):
-        for name in names:
-            service = name.split("/")[1]
-            await asyncio.to_thread(shutil.copytree, home.data(service), aside / service)
-    await asyncio.sleep(BRANCH_SECONDS)
-    async with world.stopped(*names):
-        for name in names:
-            service = name.split("/")[1]
-            await asyncio.to_thread(shutil.rmtree, home.data(service))
-            await asyncio.to_thread(shutil.copytree, aside / service, home.data(service))
-    yield
-
+# What the doctor says of the certificate's file: that it is the issuer who is late.
+OLD_FILE: Final = Printed(
+    {"problems": [{"check": "certificates", "where": f"{C}/compute", "problem": "runs out at"}]}
+)
+IDLE: Final = 'max_over_time(scrape_duration_seconds{member="hospital-a",component="storage"}[5m])'
 
 MACHINE_CAUSES: Final = (
     Cause(
         "a disk is filled to 1.6 %",
-        ("CipherwardDiskFilling", "CipherwardDiskNearlyFull"),
+        (
+            Finding(
+                "CipherwardDiskFilling",
+                {"member": C, "component": "identity"},
+                "du -ah DIR/hospital-a/data/storage",
+                Printed("ballast"),
+            ),
+            Finding(
+                "CipherwardDiskNearlyFull",
+                {"member": C, "component": "identity"},
+                DOCTOR_OF_MEMBER,
+                Printed({"problems": [{"check": "disk", "where": f"{C}/identity"}]}),
+            ),
+        ),
         full_disk,
     ),
     Cause(
         "a service runs with a certificate for half a day",
-        ("CipherwardCertificateExpiring", "CipherwardCertificateNearlyExpired"),
+        (
+            Finding(
+                "CipherwardCertificateExpiring",
+                {"member": C, "component": "compute", "certificate": "own"},
+                DOCTOR_OF_MEMBER,
+                OLD_FILE,
+            ),
+            Finding(
+                "CipherwardCertificateNearlyExpired",
+                {"member": C, "component": "compute", "certificate": "own"},
+                DOCTOR_OF_MEMBER,
+                OLD_FILE,
+            ),
+        ),
         old_certificate,
     ),
     Cause(
         "bytes of a record and of a slot are changed on one disk",
         (
-            "CipherwardStoredBytesCorrupt",
-            "CipherwardSlotsUnusable",
-            "CipherwardErasureLate",
+            Finding(
+                "CipherwardStoredBytesCorrupt",
+                {"member": B, "component": "storage"},
+                'cipherward_storage_parts_corrupt_total{member="hospital-a"}',
+                Answer(least=1),
+            ),
+            Finding(
+                "CipherwardSlotsUnusable",
+                {"member": B},
+                "slots_unusable",
+                Logged({"count": 1}),
+            ),
+            Finding(
+                "CipherwardErasureLate",
+                {"member": B},
+                'cipherward_storage_slots_unusable{member="hospital-a"}',
+                Answer(least=1),
+            ),
         ),
         damaged_storage,
         90.0,
     ),
     Cause(
-        "the folder of slot keys is mounted read-only", ("CipherwardSlotKeyOld",), read_only_keys
+        "the folder of slot keys is mounted read-only",
+        (
+            Finding(
+                "CipherwardSlotKeyOld",
+                {"member": C},
+                "slot_renewal_put_off",
+                Logged({"why": "OSError"}),
+            ),
+        ),
+        read_only_keys,
     ),
     Cause(
         "one storage service is frozen again and again in the middle of calls",
-        ("CipherwardLatencyBurnsFast", "CipherwardLatencyBurnsSlowly"),
-        chopped_storage,
-    ),
-    Cause(
-        "contract is stopped, and the chain with it, while transactions are submitted",
         (
-            "CipherwardContractAway",
-            "CipherwardChainStalled",
-            "CipherwardBlockFeedLagging",
-            "CipherwardAvailabilityBurnsFast",
-            "CipherwardAvailabilityBurnsSlowly",
-            "CipherwardCanariesSilentOnTheChain",
+            Finding(
+                "CipherwardLatencyBurnsFast",
+                {"member": B, "component": "storage"},
+                IDLE,
+                Answer(least=0.5),
+            ),
+            Finding(
+                "CipherwardLatencyBurnsSlowly",
+                {"member": B, "component": "storage"},
+                IDLE,
+                Answer(least=0.5),
+            ),
         ),
-        stopped_contract,
-        120.0,
-        afterwards=("CipherwardTimersLate",),
-    ),
-    Cause(  # the last: nobody goes on after it
-        "the ledger and its contract are restored from before their last blocks",
-        ("CipherwardChainForked",),
-        restored_chain,
-        90.0,
+        chopped_storage,
     ),
 )

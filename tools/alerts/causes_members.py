@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final
@@ -17,6 +18,15 @@ from cipherward_client.sdk.errors import ClientError
 from cipherward_client.sdk.studies import propose_study, watch_study
 from cipherward_studies.spec import Draft
 from tools.alerts.cause import Cause
+from tools.alerts.findings import (
+    DOCTOR,
+    DOCTOR_OF_MEMBER,
+    Answer,
+    Finding,
+    Logged,
+    Printed,
+    silent,
+)
 from tools.alerts.world import A, B, C, D, World
 
 PATIENTS: Final = 30
@@ -66,6 +76,8 @@ async def approved_study(world: World, data_set: str) -> bytes:
     draft = Draft.from_document(STUDY | {"data_set": data_set})
     permit = await grant_for(world.running.folder, world.alliance, researcher, draft)
     study = (await propose_study(world.alliance, researcher, draft, permit)).study_id
+    await world.lay_out("researcher.wallet", researcher)
+    world.names["STUDY"] = study.hex()
     await approve_as_all(world.running.folder, (A, B, C), study)
     return study
 
@@ -74,6 +86,8 @@ async def approved_study(world: World, data_set: str) -> bytes:
 async def released_study(world: World) -> AsyncGenerator[None]:
     """Let a study be computed and released: two results, as many as its data set may give."""
     await approved_study(world, "cohort-1")
+    document = json.dumps(STUDY | {"data_set": "cohort-1"})
+    await asyncio.to_thread((world.desk / "study.json").write_text, document)
     yield
 
 
@@ -125,34 +139,110 @@ async def custodian_away(world: World) -> AsyncGenerator[None]:
 
 
 MEMBER_CAUSES: Final = (
-    Cause("three of four hospitals run no canaries", ("CipherwardCanariesSilent",), no_canaries),
+    Cause(
+        "three of four hospitals run no canaries",
+        (
+            Finding(
+                "CipherwardCanariesSilent",
+                {"member": B},
+                'absent(up{member="hospital-a",component="canary"})',
+                Answer(least=1),
+            ),
+        ),
+        no_canaries,
+    ),
     Cause(
         "the template of consents was weakened: a revocation reaches no storage",
-        ("CipherwardGaveWhatMustBeRefused", "CipherwardNotReady"),
+        (
+            Finding(
+                "CipherwardGaveWhatMustBeRefused",
+                {"member": A},
+                'sum by (path, case) (cipherward_canary_breaches_total{member="hospital-a"}) > 0',
+                Answer({"case": "revoked"}),
+            ),
+            Finding(
+                "CipherwardNotReady",
+                {"member": A, "component": "storage"},
+                "readiness",
+                Logged({"condition": "canaries", "ready": False}),
+            ),
+        ),
         weakened_template,
         120.0,
     ),
-    Cause("an emergency access is never reviewed", ("CipherwardReviewOverdue",), nobody_reviews),
+    Cause(
+        "an emergency access is never reviewed",
+        (
+            Finding(
+                "CipherwardReviewOverdue",
+                {"member": A},
+                "cipherward notices --member hospital-a --alliance DIR",
+                Printed({"notices": [{"kind": "review-missed"}]}),
+            ),
+        ),
+        nobody_reviews,
+    ),
     Cause(
         "a study spends what its data set may give",
-        ("CipherwardBudgetNearlySpent",),
+        (
+            Finding(
+                "CipherwardBudgetNearlySpent",
+                {"member": A},
+                'cipherward_compute_studies{member="hospital-a",state="released"}',
+                Answer(least=1),
+            ),
+        ),
         released_study,
         120.0,
     ),
     Cause(
         "the compute service of one hospital is frozen (SIGSTOP) while a study's key is made",
-        ("CipherwardStudyStepStuck", "CipherwardTargetDown"),
+        (
+            Finding("CipherwardStudyStepStuck", {"member": A}, DOCTOR, silent(f"{D}/compute")),
+            Finding(
+                "CipherwardTargetDown",
+                {"member": D, "component": "compute"},
+                DOCTOR_OF_MEMBER,
+                Printed(
+                    silent(f"{D}/compute").part,
+                    lacks={"problems": [{"check": "peers", "where": f"{D}/compute"}]},
+                ),
+            ),
+        ),
         silent_compute,
     ),
     Cause(
         "keys are renewed while guardians are frozen: of one key one, of the other two of four",
-        ("CipherwardCeremonyStuck", "CipherwardCeremonyWithoutAShare"),
+        (
+            Finding(
+                "CipherwardCeremonyStuck", {"purpose": "opening"}, DOCTOR, silent(f"{D}/identity")
+            ),
+            Finding(
+                "CipherwardCeremonyWithoutAShare",
+                {"purpose": "record", "outcome": "failed"},
+                "ceremony_failed",
+                Logged({"purpose": "record", "why": "TOO_FEW_ENROLLED"}),
+            ),
+        ),
         silent_guardians,
         120.0,
     ),
     Cause(
         "a record is opened while its custodian's storage is frozen",
-        ("CipherwardSharesPending", "CipherwardCanaryNotRefusedForTheRightReason"),
+        (
+            Finding(
+                "CipherwardSharesPending",
+                {"member": B},
+                "shares_of_custodian_put_off",
+                Logged({"custodian": A, "why": "slot_away"}),
+            ),
+            Finding(
+                "CipherwardCanaryNotRefusedForTheRightReason",
+                {"member": A},
+                DOCTOR,
+                silent(f"{A}/storage"),
+            ),
+        ),
         custodian_away,
         120.0,
     ),

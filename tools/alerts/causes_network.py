@@ -11,7 +11,8 @@ from typing import Final
 import psutil
 
 from tools.alerts.cause import CannotCause, Cause
-from tools.alerts.world import D, World
+from tools.alerts.findings import Answer, Finding, Printed
+from tools.alerts.world import A, D, World
 
 
 @asynccontextmanager
@@ -40,12 +41,30 @@ async def frozen_broker(world: World) -> AsyncGenerator[None]:
 NETWORK_CAUSES: Final = (
     Cause(
         "the consensus node of one of four hospitals is frozen",
-        ("CipherwardValidatorMissing",),
+        (
+            Finding(
+                "CipherwardValidatorMissing",
+                {"member": A},
+                "cipherward chain witness --alliance DIR",
+                Printed({"heads": {D: {"lagging": True}}}),
+            ),
+        ),
         frozen_node,
         90.0,
         networked=True,
     ),
     Cause(
-        "the broker is frozen", ("CipherwardFeedNotPublished",), frozen_broker, 90.0, networked=True
+        "the broker is frozen",
+        (
+            Finding(
+                "CipherwardFeedNotPublished",
+                {"member": A},
+                "count(cipherward_ledger_feed_connected == 0)",
+                Answer(least=4),  # all members, so that it is no member's password
+            ),
+        ),
+        frozen_broker,
+        90.0,
+        networked=True,
     ),
 )

@@ -1,4 +1,4 @@
-"""Making causes one after the other, and waiting for the alerts in Prometheus."""
+"""Making causes one after the other: alerts are waited for in Prometheus, diagnoses followed."""
 
 from __future__ import annotations
 
@@ -6,69 +6,106 @@ import asyncio
 import json
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tools.alerts.cause import CannotCause, Cause
+from tools.alerts.findings import Finding
+from tools.alerts.following import Astray, Followed, follow
 from tools.alerts.world import World
 
 POLL_SECONDS: Final = 0.5
 ANSWER_SECONDS: Final = 5.0
 
+Alert = dict[str, Any]  # as Prometheus tells it
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one alert. seconds: from the beginning of its cause; None: it did not fire."""
+    """What came of one alert.
+
+    seconds: from the beginning of its cause; None: it did not fire. followed: None: its diagnosis
+    did not lead to the cause. why: of whichever is missing.
+    """
 
     alert: str
-    what: str
     seconds: float | None
+    followed: Followed | None = None
     why: str = ""
     severity: str = ""
     summary: str = ""
 
-
-def alerts_of(url: str) -> dict[str, dict[str, Any]]:
-    """Return one of each alert that fires at a Prometheus, by name."""
-    with urllib.request.urlopen(f"{url}/api/v1/alerts", timeout=ANSWER_SECONDS) as answer:
-        found: list[dict[str, Any]] = json.load(answer)["data"]["alerts"]
-    return {one["labels"]["alertname"]: one for one in found if one["state"] == "firing"}
+    @property
+    def shown(self) -> bool:
+        """It fired, and its diagnosis led to the cause."""
+        return self.seconds is not None and self.followed is not None
 
 
-async def fire(world: World, cause: Cause, wanted: Iterable[str]) -> list[Outcome]:
-    """Make a cause and wait for those of its alerts that are wanted."""
-    wanted = set(wanted)
-    during = [alert for alert in cause.alerts if alert in wanted]
-    after = [alert for alert in cause.afterwards if alert in wanted]
-    began = time.monotonic()
+async def fire(world: World, cause: Cause, wanted: Collection[str]) -> list[Outcome]:
+    """Make a cause, wait for those of its alerts that are wanted, and follow their diagnoses."""
+    during = [one for one in cause.findings if one.alert in wanted]
+    after = [one for one in cause.afterwards if one.alert in wanted]
+    since = time.time()
     found: list[Outcome] = []
     try:
         async with cause.make(world):
-            found += await _wait(world, cause, during, began)
-        found += await _wait(world, cause, after, time.monotonic())
-    except CannotCause as error:
-        return [Outcome(alert, cause.what, None, str(error)) for alert in (*during, *after)]
+            found += await _wait(world, cause.seconds, during, since)
+        found += await _wait(world, cause.seconds, after, since)
     except Exception as error:  # the next cause is tried all the same, and the report says why
         told = {one.alert for one in found}
-        why = f"{type(error).__name__}: {error}"
-        missing = [alert for alert in (*during, *after) if alert not in told]
-        found += [Outcome(alert, cause.what, None, why) for alert in missing]
+        why = str(error) if isinstance(error, CannotCause) else f"{type(error).__name__}: {error}"
+        found += [
+            Outcome(one.alert, None, why=why) for one in (*during, *after) if one.alert not in told
+        ]
     return found
 
 
-async def _wait(world: World, cause: Cause, alerts: list[str], began: float) -> list[Outcome]:
-    seen: dict[str, Outcome] = {}
-    ends = time.monotonic() + cause.seconds
-    while len(seen) < len(alerts) and time.monotonic() < ends:
-        firing = await asyncio.to_thread(alerts_of, world.prometheus.url)
-        for alert in alerts:
-            if alert in firing and alert not in seen:
-                told = firing[alert]
-                seconds = time.monotonic() - began
-                severity = told["labels"]["severity"]
-                summary = told["annotations"]["summary"]
-                seen[alert] = Outcome(alert, cause.what, seconds, "", severity, summary)
-        await asyncio.sleep(POLL_SECONDS)
-    why = f"not within {cause.seconds:.0f} s"
-    return [seen.get(alert) or Outcome(alert, cause.what, None, why) for alert in alerts]
+async def _wait(
+    world: World, seconds: float, findings: Sequence[Finding], since: float
+) -> list[Outcome]:
+    """Wait for alerts, and follow the diagnosis of each from when it fires on."""
+    began, turn = time.monotonic(), asyncio.Lock()
+    tasks: dict[str, asyncio.Task[Outcome]] = {}
+    async with asyncio.TaskGroup() as group:
+        while len(tasks) < len(findings) and time.monotonic() < began + seconds:
+            firing = await asyncio.to_thread(alerts_of, world.prometheus.url)
+            for finding in findings:
+                told = about(finding, firing)
+                if told is not None and finding.alert not in tasks:
+                    shown = _show(world, finding, told, since, turn)
+                    tasks[finding.alert] = group.create_task(shown)
+            await asyncio.sleep(POLL_SECONDS)
+    missing = f"not within {seconds:.0f} s"
+    return [
+        tasks[one.alert].result() if one.alert in tasks else Outcome(one.alert, None, why=missing)
+        for one in findings
+    ]
+
+
+async def _show(
+    world: World, finding: Finding, told: Alert, since: float, turn: asyncio.Lock
+) -> Outcome:
+    fired, followed, why = time.time() - since, None, ""
+    async with turn:  # commands of two diagnoses at once would only slow each other down
+        try:
+            if about(finding, await asyncio.to_thread(alerts_of, world.prometheus.url)) is None:
+                raise Astray("it was quiet again before its diagnosis was begun")
+            followed = await follow(world, finding, told["labels"], since)
+        except Astray as error:
+            why = str(error)
+    severity, summary = told["labels"]["severity"], told["annotations"]["summary"]
+    return Outcome(finding.alert, fired, followed, why, severity, summary)
+
+
+def alerts_of(url: str) -> list[Alert]:
+    """Return the alerts that fire at a Prometheus."""
+    with urllib.request.urlopen(f"{url}/api/v1/alerts", timeout=ANSWER_SECONDS) as answer:
+        found: list[Alert] = json.load(answer)["data"]["alerts"]
+    return [one for one in found if one["state"] == "firing"]
+
+
+def about(finding: Finding, firing: Sequence[Alert]) -> Alert | None:
+    """Return the alert of those that fire which a finding is about, None if there is none."""
+    wanted = {"alertname": finding.alert, **finding.about}.items()
+    return next((one for one in firing if wanted <= one["labels"].items()), None)

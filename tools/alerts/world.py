@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
-import subprocess
-from collections.abc import AsyncGenerator, Generator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, cast
+
+from grpc import aio
 
 from cipherward_chain.canonical import Value, decode_map, encode
 from cipherward_chain.genesis import Parameters
@@ -26,6 +28,7 @@ from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.credentials import admit_holder, obtain_credential
 from cipherward_client.sdk.hospital import Hospital, open_hospital
 from cipherward_client.sdk.records import WalletOwner, put_record
+from cipherward_client.wallet.file import save_wallet
 from cipherward_client.wallet.wallet import Wallet
 from tests.servers.cometbft import cometbft_binary
 from tests.servers.development import metrics_targets
@@ -48,7 +51,8 @@ CANARY_SECONDS: Final = {
     "SETTLE_SECONDS": "3",
     "EXPIRY_SECONDS": "15",
 }
-SMALL_DISK_BYTES: Final = 16 * 1024 * 1024  # of one identity service, if we may mount one
+CALL_SECONDS: Final = 5.0  # of one call, and one wait for a database
+PAUSE_SECONDS: Final = 0.05  # between two calls of a caller: twenty a second
 
 
 def _sooner(value: Value) -> Value:
@@ -93,17 +97,31 @@ def found_alliance(root: Path, parts: Parts) -> AllianceFolder:
 class World:
     """What causes work with.
 
-    disk: the small one; None if we may not mount. kafka: the broker; None where the ledger itself
-    feeds the services.
+    desk: the folder in which the commands of runbooks are run. kafka: the broker; None where the
+    ledger itself feeds the services. names: what words in capitals stand for in those commands, as
+    causes know it. settings: what processes are told besides at their next start, by their names.
     """
 
     running: RunningAlliance
     alliance: Alliance
     hospitals: dict[str, Hospital]
     prometheus: PrometheusServer
-    disk: Path | None
+    desk: Path
     kafka: KafkaServer | None
+    names: dict[str, str] = field(default_factory=dict[str, str])
+    settings: dict[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     _wallets: dict[str, Wallet] = field(default_factory=dict[str, Wallet])
+
+    @property
+    def passphrase_file(self) -> Path:
+        """The passphrase of the wallets that lie on the desk."""
+        return self.desk / "passphrase"
+
+    async def lay_out(self, name: str, wallet: Wallet) -> None:
+        """Put a wallet on the desk, for commands that need one."""
+        passphrase = secrets.token_hex(16)
+        await asyncio.to_thread(save_wallet, self.desk / name, wallet, passphrase)
+        await asyncio.to_thread(self.passphrase_file.write_text, passphrase)
 
     async def person(
         self, name: str, member: str, schema: str = "patient", role: str = ""
@@ -142,18 +160,23 @@ class World:
         """Return what a service's process is told at its start."""
         member, service = name.split("/")
         endpoint = self.running.endpoints.of(member, service)
-        return replace(
-            self.running.deployment.process_plan((member, service), endpoint), vital=False
-        )
+        plan = self.running.deployment.process_plan((member, service), endpoint)
+        environment = {**plan.environment, **self.settings.get(name, {})}
+        return replace(plan, environment=environment, vital=False)
 
     @asynccontextmanager
     async def stopped(self, *names: str) -> AsyncGenerator[None]:
-        """Stop processes while the context is open."""
+        """Stop processes while the context is open.
+
+        Canaries are silent while they start again: what leaks here is no reason not to be ready.
+        """
         await self.running.supervisor.end(names)
         try:
             yield
         finally:
-            await self.running.supervisor.start([self.plan(name) for name in names])
+            canaries = self.running.supervisor.pids.keys() & {CANARY}
+            with self.frozen(*canaries):
+                await self.running.supervisor.start([self.plan(name) for name in names])
 
     async def ensure_canaries(self) -> None:
         """Run the first member's canaries from now on, and let Prometheus scrape them."""
@@ -174,18 +197,23 @@ class World:
         return {address: dict(labels) for address, labels in found.items()}
 
 
-@contextmanager
-def small_disk(data: Path) -> Generator[Path | None]:
-    """Mount a small file system at a data folder while the context is open; None if we may not."""
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    size = f"size={SMALL_DISK_BYTES},mode=700"
-    command = ["mount", "-t", "tmpfs", "-o", size, "cipherward", str(data)]
-    done = subprocess.run(command, capture_output=True, check=False)
-    try:
-        yield data if done.returncode == 0 else None
-    finally:
-        if done.returncode == 0:
-            subprocess.run(["umount", "-l", str(data)], check=True)
+@asynccontextmanager
+async def calling(
+    call: Callable[[], Awaitable[object]], callers: int, pause_seconds: float = PAUSE_SECONDS
+) -> AsyncGenerator[None]:
+    """Let so many callers call all the time while the context is open, whatever is answered."""
+
+    async def one() -> None:
+        while True:
+            with suppress(aio.AioRpcError):
+                await call()
+            await asyncio.sleep(pause_seconds)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one()) for _ in range(callers)]
+        yield
+        for task in tasks:
+            task.cancel()
 
 
 def _parts(kafka: KafkaServer | None) -> Parts:
@@ -212,7 +240,6 @@ async def opened_world(root: Path, *, networked: bool) -> AsyncGenerator[World]:
         kafka = servers.enter_context(running_kafka(root / "kafka")) if networked else None
         parts = _parts(kafka)
         folder = await asyncio.to_thread(found_alliance, root / "alliance", parts)
-        disk = servers.enter_context(small_disk(folder.member(C).data("identity")))
         async with AsyncExitStack() as stack:
             running = await stack.enter_async_context(running_alliance(folder.root, parts=parts))
             opened = Alliance.open(folder.endpoints_file, folder.genesis_file)
@@ -225,4 +252,6 @@ async def opened_world(root: Path, *, networked: bool) -> AsyncGenerator[World]:
             prometheus = stack.enter_context(
                 running_prometheus(root / "prometheus", targets, rules=[rules])
             )
-            yield World(running, alliance, hospitals, prometheus, disk, kafka)
+            desk = root / "desk"
+            desk.mkdir()
+            yield World(running, alliance, hospitals, prometheus, desk, kafka)
