@@ -58,7 +58,7 @@ class Wallet:
 
     @classmethod
     def create(cls, chain_id: str, genesis: bytes = b"") -> Wallet:
-        """Return an empty wallet with a fresh seed; without a genesis it takes the first one met."""
+        """Return an empty wallet with a fresh seed; without a genesis it takes the first met."""
         return cls(chain_id, secrets.token_bytes(SEED_BYTES), genesis=genesis)
 
     def require_chain(self, chain_id: str, genesis: bytes) -> None:
