@@ -27,6 +27,8 @@ CERTIFICATE_DAYS: Final = 0.5
 DATABASE: Final = "storage.sqlite"  # of an embedded storage
 SMALL_DISK_BYTES: Final = 64 * 1024 * 1024
 LEFT_BYTES: Final = 1024 * 1024  # 1.6 %, and more than is written meanwhile
+# The rule's hour is two minutes here, and begins with the quick answers that canaries got before.
+BURN_SECONDS: Final = 180.0
 # A process that is chopped: so many sleeps of over a second with a moment between them, then awake.
 SLEEPS, ASLEEP_SECONDS, MOMENT_SECONDS, AWAKE_SECONDS = 3, 1.1, 0.004, 1.5
 
@@ -267,5 +269,6 @@ MACHINE_CAUSES: Final = (
             ),
         ),
         chopped_storage,
+        BURN_SECONDS,
     ),
 )

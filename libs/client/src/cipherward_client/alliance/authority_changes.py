@@ -153,12 +153,15 @@ async def vote_for_change(
     registry = await registered_authorities(hospital)
     with explaining():
         present = _present(registry, member)
-    for wanted in dict.fromkeys((_joined(present, new), new)):
-        found = await find_authority_change(Asker.member(hospital), member, wanted, present)
-        if not found.state:
-            continue
-        if found.state == PROPOSED:
-            with explaining():
+    states = {
+        wanted: (await find_authority_change(Asker.member(hospital), member, wanted, present)).state
+        for wanted in (_joined(present, new), new)
+    }
+    # The step with both is over when the one with the new alone waits for votes.
+    waiting = [wanted for wanted, state in states.items() if state == PROPOSED]
+    for wanted in waiting or [wanted for wanted, state in states.items() if state]:
+        with explaining():
+            if waiting:
                 require_usable(registry, member, wanted)
         return await _voted(folder, hospital, member, wanted)
     with explaining():

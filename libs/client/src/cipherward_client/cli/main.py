@@ -15,10 +15,14 @@ def main() -> NoReturn:
     # it is loaded: so the commands are imported after it.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
+        import structlog
+
         from cipherward_client.cli.commands import run
         from cipherward_kit.memory import keep_freed_memory
     except KeyboardInterrupt:  # loading takes a second
         sys.exit(INTERRUPTED)
 
+    # What the SDK logs, such as a renewed certificate, is not part of what was asked for.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     keep_freed_memory()  # a record is sealed and opened in many buffers of one size
     sys.exit(run(sys.argv[1:]))
