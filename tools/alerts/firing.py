@@ -17,6 +17,8 @@ from tools.alerts.world import World
 
 POLL_SECONDS: Final = 0.5
 ANSWER_SECONDS: Final = 5.0
+# What an earlier cause left behind leaves an hour's window (two minutes here) and half of another.
+QUIET_SECONDS: Final = 180.0
 
 Alert = dict[str, Any]  # as Prometheus tells it
 
@@ -43,9 +45,16 @@ class Outcome:
 
 
 async def fire(world: World, cause: Cause, wanted: Collection[str]) -> list[Outcome]:
-    """Make a cause, wait for those of its alerts that are wanted, and follow their diagnoses."""
+    """Make a cause, wait for those of its alerts that are wanted, and follow their diagnoses.
+
+    An alert that fires already is waited for until it is quiet: it is to tell of this cause.
+    """
     during = [one for one in cause.findings if one.alert in wanted]
     after = [one for one in cause.afterwards if one.alert in wanted]
+    loud = await _still_loud(world, (*during, *after))
+    if loud:
+        why = "it fired before its cause, for " + ", ".join(sorted(loud))
+        return [Outcome(one.alert, None, why=why) for one in (*during, *after)]
     since = time.time()
     found: list[Outcome] = []
     try:
@@ -59,6 +68,17 @@ async def fire(world: World, cause: Cause, wanted: Collection[str]) -> list[Outc
             Outcome(one.alert, None, why=why) for one in (*during, *after) if one.alert not in told
         ]
     return found
+
+
+async def _still_loud(world: World, findings: Sequence[Finding]) -> set[str]:
+    """Return those of the alerts that fire, and do not cease in QUIET_SECONDS."""
+    ends = time.monotonic() + QUIET_SECONDS
+    while True:
+        firing = await asyncio.to_thread(alerts_of, world.prometheus.url)
+        loud = {one.alert for one in findings if about(one, firing) is not None}
+        if not loud or time.monotonic() > ends:
+            return loud
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def _wait(
