@@ -59,9 +59,10 @@ type: .make/gen ## pyright, strict
 
 # Every test, in parts that are processes of their own, three side by side: one alone spends half
 # its time waiting for the services that it runs. Whoever is done takes the next: the longest are
-# first, and what computes is mixed with what waits. A new folder of tests is in the rest.
-PARTS := keys compute studies sdk services alliances e2e client libs rest
-PART_keys := $(addprefix services/compute/tests/,columns ceremony resharing)
+# first, and what computes is mixed with what waits. A new folder of tests is in the rest. What
+# provokes the refusals that a service promises is in one part with the test of its promises.
+PARTS := compute studies keys sdk services alliances e2e client libs rest
+PART_keys := $(addprefix services/compute/tests/,ceremony resharing)
 PART_compute := $(wildcard services/compute/tests/test_*.py) $(filter-out $(PART_keys) %/__pycache__,$(patsubst %/,%,$(wildcard services/compute/tests/*/)))
 PART_studies := tests/integration/studies
 PART_sdk := tests/integration/sdk

@@ -21,11 +21,17 @@ from cipherward_client.sdk.hospital import Hospital, open_hospital
 from cipherward_client.wallet.wallet import Wallet
 from tests.integration.production import production_parts
 
+MOVES = "test_sdk_authorities.py"
 START_SECONDS = 180.0  # 20 processes on a busy machine without compiled bytecode
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here needs the processes, which take seconds to start."""
+    """Everything here needs the processes, which take seconds to start.
+
+    One test is the last: a member whose authority has changed is another one to whoever knows its
+    genesis alone, and many tests connect so.
+    """
+    items.sort(key=lambda item: item.path.name == MOVES)
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.slow)
