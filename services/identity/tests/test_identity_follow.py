@@ -17,6 +17,7 @@ from cipherward_chain.testing import make_genesis, seed_of
 from cipherward_identity import follow
 from cipherward_identity.issuer import IssuerKeyDiffers
 from cipherward_identity.wiring import Outside, open_identity
+from cipherward_kit.datafolder import CHAIN_NAME, DataFolderOfAnotherChain
 from cipherward_kit.errors import CannotStart, reason_of
 from cipherward_kit.testing import eventually
 from cipherward_member.alliance_files import read_endpoints, read_genesis
@@ -128,6 +129,10 @@ async def test_progress_of_another_genesis_is_refused(
     world.genesis, _ = make_genesis(
         2, issuers=world.genesis.issuers, time_ns=world.genesis.time_ns + 1
     )
+    assert isinstance(await cannot_start(world), DataFolderOfAnotherChain)
+    # A restored folder says only its chain's name: its place in the chain tells it.
+    folder = world.config("hospital-a").data_dir
+    (folder / CHAIN_NAME).write_text(world.genesis.chain_id)
     assert isinstance(await cannot_start(world), CheckpointUnusable)
 
 
