@@ -8,14 +8,13 @@ would count the libraries that they have in common once for each, which errs upw
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cipherward_client.demo.memory import descendants
+from cipherward_client.demo.memory import descendants, sampling
 
 # Two dozen pods take 10 ms to read: 5 % of a core, on a machine that the load has already filled.
 SAMPLE_SECONDS: Final = 0.2
@@ -48,7 +47,6 @@ class PodWatch:
     def __init__(self, pods: Sequence[Pod]) -> None:
         """Begin: peaks from before are forgotten."""
         self._most = dict.fromkeys(pods, 0)
-        self._over = threading.Event()
         for pod in pods:
             for pid in descendants(pod.pid):
                 _forget_peak(pid)
@@ -65,28 +63,13 @@ class PodWatch:
             together = sum(now for now, _ in found)
             self._most[pod] = max(most, together, *(peak for _, peak in found))
 
-    def run(self) -> None:
-        """Sample until `stop`."""
-        while not self._over.wait(SAMPLE_SECONDS):
-            self.sample()
-
-    def stop(self) -> None:
-        """End the sampling."""
-        self._over.set()
-
 
 @contextmanager
 def watched(pods: Sequence[Pod]) -> Generator[PodWatch]:
     """Watch pods while the context is open, in a thread: the load has the loop."""
     watch = PodWatch(pods)
-    thread = threading.Thread(target=watch.run, name="pods", daemon=True)
-    thread.start()
-    try:
+    with sampling(watch.sample, SAMPLE_SECONDS):
         yield watch
-    finally:
-        watch.stop()
-        thread.join()
-        watch.sample()
 
 
 def _forget_peak(pid: int) -> None:

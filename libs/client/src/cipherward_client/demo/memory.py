@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -40,7 +40,6 @@ class MemoryWatch:
     def __init__(self) -> None:
         self.peak_bytes = 0
         self.peak_processes = 0
-        self._over = threading.Event()
 
     def sample(self) -> None:
         """Take one sample now."""
@@ -49,25 +48,29 @@ class MemoryWatch:
         if total > self.peak_bytes:
             self.peak_bytes, self.peak_processes = total, len(pids)
 
-    def run(self) -> None:
-        """Sample until `stop`."""
-        while not self._over.wait(SAMPLE_SECONDS):
-            self.sample()
-
-    def stop(self) -> None:
-        """End the sampling."""
-        self._over.set()
-
 
 @contextmanager
 def watched_memory() -> Generator[MemoryWatch]:
     """Sample memory while the context is open."""
     watch = MemoryWatch()
-    thread = threading.Thread(target=watch.run, name="memory", daemon=True)
+    with sampling(watch.sample, SAMPLE_SECONDS):
+        yield watch
+
+
+@contextmanager
+def sampling(sample: Callable[[], None], seconds: float) -> Generator[None]:
+    """Call `sample` every `seconds` in a thread while the context is open, and once at its end."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(seconds):
+            sample()
+
+    thread = threading.Thread(target=run, name="memory", daemon=True)
     thread.start()
     try:
-        yield watch
+        yield
     finally:
-        watch.stop()
+        over.set()
         thread.join()
-        watch.sample()
+        sample()
