@@ -57,7 +57,7 @@ lint: .make/gen ## ruff, buf and the import contracts
 type: .make/gen ## pyright, strict
 	$(RUN)/pyright
 
-# Every test, in parts that are processes of their own, three side by side: one alone spends half
+# Every test, in parts that are processes of their own, four side by side: one alone spends half
 # its time waiting for the services that it runs. Whoever is done takes the next: the longest are
 # first, and what computes is mixed with what waits. A new folder of tests is in the rest. What
 # provokes the refusals that a service promises is in one part with the test of its promises.
@@ -74,7 +74,7 @@ PART_libs := $(filter-out $(PART_client) %.py %/__pycache__,$(wildcard libs/*))
 PART_rest := $(filter-out $(PART_e2e) %/integration %/soak %/kube %/images %/vectors %/__init__.py %/conftest.py %/every_test.py %/__pycache__,$(wildcard tests/*))
 
 test: .make/gen ## every embedded test (at most 10 minutes on 2 cores)
-	$(if $(ARGS),$(IN_MEMORY) $(EMBEDDED) $(ARGS),$(MAKE) --no-print-directory --keep-going -j3 --output-sync=target $(PARTS:%=test-part-%))
+	$(if $(ARGS),$(IN_MEMORY) $(EMBEDDED) $(ARGS),$(MAKE) --no-print-directory --keep-going -j4 --output-sync=target $(PARTS:%=test-part-%))
 
 .PHONY: $(PARTS:%=test-part-%)
 $(PARTS:%=test-part-%): test-part-%: .make/gen
@@ -86,7 +86,7 @@ install-servers: .make/gen ## CometBFT, Kafka, MongoDB's protocol and Prometheus
 servers: install-servers ## run Kafka, MongoDB and Prometheus for `cipherward dev`, until Ctrl-C
 	@exec $(RUN)/python -m tests.servers run $(ARGS)
 
-# They wait more than they compute: three side by side, the longest first.
+# They wait more than they compute: all side by side.
 SERVER_PARTS := alliances ledger services stories
 SERVERS_alliances := tests/integration
 SERVERS_ledger := services/ledger
@@ -94,7 +94,7 @@ SERVERS_services := $(filter-out $(SERVERS_ledger) %.py %/__pycache__,$(wildcard
 SERVERS_stories := tests/e2e tests/observability
 
 test-servers: install-servers ## every test with real servers (at most 10 minutes on 2 cores)
-	$(if $(ARGS),$(IN_MEMORY) $(SERVERS) $(ARGS),$(MAKE) --no-print-directory --keep-going -j3 --output-sync=target $(SERVER_PARTS:%=test-servers-%))
+	$(if $(ARGS),$(IN_MEMORY) $(SERVERS) $(ARGS),$(MAKE) --no-print-directory --keep-going -j4 --output-sync=target $(SERVER_PARTS:%=test-servers-%))
 
 .PHONY: $(SERVER_PARTS:%=test-servers-%)
 $(SERVER_PARTS:%=test-servers-%): test-servers-%: install-servers
