@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Final
 
-from cipherward.storage.v1 import storage_service_pb2 as storage_pb
+from cipherward_client.sdk.credentials import admit_holder
 from cipherward_client.sdk.emergencies import open_in_emergency
 from cipherward_client.sdk.erasures import erase_record
 from cipherward_client.sdk.errors import ClientError
@@ -27,10 +27,13 @@ CERTIFICATE_DAYS: Final = 0.5
 DATABASE: Final = "storage.sqlite"  # of an embedded storage
 SMALL_DISK_BYTES: Final = 64 * 1024 * 1024
 LEFT_BYTES: Final = 1024 * 1024  # 1.6 %, and more than is written meanwhile
-# The rule's hour is two minutes here, and begins with the quick answers that canaries got before.
+# The rule's hour is two minutes here, and begins with quick answers to what was asked before.
 BURN_SECONDS: Final = 180.0
-# A process that is chopped: so many sleeps of over a second with a moment between them, then awake.
-SLEEPS, ASLEEP_SECONDS, MOMENT_SECONDS, AWAKE_SECONDS = 3, 1.1, 0.004, 1.5
+# A write waits for two seconds of these on average, well within a database's patience.
+HELD_SECONDS, FREE_SECONDS = 2.4, 0.2
+# Whoever was answered between two holds asks again in the next.
+CALLERS, CALLERS_PAUSE_SECONDS = 8, 0.5
+IDENTITY_DATABASE: Final = "identity.db"
 
 
 @asynccontextmanager
@@ -142,61 +145,67 @@ def _unmount(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def chopped_storage(world: World) -> AsyncGenerator[None]:
-    """Let a storage run for moments only, so that it falls asleep in the middle of calls.
+async def held_database(world: World) -> AsyncGenerator[None]:
+    """Hold a database of identity for seconds at a time, as a slow disk or a copy by hand does."""
+    hospital = world.hospitals[B]
+    data = world.running.folder.member(B).data("identity") / IDENTITY_DATABASE
 
-    Between two rounds it is awake for long enough to be scraped.
-    """
-    pid = world.running.supervisor.pids[f"{B}/storage"]
-    stub, request = world.hospitals[B].alliance.storage_of(B), storage_pb.ListRecordsRequest()
+    def hold() -> None:
+        with closing(sqlite3.connect(data, timeout=CALL_SECONDS, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            time.sleep(HELD_SECONDS)
+            other.execute("ROLLBACK")
 
-    async def sleep_and_wake() -> None:
-        try:
-            while True:
-                for _ in range(SLEEPS):
-                    os.kill(pid, signal.SIGSTOP)
-                    await asyncio.sleep(ASLEEP_SECONDS)
-                    os.kill(pid, signal.SIGCONT)
-                    await asyncio.sleep(MOMENT_SECONDS)
-                await asyncio.sleep(AWAKE_SECONDS)
-        finally:
-            os.kill(pid, signal.SIGCONT)
+    async def hold_and_free() -> None:
+        while True:
+            await asyncio.to_thread(hold)
+            await asyncio.sleep(FREE_SECONDS)
 
-    async with calling(lambda: stub.ListRecords(request, timeout=CALL_SECONDS), 16, 1.0):
-        sleeper = asyncio.create_task(sleep_and_wake())
+    async def admit() -> None:
+        with suppress(ClientError):
+            await admit_holder(hospital)
+
+    async with calling(admit, CALLERS, CALLERS_PAUSE_SECONDS):
+        holding = asyncio.create_task(hold_and_free())
         try:
             yield
         finally:
-            sleeper.cancel()
+            holding.cancel()
             with suppress(asyncio.CancelledError):
-                await sleeper
+                await holding
 
 
 # What the doctor says of the certificate's file: that it is the issuer who is late.
 OLD_FILE: Final = Printed(
     {"problems": [{"check": "certificates", "where": f"{C}/compute", "problem": "runs out at"}]}
 )
-IDLE: Final = 'max_over_time(scrape_duration_seconds{member="hospital-a",component="storage"}[5m])'
+ADMITS: Final = {"grpc_method": "cipherward.identity.v1.IdentityService/AdmitHolder"}
+SLOWEST: Final = (
+    "topk(5, sum by (grpc_method) "
+    '(rate(grpc_server_call_duration_seconds_sum{member="hospital-a",component="storage"}[5m]))'
+    " / sum by (grpc_method) "
+    '(rate(grpc_server_call_duration_seconds_count{member="hospital-a",component="storage"}[5m])))'
+)
 
 # First of all: latency's windows are the longest, and what other causes leave in them counts too.
 LATENCY_CAUSES: Final = (
     Cause(
-        "one storage service is frozen again and again in the middle of calls",
+        "the database of one identity service is held for seconds at a time",
         (
             Finding(
                 "CipherwardLatencyBurnsFast",
-                {"member": B, "component": "storage"},
-                IDLE,
-                Answer(least=0.5),
+                {"member": B, "component": "identity"},
+                SLOWEST,
+                Answer(ADMITS, least=1),
             ),
             Finding(
                 "CipherwardLatencyBurnsSlowly",
-                {"member": B, "component": "storage"},
-                IDLE,
-                Answer(least=0.5),
+                {"member": B, "component": "identity"},
+                SLOWEST,
+                Answer(ADMITS, least=1),
             ),
         ),
-        chopped_storage,
+        held_database,
         BURN_SECONDS,
     ),
 )

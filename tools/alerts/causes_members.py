@@ -151,6 +151,26 @@ MEMBER_CAUSES: Final = (
         ),
         no_canaries,
     ),
+    # Before the template is weakened: afterwards the canaries' revoked case is refused by nobody.
+    Cause(
+        "a record is opened while its custodian's storage is frozen",
+        (
+            Finding(
+                "CipherwardSharesPending",
+                {"member": B},
+                "shares_of_custodian_put_off",
+                Logged({"custodian": A, "why": "slot_away"}),
+            ),
+            Finding(
+                "CipherwardCanaryNotRefusedForTheRightReason",
+                {"member": A},
+                DOCTOR,
+                silent(f"{A}/storage"),
+            ),
+        ),
+        custodian_away,
+        120.0,
+    ),
     Cause(
         "the template of consents was weakened: a revocation reaches no storage",
         (
@@ -225,25 +245,6 @@ MEMBER_CAUSES: Final = (
             ),
         ),
         silent_guardians,
-        120.0,
-    ),
-    Cause(
-        "a record is opened while its custodian's storage is frozen",
-        (
-            Finding(
-                "CipherwardSharesPending",
-                {"member": B},
-                "shares_of_custodian_put_off",
-                Logged({"custodian": A, "why": "slot_away"}),
-            ),
-            Finding(
-                "CipherwardCanaryNotRefusedForTheRightReason",
-                {"member": A},
-                DOCTOR,
-                silent(f"{A}/storage"),
-            ),
-        ),
-        custodian_away,
         120.0,
     ),
 )
