@@ -24,6 +24,7 @@ from cipherward_chain.feed import GrpcBlockFeed
 from cipherward_chain.light import LightClient
 from cipherward_chain.receipts import verify_receipt
 from cipherward_chain.wire import exact_bytes
+from cipherward_client.alliance.shared_keys import ensure_shared_keys
 from cipherward_client.sdk.consents import TEMPLATE, VERSION, ConsentTerms, grant_consent
 from cipherward_client.sdk.credentials import admit_holder, obtain_credential
 from cipherward_client.sdk.errors import ClientError
@@ -258,6 +259,7 @@ async def under_acts(scene: Scene, seed: int) -> AsyncGenerator[Oracle]:
             member: await stack.enter_async_context(open_hospital(scene.folder, member))
             for member in scene.members
         }
+        await ensure_shared_keys(scene.folder, scene.members)
         first = hospitals[scene.members[0]]
         owner = Wallet.create(first.alliance.chain_id)
         code = await admit_holder(first)

@@ -19,13 +19,14 @@ from typing import Final
 from tools.alerts.cause import Cause
 from tools.alerts.causes_chain import CHAIN_CAUSES
 from tools.alerts.causes_machines import LATENCY_CAUSES, MACHINE_CAUSES
-from tools.alerts.causes_members import MEMBER_CAUSES
+from tools.alerts.causes_members import MEMBER_CAUSES, SILENCE_CAUSES
 from tools.alerts.causes_network import NETWORK_CAUSES
 from tools.alerts.firing import Outcome, fire
 from tools.alerts.shortened import FACTOR, FOR_SECONDS_MAX
 from tools.alerts.world import opened_world
 
 CAUSES: Final[tuple[Cause, ...]] = (
+    *SILENCE_CAUSES,
     *LATENCY_CAUSES,
     *MEMBER_CAUSES,
     *MACHINE_CAUSES,

@@ -138,7 +138,8 @@ async def custodian_away(world: World) -> AsyncGenerator[None]:
                 await opening
 
 
-MEMBER_CAUSES: Final = (
+# First of all: nothing but the beginning of the alliance causes it.
+SILENCE_CAUSES: Final = (
     Cause(
         "three of four hospitals run no canaries",
         (
@@ -151,6 +152,8 @@ MEMBER_CAUSES: Final = (
         ),
         no_canaries,
     ),
+)
+MEMBER_CAUSES: Final = (
     # Before the template is weakened: afterwards the canaries' revoked case is refused by nobody.
     Cause(
         "a record is opened while its custodian's storage is frozen",
