@@ -187,7 +187,7 @@ SLOWEST: Final = (
     '(rate(grpc_server_call_duration_seconds_count{member="hospital-a",component="storage"}[5m])))'
 )
 
-# Before most others: latency's windows are the longest, and what other causes leave in them counts too.
+# Before most others: its windows are the longest, and what other causes leave in them counts too.
 LATENCY_CAUSES: Final = (
     Cause(
         "the database of one identity service is held for seconds at a time",
