@@ -22,7 +22,7 @@ async def read_contract(asker: Asker, instance_id: bytes) -> pb.Contract:
     Raises:
         AioRpcError: there is none, or the asker may not read it.
     """
-    contract, behind = asker.alliance.contract, Patience(BEHIND_SECONDS)
+    contract, behind = asker.alliance.contract, Patience.through_restart(BEHIND_SECONDS)
     while True:
         try:
             answer = await ask(

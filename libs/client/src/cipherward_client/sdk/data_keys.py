@@ -6,8 +6,6 @@ that the contract says. What is computed with the columns are contracts of their
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +26,7 @@ from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.key_holders import handed_over
 from cipherward_client.sdk.ledger import ProvenAct
 from cipherward_client.sdk.questions import Asker
-from cipherward_client.sdk.retries import patiently
+from cipherward_client.sdk.retries import Patience, is_passing
 from cipherward_kit.errors import reason_of
 from cipherward_studies.columns import ColumnText
 from cipherward_studies.document import MINIMUM_LEAST
@@ -40,7 +38,6 @@ ENROL_DAYS, LIFE_DAYS = 90, 365
 RELEASES = 1000  # decrypted sums: each study under the key takes two
 STEP_SECONDS = 600  # a step moves and verifies some ten MB of each member
 TEXT_SECONDS = 30.0  # until a member's service has seen the block of the proposal
-LOOK_SECONDS = 0.2
 HELD_SECONDS = 10.0  # one look into its database
 
 
@@ -169,28 +166,23 @@ async def hand_over_columns(alliance: Alliance, members: tuple[str, ...], text: 
     Raises:
         ClientError: one of them does not know, in some seconds, of a data key with that text.
     """
-    request = compute_pb.PutColumnTextRequest(text=text.octets)
     with explaining():
         for member in members:
-            compute = alliance.compute_of(member)
-            await _once_known(
-                lambda compute=compute: patiently(
-                    lambda left: compute.PutColumnText(request, timeout=left), TEXT_SECONDS
-                )
-            )
+            await _hand_over(alliance, member, compute_pb.PutColumnTextRequest(text=text.octets))
 
 
-async def _once_known(put: Callable[[], Awaitable[object]]) -> None:
+async def _hand_over(
+    alliance: Alliance, member: str, request: compute_pb.PutColumnTextRequest
+) -> None:
     """Put a text at a service that may be some blocks behind."""
-    loop = asyncio.get_running_loop()
-    ends = loop.time() + TEXT_SECONDS
+    compute, patience = alliance.compute_of(member), Patience.through_restart(TEXT_SECONDS)
     while True:
         try:
-            await put()
+            await compute.PutColumnText(request, timeout=patience.left_seconds)
         except aio.AioRpcError as error:
-            if reason_of(error) != "COLUMN_TEXT_UNKNOWN" or loop.time() >= ends:
+            if not is_passing(error) and reason_of(error) != "COLUMN_TEXT_UNKNOWN":
                 raise
-            await asyncio.sleep(LOOK_SECONDS)
+            await patience.pause(error)
         else:
             return
 

@@ -16,10 +16,11 @@ from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import CheckFailed
 from cipherward_client.sdk.ledger import ProvenAct, Submitter
 from cipherward_client.sdk.ledger_calls import from_any_ledger
+from cipherward_client.sdk.retries import AWAY_SECONDS
 
 P = TypeVar("P", bound=OrdersProof)
 
-BLOCK_SECONDS = 30.0
+BLOCK_SECONDS = AWAY_SECONDS + 15.0  # through the restart of the only ledger
 
 
 class OrderDiffers(CheckFailed):

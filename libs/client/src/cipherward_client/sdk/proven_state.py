@@ -22,11 +22,13 @@ from cipherward_client.sdk.certified import StateUnproven
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import CheckFailed
 from cipherward_client.sdk.ledger_calls import BEHIND, from_any_ledger
+from cipherward_client.sdk.retries import AWAY_SECONDS
 from cipherward_kit.errors import reason_of
 
-# Also for the block after the state's: it is made within a second, but on a machine with much other
-# work validators take several to agree.
-HEADER_SECONDS = 15.0
+# The block after the state's is made within a second, but on a machine with much other work
+# validators take several to agree.
+FOLLOWING_SECONDS = 15.0
+HEADER_SECONDS = AWAY_SECONDS + FOLLOWING_SECONDS  # through the restart of the only ledger
 
 
 class StateTooOld(CheckFailed):
@@ -100,7 +102,7 @@ async def _light_block(alliance: Alliance, height: int) -> LightBlock:
         alliance,
         lambda ledger, left: ledger.GetLightBlock(request, timeout=left),
         HEADER_SECONDS,
-        behind_seconds=HEADER_SECONDS,
+        behind_seconds=FOLLOWING_SECONDS,
     )
     try:
         block = LightBlock.parse(answer.light_block, alliance.chain_id)

@@ -272,7 +272,7 @@ class KeyRelease:
         self, method: str, call: Callable[[chain_pb.AuthorizedRead, float], Awaitable[T]]
     ) -> T:
         """Return a storage's answer; it may not have carried the order out yet."""
-        patience = Patience(PART_SECONDS, pause_seconds=PART_PAUSE_SECONDS)
+        patience = Patience.through_restart(PART_SECONDS, pause_seconds=PART_PAUSE_SECONDS)
         while True:
             try:
                 return await call(

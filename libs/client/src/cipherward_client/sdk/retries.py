@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -16,8 +17,9 @@ T = TypeVar("T")
 
 # First and longest pause between tries: a service that restarts is back within seconds.
 PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.05, 1.0
-# How long a service may be gone: a restart takes one to five seconds on a busy machine.
-AWAY_SECONDS = 15.0
+# How long a service may be gone: in a cluster its calls under way get 20 seconds and its stores 15
+# to close, before another pod starts on the same volume; by itself a restart takes some seconds.
+AWAY_SECONDS = 60.0
 # What a call is told that nobody answers. CANCELLED comes from a server that ended in the middle:
 # when we cancel, asyncio says so and gRPC does not.
 GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
@@ -52,20 +54,29 @@ def is_away(error: BaseException) -> bool:
 class Patience:
     """A deadline, and pauses that grow until it is reached.
 
-    Who does not answer at all is waited for a shorter time, counted from when it was last there.
+    Who does not answer at all is waited for a shorter time, counted from when it was last there;
+    and who is there and refuses, from when it was last away.
     """
 
     def __init__(
         self,
         seconds: float,
+        *,
         away_seconds: float = AWAY_SECONDS,
+        there_seconds: float = math.inf,
         pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self._first_pause = pause_seconds
         self._ends = time.monotonic() + seconds
-        self._away_seconds = away_seconds
-        self._away_ends: float | None = None
+        self._bounds = {True: away_seconds, False: there_seconds}
+        self._away: bool | None = None  # what the refusals since `_since` said; None before any
+        self._since = 0.0
         self._pause = pause_seconds
+
+    @classmethod
+    def through_restart(cls, seconds: float, *, pause_seconds: float = PAUSE_SECONDS) -> Patience:
+        """Return that of a question which a service answers within `seconds` of being there."""
+        return cls(AWAY_SECONDS + seconds, there_seconds=seconds, pause_seconds=pause_seconds)
 
     @property
     def left_seconds(self) -> float:
@@ -74,18 +85,15 @@ class Patience:
 
     def progressed(self) -> None:
         """Begin anew with short pauses: the other side is there, and something was done."""
-        self._away_ends = None
+        self._away = None
         self._pause = self._first_pause
 
     async def pause(self, error: BaseException) -> None:
         """Wait before the next try, or raise `error` when there is no time for one."""
-        now = time.monotonic()
-        if not is_away(error):
-            self._away_ends = None
-        elif self._away_ends is None:
-            self._away_ends = now + self._away_seconds
-        ends = self._ends if self._away_ends is None else min(self._ends, self._away_ends)
-        if now + self._pause >= ends:
+        now, away = time.monotonic(), is_away(error)
+        if away is not self._away:
+            self._away, self._since, self._pause = away, now, self._first_pause
+        if now + self._pause >= min(self._ends, self._since + self._bounds[away]):
             raise error
         await asyncio.sleep(self._pause)
         self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
@@ -96,12 +104,12 @@ async def patiently(call: Callable[[float], Awaitable[T]], seconds: float) -> T:
 
     Args:
         call: gets the seconds left as its timeout; must be safe to repeat.
-        seconds: for all tries together.
+        seconds: within which a service that is there answers; its restart is waited for besides.
 
     Raises:
         AioRpcError: the last refusal.
     """
-    patience = Patience(seconds)
+    patience = Patience.through_restart(seconds)
     while True:
         try:
             return await call(patience.left_seconds)

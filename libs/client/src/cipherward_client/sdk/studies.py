@@ -48,9 +48,8 @@ __all__ = [
 ]
 
 VERSION = 1  # of the templates
-SPEC_SECONDS = 30.0
+SPEC_SECONDS = 30.0  # also until a member that is some blocks behind knows of a study
 WATCH_SECONDS = 3600.0  # one stream; a study that takes longer is watched by the next
-AWAY_SECONDS = 30.0  # a member that does not answer for so long is watched no more
 WATCH_METHOD = "/cipherward.compute.v1.ComputeService/WatchStudy"
 
 
@@ -182,12 +181,12 @@ async def watch_study(
             members = kept_draft(who.study(study_id).request).members
             member = member or sorted(members or alliance.present)[0]
         compute = alliance.compute_of(member)
-        patience, seen = Patience(AWAY_SECONDS), None
+        patience, seen = Patience.through_restart(SPEC_SECONDS), None
         while True:
             request = pb.WatchStudyRequest(read=asker.read(WATCH_METHOD, study_id))
             try:
                 async for response in compute.WatchStudy(request, timeout=WATCH_SECONDS):
-                    patience = Patience(AWAY_SECONDS)
+                    patience = Patience.through_restart(SPEC_SECONDS)
                     found = _progress(response.study)
                     if found != seen:
                         yield found

@@ -244,7 +244,7 @@ async def _part(asker: Asker, member: str, study_id: bytes, order: tuple[int, in
         stream = compute.GetResult(pb.GetResultRequest(read=read), timeout=left)
         return _part_of(member, [message async for message in stream])
 
-    patience = Patience(PART_SECONDS)
+    patience = Patience.through_restart(PART_SECONDS)
     while True:
         try:
             return await ask(asker, f"{SERVICE}/GetResult", study_id, collected, order=order)

@@ -124,7 +124,7 @@ class Researching:
         study = self.wallet.study(study_id)
         if len(study.rounds) >= number:
             return
-        patience = Patience(TURN_SECONDS)
+        patience = Patience.through_restart(TURN_SECONDS)
         while True:
             parts = await fetch_parts(self.alliance, self.wallet, study_id)
             if parts.order.round >= number:
@@ -142,7 +142,7 @@ class Researching:
     async def _turn(self, study_id: bytes) -> tuple[str, int]:
         """Return the contract's state and round once it has counted the reports of a release."""
         asker = Asker(self.alliance, self.wallet.signer(self.wallet.study(study_id).scope))
-        patience = Patience(TURN_SECONDS)
+        patience = Patience.through_restart(TURN_SECONDS)
         while True:
             contract = await read_contract(asker, study_id)
             if contract.state != RELEASING:

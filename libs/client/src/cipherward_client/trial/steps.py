@@ -38,6 +38,7 @@ from cipherward_client.sdk.records import (
     put_record,
 )
 from cipherward_client.sdk.release_orders import release_of
+from cipherward_client.sdk.releases import SharesMissing
 from cipherward_client.wallet.scopes import record_scope
 
 RECORD_BYTES = 4_096  # a letter
@@ -204,7 +205,8 @@ class _Trial:
             except ClientError as refused:
                 if refused.reason == ENDED:
                     return
-                raise
+                if refused.reason != SharesMissing.reason:  # guardians know of it, not all yet
+                    raise
             await asyncio.sleep(LOOK_SECONDS)  # the deadline of the trial ends it
 
     @property
