@@ -122,6 +122,14 @@ def test_an_order_without_its_fields_admits_nobody(
         proof.verify(genesis.trust_root(), NEWCOMER)
 
 
+def test_a_member_key_of_another_length_admits_nobody(
+    chain: TestChain, genesis: Genesis, transactions: Transactions
+) -> None:
+    proof = admitted(chain, transactions, public_key=b"short")
+    with pytest.raises(AdmissionRejected, match=f"{NEWCOMER}: field public_key has not 32 bytes"):
+        proof.verify(genesis.trust_root(), NEWCOMER)
+
+
 @pytest.mark.parametrize(
     "raw", [b"", b"[]", b"{}", json.dumps({"receipt": "??", "block": ""}).encode()]
 )

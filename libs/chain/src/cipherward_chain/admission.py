@@ -14,6 +14,8 @@ from cipherward_chain.checkpoint import TrustRoot
 from cipherward_chain.genesis import ISSUER_KEY_BYTES, SCHEMAS, Genesis, Issuer, Member
 from cipherward_chain.orders import Order
 from cipherward_chain.orders_proof import OrdersProof, OrdersProofRejected
+from cipherward_chain.registry_entry import described_member
+from cipherward_chain.signatures import KEY_BYTES
 
 INSTRUCTION: Final = "admit_member"
 FOLDER: Final = "admissions"  # beside the genesis and the endpoints: FOLDER/<member>.json
@@ -46,14 +48,7 @@ class Admission(OrdersProof):
         Raises:
             AdmissionRejected: the chain does not prove it.
         """
-        try:
-            admitted = [
-                admitted_by(order)
-                for order in self.orders(trust_root)
-                if order.instruction == INSTRUCTION
-            ]
-        except (AdmissionRejected, NotCanonical) as error:
-            raise AdmissionRejected(f"{member_id}: {error}") from error
+        admitted = self.ordered(trust_root, member_id, INSTRUCTION, admitted_by)
         found = [one for one in admitted if one.member.id == member_id]
         if len(found) != 1:
             raise AdmissionRejected(f"that block does not admit {member_id}")
@@ -78,15 +73,8 @@ class Admission(OrdersProof):
 def admitted_by(order: Order) -> Admitted:
     """Return whom an order `admit_member` admits, or raise NotCanonical."""
     fields = order.fields()
-    member = Member(
-        id=fields.text("member"),
-        name=fields.text("name"),
-        index=fields.integer("index"),
-        public_key=fields.octets("public_key", length=32),
-        custodian_public_key=fields.octets("custodian_public_key"),
-        ca_certificate=fields.text("ca_certificate"),
-        consensus_public_key=fields.octets("consensus_public_key"),
-        node_id=fields.octets("node_id"),
-    )
+    member = described_member(fields.text("member"), fields)
+    if len(member.public_key) != KEY_BYTES:
+        raise NotCanonical(f"field public_key has not {KEY_BYTES} bytes")
     issuer = fields.octets("issuer_public_key", length=ISSUER_KEY_BYTES)
     return Admitted(member, Issuer(member.id, issuer, SCHEMAS), order.instance)

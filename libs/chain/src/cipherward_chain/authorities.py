@@ -7,13 +7,12 @@ that has not followed yet, and clients, which follow no blocks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from cipherward_chain.canonical import NotCanonical
 from cipherward_chain.checkpoint import TrustRoot
-from cipherward_chain.members import AuthoritiesSet
+from cipherward_chain.members import AuthoritiesSet, Member
 from cipherward_chain.orders import Order
 from cipherward_chain.orders_proof import OrdersProof, OrdersProofRejected
 
@@ -39,14 +38,7 @@ class AuthoritiesProof(OrdersProof):
         Raises:
             AuthoritiesRejected: the chain does not prove it.
         """
-        try:
-            found = [
-                authorities_set_by(order)
-                for order in self.orders(trust_root)
-                if order.instruction == INSTRUCTION
-            ]
-        except (AuthoritiesRejected, NotCanonical) as error:
-            raise AuthoritiesRejected(f"{member_id}: {error}") from error
+        found = self.ordered(trust_root, member_id, INSTRUCTION, authorities_set_by)
         for one in reversed(found):  # of several in a block the last counts
             if one.member == member_id:
                 return one
@@ -57,6 +49,14 @@ def authorities_set_by(order: Order) -> AuthoritiesSet:
     """Return what an order `set_authorities` gives whom, or raise NotCanonical."""
     fields = order.fields()
     return AuthoritiesSet(fields.text("member"), fields.text("authorities"), order.height)
+
+
+def members_authorities(
+    members: Iterable[Member], height: int, proven: Mapping[str, AuthoritiesSet]
+) -> dict[str, bytes]:
+    """As `authorities_in_force`, of the members of a registry or genesis, in their order."""
+    registered = {member.id: member.ca_certificate for member in members}
+    return authorities_in_force(registered, height, proven)
 
 
 def authorities_in_force(

@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Self, TypeVar
 
 from google.protobuf.message import DecodeError
 
@@ -23,6 +24,8 @@ from cipherward_chain.light import verify_orders
 from cipherward_chain.orders import Order
 from cipherward_chain.receipts import verify_receipt
 from cipherward_chain.wire import exact_bytes
+
+T = TypeVar("T")
 
 DOCUMENT_BYTES_MAX: Final = 16 * 1024 * 1024  # a block of 8 MiB with its receipt, in base64
 
@@ -63,6 +66,24 @@ class OrdersProof:
             raise
         except (ChainError, NotCanonical, DecodeError) as error:
             raise self.rejected(str(error)) from error
+
+    def ordered(
+        self, trust_root: TrustRoot, member_id: str, instruction: str, read: Callable[[Order], T]
+    ) -> list[T]:
+        """Return what `read` makes of the block's orders with that instruction. Takes some ms.
+
+        Args:
+            member_id: whom the document is about, for whoever reads the refusal.
+            read: raises NotCanonical if an order has another form.
+
+        Raises:
+            OrdersProofRejected: `rejected`: the chain does not prove them, or one cannot be read.
+        """
+        try:
+            orders = self.orders(trust_root)
+            return [read(order) for order in orders if order.instruction == instruction]
+        except (self.rejected, NotCanonical) as error:
+            raise self.rejected(f"{member_id}: {error}") from error
 
     @classmethod
     def of(cls, receipt: bytes, block: pb.ProvenBlock) -> Self:

@@ -14,7 +14,7 @@ from cipherward_chain.authorities import FOLDER as AUTHORITIES
 from cipherward_chain.authorities import (
     AuthoritiesProof,
     AuthoritiesRejected,
-    authorities_in_force,
+    members_authorities,
 )
 from cipherward_chain.authorization import MemberSigner
 from cipherward_chain.checkpoint import TrustRoot
@@ -108,8 +108,7 @@ def trust_registry(genesis: Genesis) -> TrustRegistry:
 
 def known_authorities(genesis: Genesis) -> dict[str, bytes]:
     """Return the authorities (PEM by id) of the genesis, or what was proven of them since."""
-    named = {member.id: member.ca_certificate for member in genesis.members.values()}
-    return authorities_in_force(named, 0, genesis.authorities)
+    return members_authorities(genesis.members.values(), 0, genesis.authorities)
 
 
 def read_endpoints(path: Path, chain_id: str) -> Endpoints:

@@ -18,7 +18,7 @@ import structlog
 from cipherward_chain.admission import INSTRUCTION as ADMIT_MEMBER
 from cipherward_chain.admission import admitted_by
 from cipherward_chain.authorities import INSTRUCTION as SET_AUTHORITIES
-from cipherward_chain.authorities import authorities_in_force, authorities_set_by
+from cipherward_chain.authorities import authorities_set_by, members_authorities
 from cipherward_chain.canonical import NotCanonical
 from cipherward_chain.genesis import Genesis, Issuer, Member
 from cipherward_chain.json_fields import JsonFields, JsonMalformed
@@ -179,8 +179,8 @@ class MemberRegistry:
 
     def _authorities(self, listed: _Listed) -> dict[str, bytes]:
         """Return the members' authorities, the oldest member's first: its name counts."""
-        named = {member.id: member.ca_certificate for member in listed.members.values()}
-        return authorities_in_force(named, listed.height, self._genesis.authorities)
+        members, proven = listed.members.values(), self._genesis.authorities
+        return members_authorities(members, listed.height, proven)
 
 
 def _carried_out(listed: _Listed, order: Order) -> _Listed:

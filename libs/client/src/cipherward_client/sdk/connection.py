@@ -16,7 +16,7 @@ from cipherward.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from cipherward.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from cipherward.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 from cipherward_chain.admission import FOLDER, Admission
-from cipherward_chain.authorities import authorities_in_force
+from cipherward_chain.authorities import members_authorities
 from cipherward_chain.checkpoint import TrustRoot
 from cipherward_chain.endpoints import Endpoints, EndpointUnknown
 from cipherward_chain.genesis import Genesis, Member
@@ -121,8 +121,7 @@ class Alliance:
         return self._registry.authority_pem(member)
 
     def _authorities(self, proven: Mapping[str, AuthoritiesSet]) -> dict[str, bytes]:
-        named = {member.id: member.ca_certificate for member in self.members.values()}
-        return authorities_in_force(named, 0, proven)
+        return members_authorities(self.members.values(), 0, proven)
 
     @property
     def present(self) -> tuple[str, ...]:
