@@ -24,7 +24,7 @@ from cipherward_contract.reading import Reading
 from cipherward_contract.restoring import Restoring
 from cipherward_contract.service import METHOD, ContractService, Questions, StateSync
 from cipherward_contract.snapshots import Snapshots
-from cipherward_contract.standing import MACHINE_VERSION, Standing, Trust
+from cipherward_contract.standing import MACHINE_VERSION, Standing
 from cipherward_contract.store import SCHEMA
 from cipherward_contract.testing import Story, contract_genesis, open_story
 from cipherward_kit.database import Database
@@ -32,6 +32,7 @@ from cipherward_kit.jobs import WorkerPool
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.testing import Served, TestAlliance, promises_last, serve_in_process
 from cipherward_kit.tls import TrustRegistry
+from cipherward_member.authorities import Authorities
 from cipherward_member.canaries import CANARIES, CanaryReports
 
 AFTER_ALL_BLOCKS = 2**62
@@ -126,8 +127,10 @@ async def serve(
         # Of real connections: the state's registry has one that no service has a certificate of.
         own = alliance.authorities["hospital-a"].certificate_pem.decode()
         proven = {"hospital-a": AuthoritiesSet("hospital-a", own, AFTER_ALL_BLOCKS)}
-        trust = Trust(TrustRegistry({}), {}, proven)
-        standing = Standing(opened.chain, readiness, snapshots, trust, version_max=version_max)
+        authorities = Authorities(TrustRegistry({}), {}, proven)
+        standing = Standing(
+            opened.chain, readiness, snapshots, authorities, version_max=version_max
+        )
         await standing.look()
         restoring = Restoring(opened.chain, opened.database, genesis.digest)
         service = ContractService(

@@ -10,11 +10,12 @@ import pytest
 from cipherward_chain.members import AuthoritiesSet
 from cipherward_chain.testing import ca_certificate
 from cipherward_contract.snapshots import Snapshots
-from cipherward_contract.standing import MACHINE_VERSION, Standing, Trust
+from cipherward_contract.standing import MACHINE_VERSION, Standing
 from cipherward_contract.testing import MEMBERS, TICK, Story, contract_genesis, open_story
 from cipherward_contract.testing_registry import Newcomer, admitted, authorities_changed, removed
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.tls import TrustRegistry
+from cipherward_member.authorities import Authorities
 
 NEW = Newcomer("hospital-e")
 
@@ -33,36 +34,37 @@ async def test_members_are_trusted_as_long_as_the_registry_names_them(
     begun: tuple[Story, Snapshots],
 ) -> None:
     story, snapshots = begun
-    authorities = TrustRegistry({})
+    trust = TrustRegistry({})
     own = {MEMBERS[0]: ca_certificate(MEMBERS[0]).encode()}
     standing = Standing(
         story.chain,
         Readiness(MACHINE_VERSION),
         snapshots,
-        Trust(authorities, own),
+        Authorities(trust, own),
         version_max=1,
     )
     await standing.look()
-    assert authorities.members == set(MEMBERS)
+    assert trust.members == set(MEMBERS)
     await admitted(story, NEW, b"m" * 16)
     await standing.look()
-    assert authorities.members == {*MEMBERS, NEW.id}
+    assert trust.members == {*MEMBERS, NEW.id}
     await removed(story, NEW.id, b"o" * 16, MEMBERS)
     await removed(story, MEMBERS[3], b"p" * 16)
     await standing.look()
-    assert authorities.members == set(MEMBERS[:3])
+    assert trust.members == set(MEMBERS[:3])
 
 
 async def test_a_newcomers_own_authority_counts_before_the_state_names_it(
     begun: tuple[Story, Snapshots],
 ) -> None:
     story, snapshots = begun
-    authorities = TrustRegistry({})
+    trust = TrustRegistry({})
     own = {NEW.id: ca_certificate(NEW.id).encode()}
     readiness = Readiness(MACHINE_VERSION)
-    standing = Standing(story.chain, readiness, snapshots, Trust(authorities, own), version_max=1)
+    authorities = Authorities(trust, own)
+    standing = Standing(story.chain, readiness, snapshots, authorities, version_max=1)
     await standing.look()
-    assert authorities.members == {*MEMBERS, NEW.id}
+    assert trust.members == {*MEMBERS, NEW.id}
 
 
 async def test_a_members_own_changed_authority_counts_and_what_was_proven_counts_before(
@@ -71,14 +73,15 @@ async def test_a_members_own_changed_authority_counts_and_what_was_proven_counts
     story, snapshots = begun
     member = MEMBERS[0]
     old, both = ca_certificate(member), ca_certificate(member) + ca_certificate("the next")
-    authorities, proven = TrustRegistry({}), AuthoritiesSet(member, both, story.height + 10)
-    trust = Trust(authorities, {member: old.encode()}, {member: proven})
-    standing = Standing(story.chain, Readiness(MACHINE_VERSION), snapshots, trust, version_max=1)
+    trust, proven = TrustRegistry({}), AuthoritiesSet(member, both, story.height + 10)
+    authorities = Authorities(trust, {member: old.encode()}, {member: proven})
+    readiness = Readiness(MACHINE_VERSION)
+    standing = Standing(story.chain, readiness, snapshots, authorities, version_max=1)
     await standing.look()
-    assert authorities.authority_pem(member) == both.encode()
+    assert trust.authority_pem(member) == both.encode()
     later = ca_certificate(member) + ca_certificate("another")
     while story.height < proven.height:
         await story.applied(story.member(member), TICK)
     await authorities_changed(story, member, later, b"m" * 16)
     await standing.look()
-    assert authorities.authority_pem(member) == later.encode()
+    assert trust.authority_pem(member) == later.encode()

@@ -12,7 +12,7 @@ from cipherward_contract.errors import MachineVersionUnsupported
 from cipherward_contract.machine_versions import NEWEST_VERSION, NOTICE_BLOCKS_MIN
 from cipherward_contract.order_entries import order_key
 from cipherward_contract.snapshots import Snapshots
-from cipherward_contract.standing import MACHINE_VERSION, Standing, Trust
+from cipherward_contract.standing import MACHINE_VERSION, Standing
 from cipherward_contract.testing import (
     MEMBERS,
     TICK,
@@ -28,8 +28,9 @@ from cipherward_contract.testing_registry import removed, upgrade_voted, voted
 from cipherward_contract.testing_studies import granted, study_terms
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.tls import TrustRegistry
+from cipherward_member.authorities import Authorities
 
-TRUST = Trust(TrustRegistry({}), {})
+AUTHORITIES = Authorities(TrustRegistry({}), {})
 UPGRADE, STUDY, RECORD, CONSENT = b"u" * 16, b"s" * 16, b"r" * 16, b"c" * 16
 
 
@@ -100,7 +101,7 @@ async def test_a_release_that_is_held_back_says_so_before_the_height_and_stops_a
         open_story(tmp_path, genesis, keys, version_max=1) as story,
         Snapshots(tmp_path / "snapshots", tmp_path / "state.db", every=0) as snapshots,
     ):
-        standing = Standing(story.chain, readiness, snapshots, TRUST, version_max=1)
+        standing = Standing(story.chain, readiness, snapshots, AUTHORITIES, version_max=1)
         await standing.look()
         assert readiness.ready
         height = story.height + 20
@@ -119,7 +120,7 @@ async def test_a_release_that_is_held_back_says_so_before_the_height_and_stops_a
         open_story(tmp_path, genesis, keys, begin=False) as story,
         Snapshots(tmp_path / "snapshots", tmp_path / "state.db", every=0) as snapshots,
     ):
-        later = Standing(story.chain, readiness, snapshots, TRUST, version_max=NEWEST_VERSION)
+        later = Standing(story.chain, readiness, snapshots, AUTHORITIES, version_max=NEWEST_VERSION)
         await later.look()
         assert readiness.ready
         story.now = now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,13 @@ import pytest
 
 from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward.contract.v1.contract_service_pb2_grpc import ContractServiceStub
-from cipherward_chain.members import AuthoritiesSet
-from cipherward_kit.devca import DevAuthority
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.testing import MEMBERS, TestAlliance
 from cipherward_kit.tls import PeerNotTrusted, TrustRegistry
 from cipherward_ledger.application import CONDITION, ContractApplication
-from cipherward_ledger.authorities import Authorities
 from cipherward_ledger.comet.execution import ToldBlock
 from cipherward_ledger.testing import SmallContract
+from cipherward_member.authorities import Authorities
 
 A, B, C, D = MEMBERS
 
@@ -27,9 +26,10 @@ class Registering(SmallContract):
     """Has the registry that a test sets, and says of each block that it changed it."""
 
     listed: tuple[pb.RegisteredMember, ...] = ()
+    listed_at: int = 0
 
     async def GetRegistry(self, request: Any, context: Any) -> Any:
-        return pb.GetRegistryResponse(members=self.listed)
+        return pb.GetRegistryResponse(members=self.listed, height=self.listed_at)
 
     async def ExecuteBlock(self, request: Any, context: Any) -> Any:
         answer = await super().ExecuteBlock(request, context)
@@ -95,26 +95,23 @@ async def test_a_removed_members_services_are_refused_and_an_admitted_ones_let_i
         assert trusted(certificates, trust) == {A, B, D}  # its own counts whatever is registered
 
 
-def test_an_authority_that_cannot_be_used_shuts_its_own_member_out_only(
-    certificates: TestAlliance,
+async def test_the_authorities_are_told_with_the_height_that_they_are_of(
+    make_world: Any, certificates: TestAlliance
 ) -> None:
-    trust = TrustRegistry({A: authority(certificates, A)})
-    broken = pb.RegisteredMember(member_id=C, ca_certificate="not a certificate")
-    members = (*registered(certificates, B), broken)
-    Authorities(trust, {A: authority(certificates, A)}).follow(
-        pb.GetRegistryResponse(members=members)
-    )
-    assert trusted(certificates, trust) == {A, B}
-
-
-def test_its_own_changed_authority_counts_and_what_was_proven_counts_before(
-    certificates: TestAlliance,
-) -> None:
-    old, new = authority(certificates, A), DevAuthority.create(A).certificate_pem
-    proven = AuthoritiesSet(A, new.decode(), 10)
-    trust = TrustRegistry({A: old})
-    follow = Authorities(trust, {A: old}, {A: proven}).follow
-    for height, listed, counts in ((9, old, new), (10, new, new), (11, old, old)):
-        one = pb.RegisteredMember(member_id=A, ca_certificate=listed.decode())
-        follow(pb.GetRegistryResponse(members=[one], height=height))
-        assert trust.authority_pem(A) == counts
+    contract = Registering()  # pyright: ignore[reportAbstractUsage] - no snapshot is asked for
+    contract.listed, contract.listed_at = registered(certificates, A, B), 9
+    told: list[tuple[Mapping[str, str], int]] = []
+    world = dataclasses.replace(make_world(), contract=contract)
+    async with (
+        world.serve_contract(),
+        world.channel(world.contract_port, "contract") as channel,
+    ):
+        application = ContractApplication(
+            ContractServiceStub(channel),
+            world.keys.document,
+            world.clock,
+            Readiness(CONDITION),
+            lambda authorities, height: told.append((authorities, height)),
+        )
+        await application.registry()
+    assert told == [({one: authority(certificates, one).decode() for one in (A, B)}, 9)]

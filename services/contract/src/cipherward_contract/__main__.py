@@ -17,7 +17,7 @@ from cipherward_contract.reading import Reading
 from cipherward_contract.restoring import Restoring
 from cipherward_contract.service import ContractService, Questions, StateSync
 from cipherward_contract.snapshots import Snapshots
-from cipherward_contract.standing import MACHINE_VERSION, Standing, Trust
+from cipherward_contract.standing import MACHINE_VERSION, Standing
 from cipherward_contract.store import SCHEMA
 from cipherward_kit.database import Database
 from cipherward_kit.datafolder import DataFolder
@@ -26,14 +26,15 @@ from cipherward_kit.own_identity import follow_identity
 from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve
-from cipherward_member.alliance_files import known_authorities, read_genesis, trust_registry
+from cipherward_member.alliance_files import read_genesis
+from cipherward_member.authorities import Authorities
 from cipherward_member.canaries import CANARIES, CanaryReports
 
 
 async def serve_contract(config: ContractConfig) -> None:
     """Wire the service by hand: this function is the whole dependency graph."""
     genesis = await asyncio.to_thread(read_genesis, config.genesis_file, config.member)
-    registry = trust_registry(genesis)
+    authorities = Authorities.of(genesis, config.member)
     with DataFolder(config.data_dir, genesis.chain_id, genesis.digest) as folder:
         path = folder.path / "state.db"
         async with Database(path, SCHEMA) as writing, Database(path, SCHEMA) as reads:
@@ -42,13 +43,11 @@ async def serve_contract(config: ContractConfig) -> None:
             await chain.load()
             readiness = Readiness(MACHINE_VERSION, CANARIES)
             async with (
-                follow_identity(config, registry, readiness) as identity,
+                follow_identity(config, authorities.trust, readiness) as identity,
                 Snapshots(folder.path / "snapshots", path, config.snapshot_blocks) as snapshots,
                 WorkerPool(config.draft_workers, DRAFTS_WAITING_MAX, WORKER_MODULE) as pool,
             ):
-                own = {config.member: known_authorities(genesis)[config.member]}
-                trust = Trust(registry, own, genesis.authorities)
-                standing = Standing(chain, readiness, snapshots, trust, version_max=versions)
+                standing = Standing(chain, readiness, snapshots, authorities, version_max=versions)
                 await standing.look()
                 sync = StateSync(snapshots, Restoring(chain, writing, genesis.digest))
                 proven = ProvenReading(chain, time.time)
@@ -60,7 +59,7 @@ async def serve_contract(config: ContractConfig) -> None:
                     config,
                     domain="contract.cipherward",
                     identity=identity,
-                    registry=registry,
+                    registry=authorities.trust,
                     register=lambda server: add_ContractServiceServicer_to_server(service, server),
                     readiness=readiness,
                 )

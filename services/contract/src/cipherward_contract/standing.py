@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-import structlog
-
-from cipherward_chain.authorities import authorities_in_force
-from cipherward_chain.members import AuthoritiesSet
 from cipherward_contract.chain import Chain
 from cipherward_contract.chain_rules import ChainRules
 from cipherward_contract.registry import Registered
 from cipherward_contract.snapshots import Snapshots
 from cipherward_kit.readiness import Readiness
-from cipherward_kit.tls import TrustRegistry
+from cipherward_member.authorities import Authorities
 
 MACHINE_VERSION = "machine_version"  # the condition: this process executes what was voted
-
-log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """Whose certificates this server accepts.
-
-    authorities: what follows the registry. own: this member's authority (PEM by its id), which
-        counts also while the state does not name it: its ledger brings the blocks in which it is
-        admitted. proven: changes, by member, that count before the state has them: the ledger
-        shows a certificate of now while it brings blocks of before.
-    """
-
-    authorities: TrustRegistry
-    own: Mapping[str, bytes]
-    proven: Mapping[str, AuthoritiesSet] = field(default_factory=dict[str, AuthoritiesSet])
 
 
 class Standing:
@@ -44,7 +22,7 @@ class Standing:
         chain: Chain,
         readiness: Readiness,
         snapshots: Snapshots,
-        trust: Trust,
+        authorities: Authorities,
         *,
         version_max: int,
     ) -> None:
@@ -52,12 +30,13 @@ class Standing:
 
         Args:
             readiness: with the condition MACHINE_VERSION.
+            authorities: whose certificates this server accepts.
             version_max: the newest machine version that this process executes.
         """
         self._chain = chain
         self._readiness = readiness
         self._snapshots = snapshots
-        self._trust = trust
+        self._authorities = authorities
         self._trusted: Mapping[str, Registered] = {}
         self._version_max = version_max
 
@@ -77,11 +56,8 @@ class Standing:
         if registry == self._trusted:
             return
         self._trusted = registry
-        trust = self._trust
         named = {key: one.member.ca_certificate for key, one in registry.items()}
-        counting = authorities_in_force(named, height, trust.proven)
-        for member, why in trust.authorities.replace({**trust.own, **counting}).items():
-            log.warning("authority_left_out", member=member, why=why)
+        self._authorities.follow(named, height)
 
     def _version_missing(self, height: int, rules: ChainRules) -> str:
         """Say what is missing as soon as it is voted, blocks before it is needed."""

@@ -13,7 +13,6 @@ from cipherward_kit.process import run_service
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.server import serve
 from cipherward_ledger.assembly import Surroundings, conditions, open_ledger
-from cipherward_ledger.authorities import Authorities
 from cipherward_ledger.beginning import AllianceFiles
 from cipherward_ledger.clock import Clock
 from cipherward_ledger.config import LedgerConfig
@@ -21,16 +20,16 @@ from cipherward_ledger.peers import open_peers
 from cipherward_ledger.service import DOMAIN, GROWING
 from cipherward_ledger.setup import limits_of, read_chain, read_endpoints
 from cipherward_ledger.traces import TransactionTraces
-from cipherward_member.alliance_files import known_authorities, read_genesis, trust_registry
+from cipherward_member.alliance_files import read_genesis
+from cipherward_member.authorities import Authorities
 
 
 async def serve_ledger(config: LedgerConfig) -> None:
     """Wire the ledger between its data folder and the services it calls, and serve it."""
     genesis = read_genesis(config.genesis_file, config.member)
     endpoints = read_endpoints(config, genesis)
-    registry = trust_registry(genesis)
-    own = {config.member: known_authorities(genesis)[config.member]}
-    authorities = Authorities(registry, own, genesis.authorities)
+    authorities = Authorities.of(genesis, config.member)
+    registry = authorities.trust
     files = AllianceFiles(config.endpoints_file, config.genesis_file.parent / FOLDER)
     traces, ready = TransactionTraces.of(config.member, genesis), Readiness(*conditions(genesis))
     around = Surroundings(ready, Drain(), Clock(), authorities.follow, files, traces)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -98,9 +98,18 @@ class ContractApplication:
         genesis: bytes,
         clock: Clock,
         readiness: Readiness,
-        registered: Callable[[pb.GetRegistryResponse], None] | None = None,
+        registered: Callable[[Mapping[str, str], int], None] | None = None,
     ) -> None:
-        """`registered` is told the registry: at the start, and after a block that changed it."""
+        """Describe the application.
+
+        Args:
+            stub: of contract.
+            genesis: the document, byte for byte.
+            clock: what pauses between tries.
+            readiness: with the condition CONDITION.
+            registered: told the members' authorities (PEM by id) and the height that they are of:
+                at the start, and after a block that changed the registry.
+        """
         self.stub = stub
         self._genesis = genesis
         self._clock = clock
@@ -260,7 +269,8 @@ class ContractApplication:
         if self._started:
             self._present()
         if self._registered is not None:
-            self._registered(registry)
+            authorities = {one.member_id: one.ca_certificate for one in registry.members}
+            self._registered(authorities, registry.height)
         return registry
 
     async def ask(self, call: Call[Q, A], request: Q) -> A:

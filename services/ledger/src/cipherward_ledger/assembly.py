@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cipherward.contract.v1 import contract_service_pb2 as contract_pb
 from cipherward_chain.authorization import Signer
 from cipherward_chain.genesis import Genesis
 from cipherward_chain.solo import SoloProposer
@@ -79,7 +78,8 @@ class Limits:
 class Surroundings:
     """What the process around the ledger gives it.
 
-    registered: told who belongs to the alliance, at the start and whenever a block changed it.
+    registered: told the members' authorities (PEM by id) and of which height they are, at the start
+        and whenever a block changed the registry.
     files: what those who join are told from.
     traces: of this member's requests.
     """
@@ -87,7 +87,7 @@ class Surroundings:
     readiness: Readiness
     drain: Drain
     clock: Clock
-    registered: Callable[[contract_pb.GetRegistryResponse], None] | None = None
+    registered: Callable[[Mapping[str, str], int], None] | None = None
     files: AllianceFiles | None = None
     traces: TransactionTraces = field(default_factory=TransactionTraces)
 
