@@ -30,7 +30,7 @@ from prometheus_client import Counter, Histogram
 
 from cipherward_kit.access import Access, CallerRefused, PeerRefused, current_caller
 from cipherward_kit.disk import DiskReserve, DiskReserved
-from cipherward_kit.drain import Draining
+from cipherward_kit.drain import CALL_AGAIN, Draining
 from cipherward_kit.errors import DETAILS_KEY, ServiceError, clipped
 from cipherward_kit.tracing import begin_served, end_served
 
@@ -126,8 +126,8 @@ class RpcBoundary(aio.ServerInterceptor):
         self._access = access
         self._rpcs_max = rpcs_max
         self._disk = disk
-        self._in_flight = {False: 0, True: 0}  # by: is it a stream
-        self._calls: set[asyncio.Task[Any]] = set()
+        # Those in flight, by: is it a stream.
+        self._calls: dict[bool, set[asyncio.Task[Any]]] = {False: set(), True: set()}
         self._ended = False
         self._wrapped: dict[str, Handler] = {}
 
@@ -149,7 +149,7 @@ class RpcBoundary(aio.ServerInterceptor):
     def end_calls(self) -> None:
         """Refuse the calls in flight as `Draining`; gRPC by itself would say CANCELLED."""
         self._ended = True
-        for call in self._calls:
+        for call in self._calls[False] | self._calls[True]:
             call.cancel()
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
@@ -191,7 +191,7 @@ class RpcBoundary(aio.ServerInterceptor):
         # The stub says float; without a deadline grpc answers None.
         if not is_stream and cast("float | None", context.time_remaining()) is None:
             raise DeadlineMissing(f"{method} needs a deadline", method=method)
-        if self._in_flight[is_stream] > self._rpcs_max:
+        if len(self._calls[is_stream]) > self._rpcs_max:
             raise ServerBusy(f"more than {self._rpcs_max} calls in flight", rpcs_max=self._rpcs_max)
         self._require_room(method)
 
@@ -205,8 +205,7 @@ class RpcBoundary(aio.ServerInterceptor):
         code, reason, span, name = "OK", "", None, method.removeprefix("/")
         came_ns, call = time.time_ns(), cast("asyncio.Task[Any]", asyncio.current_task())
         RPC_STARTED.labels(name).inc()
-        self._in_flight[is_stream] += 1
-        self._calls.add(call)
+        self._calls[is_stream].add(call)
         try:
             self._admit(method, context, is_stream)
             told = context.invocation_metadata() or ()
@@ -232,13 +231,12 @@ class RpcBoundary(aio.ServerInterceptor):
                 raise
             call.uncancel()
             code, reason = Draining.code.name, Draining.reason
-            await self._refuse(method, context, Draining("the server is going away; call again"))
+            await self._refuse(method, context, Draining(CALL_AGAIN))
         except BaseException:  # a stream whose client went away
             code = "CANCELLED"
             raise
         finally:
-            self._calls.discard(call)
-            self._in_flight[is_stream] -= 1
+            self._calls[is_stream].discard(call)
             RPC_SECONDS.labels(name, code).observe(time.perf_counter() - started)
             if span is not None:
                 end_served(span, code, reason)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc
 
 from cipherward_kit.errors import ServiceError
 
 T = TypeVar("T")
+
+CALL_AGAIN: Final = "the server is going away; call again"
+OPEN_AGAIN: Final = "the server is going away; open the stream again"
 
 
 class Draining(ServiceError):
@@ -48,14 +51,9 @@ class Drain:
         answering = asyncio.ensure_future(answer)
         stop = asyncio.ensure_future(self.wait())
         try:
-            await asyncio.wait((answering, stop), return_when=asyncio.FIRST_COMPLETED)
-            if answering.done():
-                return answering.result()
+            return await _before(stop, answering, CALL_AGAIN)
         finally:
-            answering.cancel()
             stop.cancel()
-            await asyncio.wait((answering, stop))
-        raise Draining("the server is going away; call again")
 
     async def until(self, items: AsyncIterable[T]) -> AsyncIterator[T]:
         """Yield `items` until they end or the server drains.
@@ -68,24 +66,32 @@ class Drain:
         try:
             while not self.begun:
                 upcoming = asyncio.ensure_future(anext(source, _END))
-                try:
-                    await asyncio.wait((upcoming, stop), return_when=asyncio.FIRST_COMPLETED)
-                    if not upcoming.done():
-                        break
-                finally:
-                    if not upcoming.done():
-                        upcoming.cancel()
-                        await asyncio.wait((upcoming,))
-                item = upcoming.result()
+                item = await _before(stop, upcoming, OPEN_AGAIN)
                 if isinstance(item, _End):
                     return
                 yield item
-            raise Draining("the server is going away; open the stream again")
+            raise Draining(OPEN_AGAIN)
         finally:
             stop.cancel()
             close = getattr(source, "aclose", None)
             if close is not None:
                 await close()
+
+
+async def _before(stop: asyncio.Future[None], awaited: asyncio.Future[T], why: str) -> T:
+    """Return what is awaited, if it is there before `stop`; else give it up and raise `Draining`.
+
+    Whoever gives up waiting for this gives it up too.
+    """
+    try:
+        await asyncio.wait((awaited, stop), return_when=asyncio.FIRST_COMPLETED)
+        if awaited.done():
+            return awaited.result()
+    finally:
+        if not awaited.done():
+            awaited.cancel()
+            await asyncio.wait((awaited,))
+    raise Draining(why)
 
 
 class _End:
