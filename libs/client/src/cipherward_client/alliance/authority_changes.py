@@ -159,13 +159,13 @@ async def vote_for_change(
     }
     # The step with both is over when the one with the new alone waits for votes.
     waiting = [wanted for wanted, state in states.items() if state == PROPOSED]
-    for wanted in waiting or [wanted for wanted, state in states.items() if state]:
-        with explaining():
-            if waiting:
-                require_usable(registry, member, wanted)
-        return await _voted(folder, hospital, member, wanted)
+    proposed = waiting or [wanted for wanted, state in states.items() if state]
     with explaining():
-        raise AuthorityNotProposed(member)
+        if not proposed:
+            raise AuthorityNotProposed(member)
+        if waiting:
+            require_usable(registry, member, waiting[0])
+    return await _voted(folder, hospital, member, proposed[0])
 
 
 async def known_changes(folder: AllianceFolder, hospital: Hospital) -> Sequence[AuthorityChange]:
