@@ -35,6 +35,7 @@ class Iterates:
         """
         self._database = database
         self._waiting = WaitingTexts(
+            database,
             "iterates",
             WAITING_SECONDS,
             waiting_max,
@@ -60,11 +61,8 @@ class Iterates:
             await asyncio.to_thread(decode_map, octets)
         except NotCanonical as error:
             raise IterateMalformed(f"the parameters of a round: {error}") from None
-        digest, now = hashlib.sha256(octets).digest(), int(self._clock())
-
-        await self._database.write(
-            lambda connection: self._waiting.keep(connection, digest, octets, now)
-        )
+        digest = hashlib.sha256(octets).digest()
+        await self._waiting.keep(digest, octets, int(self._clock()))
         return digest
 
     async def of(self, digest: bytes) -> bytes:

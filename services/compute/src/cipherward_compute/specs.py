@@ -47,6 +47,7 @@ class Specs:
         self._database = database
         self._data_sets = data_sets
         self._waiting = WaitingTexts(
+            database,
             "specs",
             WAITING_SECONDS,
             waiting_max,
@@ -67,11 +68,7 @@ class Specs:
         """
         spec = await asyncio.to_thread(_checked, octets)
         await self._check_variables(spec)
-        now = int(self._clock())
-
-        await self._database.write(
-            lambda connection: self._waiting.keep(connection, spec.digest, octets, now)
-        )
+        await self._waiting.keep(spec.digest, octets, int(self._clock()))
         return spec.digest
 
     async def find(self, digest: bytes) -> bytes | None:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cipherward_kit.database import Database
 from cipherward_kit.errors import ServiceError
 
 
@@ -17,6 +18,7 @@ class WaitingTexts:
     """Where texts of a kind wait.
 
     Attributes:
+        database: where they are kept.
         table: of (digest, text, put_at).
         seconds: how long one may wait.
         at_most: how many may wait at once.
@@ -24,13 +26,14 @@ class WaitingTexts:
         waits: which rows still wait, as SQL; the others stay.
     """
 
+    database: Database
     table: str
     seconds: int
     at_most: int
     full: Callable[[int], ServiceError]
     waits: str = "1"
 
-    def keep(self, connection: sqlite3.Connection, digest: bytes, text: bytes, now: int) -> None:
+    async def keep(self, digest: bytes, text: bytes, now: int) -> None:
         """Keep a text, and forget those that have waited too long.
 
         Args:
@@ -39,6 +42,9 @@ class WaitingTexts:
         Raises:
             `full`'s: too many wait.
         """
+        await self.database.write(lambda connection: self._keep(connection, digest, text, now))
+
+    def _keep(self, connection: sqlite3.Connection, digest: bytes, text: bytes, now: int) -> None:
         connection.execute(
             f"DELETE FROM {self.table} WHERE put_at < ? AND {self.waits}", (now - self.seconds,)
         )

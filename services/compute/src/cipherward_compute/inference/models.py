@@ -36,6 +36,7 @@ class Models:
         """
         self._database = database
         self._waiting = WaitingTexts(
+            database,
             "models",
             WAITING_SECONDS,
             waiting_max,
@@ -57,10 +58,7 @@ class Models:
             model = await asyncio.to_thread(parse_model, octets)
         except model_texts.ModelMalformed as error:
             raise ModelMalformed(str(error)) from None
-        now = int(self._clock())
-        await self._database.write(
-            lambda connection: self._waiting.keep(connection, model.digest, octets, now)
-        )
+        await self._waiting.keep(model.digest, octets, int(self._clock()))
         return model.digest
 
     async def plan(self, digest: bytes, data_key: DataKey, members: tuple[str, ...]) -> ScorePlan:
