@@ -8,6 +8,7 @@ from typing import Any
 
 from cipherward_kit.testing import eventually
 from cipherward_ledger.mempool import Bounds
+from cipherward_ledger.outbox import EXPIRY_SECONDS
 
 
 async def test_what_was_admitted_survives_a_restart(world: Any) -> None:
@@ -57,6 +58,7 @@ async def test_what_expires_without_a_block_is_said_to_have_expired(
         await nothing_waits(ledger)  # it is in the block that stands
         lost = await ledger.submit(world.transaction(seconds=30))
         late = world.transaction(seconds=30)
+        await manual.sleeps(EXPIRY_SECONDS)
         manual.advance(31)
         await eventually(lambda: rows(world, "expired") == 1)
         assert await reason_of_call(ledger.receipt(lost)) == expired

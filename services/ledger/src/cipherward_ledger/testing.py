@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,11 +163,16 @@ def id_of(raw: bytes) -> bytes:
 
 
 class ManualClock:
-    """A clock that stands still until the test lets time pass."""
+    """A clock that stands still until the test lets time pass.
+
+    Who begins to sleep after an advance sleeps from there on, and that advance never wakes it: a
+    test whose ledger sleeps for a while (not until a time) waits for the sleeper first.
+    """
 
     def __init__(self, now_ns: int) -> None:
         self._now_ns = now_ns
         self._moved = asyncio.Event()
+        self._sleepers: list[int] = []  # until when each sleeps
 
     def now_ns(self) -> int:
         return self._now_ns
@@ -179,8 +184,31 @@ class ManualClock:
 
     async def sleep(self, seconds: float) -> None:
         until_ns = self._now_ns + round(seconds * NANOSECONDS)
-        while self._now_ns < until_ns:
-            await self._moved.wait()
+        self._sleepers.append(until_ns)
+        try:
+            while self._now_ns < until_ns:
+                await self._moved.wait()
+        finally:
+            self._sleepers.remove(until_ns)
+
+    async def sleeps(self, seconds: float, *, sleepers: int = 1) -> None:
+        """Return when so many sleep until exactly that many seconds from now."""
+        until_ns = self._now_ns + round(seconds * NANOSECONDS)
+        await eventually(lambda: self._sleepers.count(until_ns) >= sleepers)
+
+    async def passes(self, condition: Callable[[], bool], *, step_seconds: float = 1.0) -> None:
+        """Let time pass, a step at each look, until the condition holds.
+
+        For a test to which it does not matter how much time that takes.
+        """
+
+        def looked() -> bool:
+            if condition():
+                return True
+            self.advance(step_seconds)
+            return False
+
+        await eventually(looked)
 
     def clock(self) -> Clock:
         return Clock(self.now_ns, self.sleep)
