@@ -187,10 +187,24 @@ class Analysis(Protocol):
         ...
 
 
-def refuse_rounds() -> None:
-    """Refuse parameters of a later round of an analysis that has one.
+class OneRound:
+    """That part of an `AnalysisPlan` which is the same for each that is not iterative."""
 
-    Raises:
-        IterateRefused: always.
-    """
-    raise IterateRefused("the analysis has one round")
+    __slots__ = ()
+
+    @property
+    def rounds(self) -> int:
+        """Return 1."""
+        return 1
+
+    def check(self, parameters: bytes) -> None:
+        """Refuse any parameters: there is no later round.
+
+        Raises:
+            IterateRefused: always.
+        """
+        raise IterateRefused("the analysis has one round")
+
+    def advance(self, rounds: Sequence[Round], allowed: Mask) -> bytes | None:
+        """Return None: there is no later round."""
+        return None

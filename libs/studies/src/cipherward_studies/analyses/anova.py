@@ -14,7 +14,7 @@ from cipherward_studies.analyses.group_sums import GroupMoments, GroupSums
 from cipherward_studies.analyses.groups import GROUPS_MAX, Groups
 from cipherward_studies.analyses.plain import plain
 from cipherward_studies.analyses.t_test import GroupMean, group_mean
-from cipherward_studies.analysis import Cell, Round, refuse_rounds
+from cipherward_studies.analysis import Cell, OneRound, Round
 from cipherward_studies.distributions import f_sf
 from cipherward_studies.forms import Form, variable_name
 from cipherward_studies.number_forms import Numbers
@@ -106,15 +106,10 @@ class AnovaResult:
 
 
 @dataclass(frozen=True, slots=True)
-class AnovaPlan:
+class AnovaPlan(OneRound):
     """The sums of all groups."""
 
     sums: GroupSums
-
-    @property
-    def rounds(self) -> int:
-        """Return 1."""
-        return 1
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -130,10 +125,6 @@ class AnovaPlan:
         """Return the cells' counts over a chunk."""
         return self.sums.count(rows)
 
-    def check(self, parameters: bytes) -> None:
-        """Refuse any: there is one round."""
-        refuse_rounds()
-
     def local(self, rows: Columns, allowed: Mask, parameters: bytes) -> Integers:
         """Return the sums over a chunk."""
         return self.sums.local(rows, allowed)
@@ -141,10 +132,6 @@ class AnovaPlan:
     def sensitivity(self, parameters: bytes) -> float:
         """Return the L2 effect of one patient, in steps."""
         return self.sums.sensitivity()
-
-    def advance(self, rounds: Sequence[Round], allowed: Mask) -> bytes | None:
-        """Return None: there is one round."""
-        return None
 
     def finish(self, rounds: Sequence[Round], allowed: Mask) -> AnovaResult:
         """Return the table.

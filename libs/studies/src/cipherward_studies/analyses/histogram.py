@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cipherward_studies.analyses.smallest import smallest_cell
-from cipherward_studies.analysis import Cell, Round, refuse_rounds
+from cipherward_studies.analysis import Cell, OneRound, Round
 from cipherward_studies.errors import AnalysisRefused, TotalsMalformed
 from cipherward_studies.forms import Form, variable_name
 from cipherward_studies.number_forms import Integer, Numbers
@@ -88,17 +88,12 @@ class HistogramResult:
 
 
 @dataclass(frozen=True, slots=True)
-class HistogramPlan:
+class HistogramPlan(OneRound):
     """One slot a bin, which is a cell too; `edges` are one more than the bins."""
 
     variable: Variable
     edges: tuple[float, ...]
     probabilities: tuple[float, ...]
-
-    @property
-    def rounds(self) -> int:
-        """One."""
-        return 1
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -130,10 +125,6 @@ class HistogramPlan:
         places = np.searchsorted(np.array(self.edges[1:-1]), rows[self.variable.name], "right")
         return np.bincount(places, minlength=self.slots).astype(np.int64)
 
-    def check(self, parameters: bytes) -> None:
-        """Refuse: there is one round."""
-        refuse_rounds()
-
     def local(self, rows: Columns, allowed: Mask, parameters: bytes) -> Integers:
         """Return the counts of the bins that may be published."""
         return np.where(allowed, self.count(rows), 0)
@@ -141,10 +132,6 @@ class HistogramPlan:
     def sensitivity(self, parameters: bytes) -> float:
         """Return 1: a patient is in one bin."""
         return 1.0
-
-    def advance(self, rounds: Sequence[Round], allowed: Mask) -> bytes | None:
-        """Return None: there is one round."""
-        return None
 
     def finish(self, rounds: Sequence[Round], allowed: Mask) -> HistogramResult:
         """Return the bins and quantiles."""

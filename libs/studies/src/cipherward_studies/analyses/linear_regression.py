@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cipherward_studies.analysis import Cell, Round, refuse_rounds
+from cipherward_studies.analysis import Cell, OneRound, Round
 from cipherward_studies.distributions import f_sf, t_quantile, t_two_sided
 from cipherward_studies.errors import AnalysisRefused
 from cipherward_studies.forms import Form, variable_name, variable_names
@@ -93,16 +93,11 @@ class LinearRegressionResult:
 
 
 @dataclass(frozen=True, slots=True)
-class LinearRegressionPlan:
+class LinearRegressionPlan(OneRound):
     """The sums of the predictors, then of what they explain, and all their products."""
 
     moments: SecondMoments
     confidence: float
-
-    @property
-    def rounds(self) -> int:
-        """One."""
-        return 1
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -118,10 +113,6 @@ class LinearRegressionPlan:
         """Return the cells' counts over a chunk."""
         return self.moments.count(rows)
 
-    def check(self, parameters: bytes) -> None:
-        """Refuse: there is one round."""
-        refuse_rounds()
-
     def local(self, rows: Columns, allowed: Mask, parameters: bytes) -> Integers:
         """Return the sums over a chunk; zeros when one of them may not be published."""
         if not bool(allowed.all()):
@@ -131,10 +122,6 @@ class LinearRegressionPlan:
     def sensitivity(self, parameters: bytes) -> float:
         """Return the L2 effect of one patient, in steps."""
         return self.moments.sensitivity()
-
-    def advance(self, rounds: Sequence[Round], allowed: Mask) -> bytes | None:
-        """Return None: there is one round."""
-        return None
 
     def finish(self, rounds: Sequence[Round], allowed: Mask) -> LinearRegressionResult:
         """Return the regression, or why there is none."""

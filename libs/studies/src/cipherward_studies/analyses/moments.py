@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from cipherward_studies.analysis import Cell, Round, refuse_rounds
+from cipherward_studies.analysis import Cell, OneRound, Round
 from cipherward_studies.forms import Form, Words, variable_names
 from cipherward_studies.second_moments import ERROR_OF_SUMS, SecondMoments, Totals, all_pairs
 from cipherward_studies.variables import Columns, Integers, Mask, Variable
@@ -86,16 +86,11 @@ class MomentsResult:
 
 
 @dataclass(frozen=True, slots=True)
-class MomentsPlan:
+class MomentsPlan(OneRound):
     """The sums that the asked-for statistics need, and no others."""
 
     moments: SecondMoments
     statistics: tuple[str, ...]
-
-    @property
-    def rounds(self) -> int:
-        """One."""
-        return 1
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -111,10 +106,6 @@ class MomentsPlan:
         """Return the cells' counts over a chunk."""
         return self.moments.count(rows)
 
-    def check(self, parameters: bytes) -> None:
-        """Refuse: there is one round."""
-        refuse_rounds()
-
     def local(self, rows: Columns, allowed: Mask, parameters: bytes) -> Integers:
         """Return the sums over a chunk."""
         return self.moments.local(rows, allowed)
@@ -122,10 +113,6 @@ class MomentsPlan:
     def sensitivity(self, parameters: bytes) -> float:
         """Return the L2 effect of one patient, in steps."""
         return self.moments.sensitivity()
-
-    def advance(self, rounds: Sequence[Round], allowed: Mask) -> bytes | None:
-        """Return None: there is one round."""
-        return None
 
     def finish(self, rounds: Sequence[Round], allowed: Mask) -> MomentsResult:
         """Return the moments."""

@@ -16,7 +16,7 @@ from cipherward_studies.analyses.buckets import BUCKETS_MAX, Buckets, Places
 from cipherward_studies.analyses.groups import GROUPS_MAX, Groups
 from cipherward_studies.analyses.plain import plain
 from cipherward_studies.analyses.survival_curves import Curve, LogRank, curve, log_rank
-from cipherward_studies.analysis import FRACTION_BITS, Cell, Round, refuse_rounds
+from cipherward_studies.analysis import FRACTION_BITS, Cell, OneRound, Round
 from cipherward_studies.errors import AnalysisRefused, TotalsMalformed
 from cipherward_studies.forms import Form, variable_name
 from cipherward_studies.number_forms import Number, Numbers
@@ -145,7 +145,7 @@ class _Published:
 
 
 @dataclass(frozen=True, slots=True)
-class SurvivalPlan:
+class SurvivalPlan(OneRound):
     """The numbers of leaving patients: [group, with event or censored, bucket]."""
 
     analysis: Survival
@@ -153,11 +153,6 @@ class SurvivalPlan:
     event: Variable
     buckets: Buckets
     groups: Groups
-
-    @property
-    def rounds(self) -> int:
-        """Return 1."""
-        return 1
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -188,10 +183,6 @@ class SurvivalPlan:
             parts += [self.buckets.count(places[happened]), self.buckets.count(places[~happened])]
         return np.concatenate(parts).astype(np.int64)
 
-    def check(self, parameters: bytes) -> None:
-        """Refuse any: there is one round."""
-        refuse_rounds()
-
     def local(self, rows: Columns, allowed: Mask, parameters: bytes) -> Integers:
         """Return the patients who leave in each published bucket, in units."""
         found = np.zeros((self.groups.number, 2, len(self.buckets.ends)), dtype=np.int64)
@@ -208,10 +199,6 @@ class SurvivalPlan:
     def sensitivity(self, parameters: bytes) -> float:
         """Return one patient: each leaves once."""
         return float(UNIT)
-
-    def advance(self, rounds: Sequence[Round], allowed: Mask) -> bytes | None:
-        """Return None: there is one round."""
-        return None
 
     def finish(self, rounds: Sequence[Round], allowed: Mask) -> SurvivalResult:
         """Return curves and test.

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from cipherward_studies.analyses.group_sums import GroupMoments, GroupSums
 from cipherward_studies.analyses.groups import Groups
 from cipherward_studies.analyses.plain import plain
-from cipherward_studies.analysis import Cell, Round, refuse_rounds
+from cipherward_studies.analysis import Cell, OneRound, Round
 from cipherward_studies.distributions import t_quantile, t_two_sided
 from cipherward_studies.errors import AnalysisRefused
 from cipherward_studies.forms import Form, variable_name
@@ -130,16 +130,11 @@ class TTestResult:
 
 
 @dataclass(frozen=True, slots=True)
-class TTestPlan:
+class TTestPlan(OneRound):
     """The sums of both groups."""
 
     sums: GroupSums
     confidence: float
-
-    @property
-    def rounds(self) -> int:
-        """Return 1."""
-        return 1
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -155,10 +150,6 @@ class TTestPlan:
         """Return the cells' counts over a chunk."""
         return self.sums.count(rows)
 
-    def check(self, parameters: bytes) -> None:
-        """Refuse any: there is one round."""
-        refuse_rounds()
-
     def local(self, rows: Columns, allowed: Mask, parameters: bytes) -> Integers:
         """Return the sums over a chunk."""
         return self.sums.local(rows, allowed)
@@ -166,10 +157,6 @@ class TTestPlan:
     def sensitivity(self, parameters: bytes) -> float:
         """Return the L2 effect of one patient, in steps."""
         return self.sums.sensitivity()
-
-    def advance(self, rounds: Sequence[Round], allowed: Mask) -> bytes | None:
-        """Return None: there is one round."""
-        return None
 
     def finish(self, rounds: Sequence[Round], allowed: Mask) -> TTestResult:
         """Return the tests.

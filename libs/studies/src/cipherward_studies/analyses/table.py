@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cipherward_studies.analyses.smallest import smallest_cell
-from cipherward_studies.analysis import Cell, Round, refuse_rounds
+from cipherward_studies.analysis import Cell, OneRound, Round
 from cipherward_studies.distributions import chi_square_sf, normal_quantile
 from cipherward_studies.errors import AnalysisRefused, TotalsMalformed
 from cipherward_studies.forms import Form, variable_name
@@ -121,18 +121,13 @@ class TableResult:
 
 
 @dataclass(frozen=True, slots=True)
-class TablePlan:
+class TablePlan(OneRound):
     """One slot a cell, row by row."""
 
     rows: Axis
     columns: Axis
     correction: bool
     confidence: float
-
-    @property
-    def rounds(self) -> int:
-        """One."""
-        return 1
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -161,10 +156,6 @@ class TablePlan:
         places = self.rows.places(rows) * width + self.columns.places(rows)
         return np.bincount(places, minlength=self.slots).astype(np.int64)
 
-    def check(self, parameters: bytes) -> None:
-        """Refuse: there is one round."""
-        refuse_rounds()
-
     def local(self, rows: Columns, allowed: Mask, parameters: bytes) -> Integers:
         """Return the counts of the cells that may be published."""
         return np.where(allowed, self.count(rows), 0)
@@ -172,10 +163,6 @@ class TablePlan:
     def sensitivity(self, parameters: bytes) -> float:
         """Return 1: a patient is in one cell."""
         return 1.0
-
-    def advance(self, rounds: Sequence[Round], allowed: Mask) -> bytes | None:
-        """Return None: there is one round."""
-        return None
 
     def finish(self, rounds: Sequence[Round], allowed: Mask) -> TableResult:
         """Return the table and its tests."""
