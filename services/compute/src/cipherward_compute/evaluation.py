@@ -11,10 +11,9 @@ released once in the life of a data key.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
-from cipherward_chain.batches import CIPHERTEXTS_MAX, packed
+from cipherward_chain.batches import CIPHERTEXTS_MAX
 from cipherward_chain.domains import verdict_digest
 from cipherward_compute.arithmetic.evaluations import (
     PRODUCT_CIRCUIT,
@@ -32,7 +31,6 @@ from cipherward_compute.failures import (
     ColumnsUnverified,
     CommitmentsIncomplete,
     CountsMalformed,
-    ShareRefused,
     SpecNotHandedOver,
     SumDiffers,
 )
@@ -41,6 +39,7 @@ from cipherward_compute.instructions import ReleaseCounts, ReleaseResult, StartS
 from cipherward_compute.jobs.public import PublicArithmetic
 from cipherward_compute.member import Member
 from cipherward_compute.opening import Opened, Opening
+from cipherward_compute.release import switched
 from cipherward_compute.steps import Done, all_of, nothing
 from cipherward_compute.studies import Studies
 from cipherward_compute.study_texts import columns_asked_for, planned_columns
@@ -207,12 +206,7 @@ class EvaluationSteps:
         if self._member.id not in order.online:
             return Done(order.digest, nothing, reported=False)
         spec = (await planned_columns((await self._studies.known(study)).spec)).spec
-        if spec.requester_key_digest != order.requester_key_digest:
-            raise ShareRefused("the order names another requester's key than the study's text")
-        shares = await self._guardian.share_result(
-            order, total, spec.requester_public_key, PRODUCT_CIRCUIT
-        )
-        return Done(hashlib.sha256(packed(shares)).digest())
+        return await switched(self._guardian, order, total, spec, PRODUCT_CIRCUIT)
 
     async def _products(
         self, order: StartStudy, plan: ColumnPlan, layout: Layout, profile: str

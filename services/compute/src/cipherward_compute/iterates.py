@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import sqlite3
 from collections.abc import Callable
 
 from cipherward_chain.canonical import NotCanonical, decode_map
@@ -33,7 +32,6 @@ class Iterates:
             waiting_max: how many may be kept.
             clock: Unix seconds now.
         """
-        self._database = database
         self._waiting = WaitingTexts(
             database,
             "iterates",
@@ -73,13 +71,7 @@ class Iterates:
         """
         if not digest:
             return b""
-
-        def work(connection: sqlite3.Connection) -> tuple[bytes] | None:
-            return connection.execute(
-                "SELECT iterate FROM iterates WHERE digest = ?", (digest,)
-            ).fetchone()
-
-        row = await self._database.read(work)
-        if row is None:
+        found = await self._waiting.find(digest)
+        if found is None:
             raise IterateMissing("the parameters of the round were not handed to this member")
-        return row[0]
+        return found

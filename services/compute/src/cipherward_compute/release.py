@@ -31,11 +31,26 @@ from cipherward_compute.studies import Studies
 from cipherward_compute.study_texts import planned
 from cipherward_compute.verdicts import judged
 from cipherward_studies import errors as study_errors
+from cipherward_studies.spec import StudySpec
 from cipherward_studies.verdict import verdict_octets
 from cipherward_threshold.keys import public_key_digest
 
 # What a sum of proven contributions is called in the reviewed table, by the profile of its key.
 SUM_CIRCUITS = {"additive-1": "sum", "product-1": "column-sum"}
+
+
+async def switched(
+    guardian: Guardian, order: ReleaseResult, total: bytes, spec: StudySpec, circuit: str
+) -> Done:
+    """Give a guardian's part of a result, of which `total` is the sum, to the requester of a study.
+
+    Raises:
+        StepFailed: it cannot be given.
+    """
+    if spec.requester_key_digest != order.requester_key_digest:
+        raise ShareRefused("the order names another requester's key than the study's text")
+    shares = await guardian.share_result(order, total, spec.requester_public_key, circuit)
+    return Done(hashlib.sha256(packed(shares)).digest())
 
 
 class ReleaseSteps:
@@ -93,12 +108,7 @@ class ReleaseSteps:
         if self._member.id not in order.online:
             return Done(order.digest, reported=False)
         spec = (await planned((await self._studies.known(study)).spec)).spec
-        if spec.requester_key_digest != order.requester_key_digest:
-            raise ShareRefused("the order names another requester's key than the study's text")
-        shares = await self._guardian.share_result(
-            order, total, spec.requester_public_key, SUM_CIRCUITS[spec.profile]
-        )
-        return Done(hashlib.sha256(packed(shares)).digest())
+        return await switched(self._guardian, order, total, spec, SUM_CIRCUITS[spec.profile])
 
     async def retire(self, order: RetireKey) -> Done:
         """Destroy what this member holds of the study's key, and what it contributed."""

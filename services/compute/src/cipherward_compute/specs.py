@@ -7,7 +7,6 @@ nothing: the chain names it by its digest, and approves it, or does not.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 
 from cipherward_compute.datasets import DataSets
@@ -44,7 +43,6 @@ class Specs:
             waiting_max: texts that may wait.
             clock: Unix seconds now.
         """
-        self._database = database
         self._data_sets = data_sets
         self._waiting = WaitingTexts(
             database,
@@ -73,13 +71,7 @@ class Specs:
 
     async def find(self, digest: bytes) -> bytes | None:
         """Return the text of that digest, or None."""
-
-        def work(connection: sqlite3.Connection) -> bytes | None:
-            row = connection.execute("SELECT spec FROM specs WHERE digest = ?", (digest,))
-            found = row.fetchone()
-            return None if found is None else found[0]
-
-        return await self._database.read(work)
+        return await self._waiting.find(digest)
 
     async def _check_variables(self, spec: StudySpec) -> None:
         if is_of_columns(spec):  # what is stored decides, not what this member has in the clear

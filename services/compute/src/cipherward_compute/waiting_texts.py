@@ -44,6 +44,16 @@ class WaitingTexts:
         """
         await self.database.write(lambda connection: self._keep(connection, digest, text, now))
 
+    async def find(self, digest: bytes) -> bytes | None:
+        """Return the text of that digest, or None."""
+
+        def work(connection: sqlite3.Connection) -> bytes | None:
+            row = connection.execute(f"SELECT * FROM {self.table} WHERE digest = ?", (digest,))
+            found = row.fetchone()
+            return None if found is None else found[1]
+
+        return await self.database.read(work)
+
     def _keep(self, connection: sqlite3.Connection, digest: bytes, text: bytes, now: int) -> None:
         connection.execute(
             f"DELETE FROM {self.table} WHERE put_at < ? AND {self.waits}", (now - self.seconds,)

@@ -7,7 +7,6 @@ nothing: members read it before they grant scores by it, and the chain names it 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 
 from cipherward_compute.column_keys import DataKey
@@ -34,7 +33,6 @@ class Models:
             waiting_max: texts that may wait.
             clock: Unix seconds now.
         """
-        self._database = database
         self._waiting = WaitingTexts(
             database,
             "models",
@@ -69,14 +67,8 @@ class Models:
             ColumnsDiffer: it names columns that are not stored.
             WeightsRefused: its weights are too far apart for integers of twenty bits.
         """
-
-        def work(connection: sqlite3.Connection) -> bytes:
-            row = connection.execute("SELECT model FROM models WHERE digest = ?", (digest,))
-            found = row.fetchone()
-            return b"" if found is None else found[0]
-
-        octets = await self._database.read(work)
-        if not octets:
+        octets = await self._waiting.find(digest)
+        if octets is None:
             raise SpecNotHandedOver("the text of the model was not handed to this member")
         try:
             return await asyncio.to_thread(_planned, octets, data_key, members)
