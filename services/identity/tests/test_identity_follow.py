@@ -77,7 +77,7 @@ async def test_a_false_block_moves_nothing_and_the_true_one_still_does(world: Wo
     before = rejected_blocks()
     async with world.hospital(fresh=False) as hospital:
         code = await hospital.admit()
-        await eventually(lambda: rejected_blocks() == before + 1)
+        await eventually(lambda: rejected_blocks() > before)  # again at each try
         await assert_issues_nothing(hospital, code)
         world.chain.blocks[:] = [true]
         await world.beat()
