@@ -18,8 +18,8 @@ from cipherward_client.records.chunks import ChunkOpener
 from cipherward_client.records.keys import RecordContext
 from cipherward_client.records.parts import ReleasedRecord, SharedSlot
 from cipherward_client.records.sealing import label_of
-from cipherward_client.sdk.group_keys import threshold_key
 from cipherward_member.guardian_vault import GuardianVault
+from cipherward_member.shared_keys import threshold_key
 from cipherward_storage.records import Anchor, KeptSlot
 from cipherward_storage.slot_keys import SlotKeys
 from cipherward_storage.slots import CustodianSlots

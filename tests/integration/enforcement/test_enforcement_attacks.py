@@ -41,7 +41,7 @@ from cipherward_client.sdk.contract_reads import GET_CONTRACT, read_contract
 from cipherward_client.sdk.credentials import register_duty, register_pseudonym
 from cipherward_client.sdk.erasures import erase_record
 from cipherward_client.sdk.errors import ActRefused, ClientError, explaining
-from cipherward_client.sdk.group_keys import group_key, threshold_key
+from cipherward_client.sdk.group_keys import group_key
 from cipherward_client.sdk.ledger import Submitter
 from cipherward_client.sdk.openings import collect_opening, vote_on_opening
 from cipherward_client.sdk.proven_orders import OrderDiffers, block_at, orders_at, orders_of
@@ -54,6 +54,7 @@ from cipherward_client.sdk.uploads import Upload
 from cipherward_client.wallet.entries import GivenGrant, OwnedRecord
 from cipherward_client.wallet.scopes import record_scope
 from cipherward_kit.testing import eventually
+from cipherward_member.shared_keys import threshold_key
 from tests.integration.enforcement.openings import (
     CONTENT,
     Opening,

@@ -13,7 +13,6 @@ from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.proven_state import prove
 from cipherward_client.sdk.retries import patiently
 from cipherward_kit.errors import reason_of
-from cipherward_threshold.group.keys import ThresholdKey
 
 KEY_SECONDS = 15.0
 # How long the newest key of a connection is taken for the newest: it changes once in months, and
@@ -73,16 +72,3 @@ async def newest_group_key(alliance: Alliance, purpose: str) -> GroupKeyEntry | 
         if reason_of(error) != UNKNOWN:
             raise
         return None
-
-
-def threshold_key(chain_id: str, entry: GroupKeyEntry) -> ThresholdKey:
-    """Return the public side of a shared key as the arithmetic takes it."""
-    return ThresholdKey(
-        chain_id=chain_id,
-        purpose=entry.purpose,
-        key_epoch=entry.key_epoch,
-        sharing=entry.sharing,
-        threshold=entry.threshold,
-        public_key=entry.public_key,
-        points=entry.points,
-    )

@@ -19,7 +19,7 @@ from cipherward_chain.orders import Order
 from cipherward_chain.sealing import SealingKey
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import CheckFailed, explaining
-from cipherward_client.sdk.group_keys import group_key, threshold_key
+from cipherward_client.sdk.group_keys import group_key
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.opening_shares import OpeningShares
 from cipherward_client.sdk.proposals import (
@@ -32,6 +32,7 @@ from cipherward_client.sdk.proposals import (
 from cipherward_client.sdk.proven_orders import block_at, orders_at
 from cipherward_client.sdk.retries import Patience, is_passing, patiently
 from cipherward_kit.errors import reason_of
+from cipherward_member.shared_keys import threshold_key
 
 TEMPLATE, APPROVE = "opening", "approve"
 GROUNDS = ("court-order", "emergency-unreviewed", "misuse")

@@ -21,7 +21,7 @@ from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.contract_acts import take
 from cipherward_client.sdk.credentials import register_duty, register_pseudonym
 from cipherward_client.sdk.errors import CheckFailed, explaining
-from cipherward_client.sdk.group_keys import group_key, threshold_key
+from cipherward_client.sdk.group_keys import group_key
 from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.ledger import Progress, ProvenAct, Submitter
 from cipherward_client.sdk.opened import OpenedRecord, fetch_released
@@ -30,6 +30,7 @@ from cipherward_client.wallet.entries import OwnedRecord
 from cipherward_client.wallet.errors import CredentialMissing
 from cipherward_client.wallet.scopes import STAFF, record_scope
 from cipherward_client.wallet.wallet import Wallet
+from cipherward_member.shared_keys import threshold_key
 
 OWNERS_PURPOSE = "PATRQT"  # HL7 PurposeOfUse: the patient's own request
 

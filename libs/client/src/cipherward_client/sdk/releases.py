@@ -31,10 +31,11 @@ from cipherward_client.records.errors import (
 from cipherward_client.records.parts import ReleasedRecord, SharedSlot
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import CheckFailed, explained
-from cipherward_client.sdk.group_keys import group_key, threshold_key
+from cipherward_client.sdk.group_keys import group_key
 from cipherward_client.sdk.release_orders import Release, release_read
 from cipherward_client.sdk.retries import Patience, is_passing
 from cipherward_kit.errors import reason_of
+from cipherward_member.shared_keys import threshold_key
 
 T = TypeVar("T")
 
