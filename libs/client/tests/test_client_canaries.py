@@ -15,7 +15,7 @@ from grpc.aio import Metadata
 from prometheus_client import REGISTRY
 
 from cipherward_chain.endpoints import EndpointUnknown
-from cipherward_client.canaries.asking import Denial, refused_act, refused_read
+from cipherward_client.canaries.asking import Denial, Question, refused_act, refused_read
 from cipherward_client.canaries.memory import CanaryMemoryUnusable, Memory
 from cipherward_client.canaries.scenes import Opening, Scenes
 from cipherward_client.canaries.schedule import JITTER, Kind, Schedule
@@ -139,6 +139,10 @@ PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
         (rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, "SERVER_BUSY"), Outcome.UNKNOWN),
         (aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), Metadata()), Outcome.UNKNOWN),
         (aio.AioRpcError(grpc.StatusCode.NOT_FOUND, Metadata(), Metadata()), Outcome.UNKNOWN),
+        (
+            aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, Metadata(), Metadata()),
+            Outcome.UNKNOWN,
+        ),
         (EndpointUnknown("it has left"), Outcome.UNKNOWN),
         (None, Outcome.GIVEN),
     ],
@@ -197,17 +201,49 @@ def test_a_leak_stays_until_all_questions_of_its_spot_are_refused_again() -> Non
     assert verdicts.leaking == []
 
 
-def test_what_cannot_be_asked_is_counted_and_is_no_breach() -> None:
-    def count(name: str, **labels: str) -> float:
-        return REGISTRY.get_sample_value(name, labels) or 0.0
+NOTICES = Spot(Way.NOTICES, Case.NO_CONSENT)
 
-    spot = {"path": "notices", "case": "no-consent"}
-    asked = count("cipherward_canary_asked_total", outcome="unknown", **spot)
+
+def count(name: str, spot: Spot, **labels: str) -> float | None:
+    """Return what the canaries have counted at a spot; None: nothing is shown."""
+    return REGISTRY.get_sample_value(name, {"path": spot.path, "case": spot.case, **labels})
+
+
+def asked(spot: Spot) -> dict[str, float | None]:
+    """Return how often a question had each outcome."""
+    return {one: count("cipherward_canary_asked_total", spot, outcome=one) for one in Outcome}
+
+
+def test_what_cannot_be_asked_is_counted_and_is_no_breach() -> None:
     verdicts = Verdicts()
-    verdicts.take({Spot(Way.NOTICES, Case.NO_CONSENT): [Outcome.UNKNOWN]})
+    verdicts.count(NOTICES, Outcome.REFUSED)
+    before, breaches = asked(NOTICES), count("cipherward_canary_breaches_total", NOTICES)
+    # An increase is seen of what was shown before it: the first of its kind is no less than others.
+    assert None not in before.values()
+    verdicts.count(NOTICES, Outcome.UNKNOWN)
+    verdicts.take({NOTICES: [Outcome.UNKNOWN]})
     assert verdicts.leaking == []
-    assert count("cipherward_canary_asked_total", outcome="unknown", **spot) == asked + 1
-    assert count("cipherward_canary_breaches_total", **spot) == 0
+    assert asked(NOTICES) == before | {"unknown": (before["unknown"] or 0) + 1}
+    assert count("cipherward_canary_breaches_total", NOTICES) == breaches
+
+
+async def test_an_answer_is_counted_before_somebody_silent_is_asked(tmp_path: Path) -> None:
+    spot = Spot(Way.DISCLOSURES, Case.NO_CONSENT)
+    shown: list[tuple[float | None, float | None]] = []
+
+    async def given() -> Outcome:
+        return Outcome.GIVEN
+
+    async def silent() -> Outcome:
+        breaches = count("cipherward_canary_breaches_total", spot)
+        shown.append((count("cipherward_canary_asked_total", spot, outcome="given"), breaches))
+        return Outcome.UNKNOWN
+
+    canaries, _ = watch(tmp_path)
+    questions = [Question(spot, given), Question(RECORD_REVOKED, silent)]
+    results = await canaries.ask(questions, lambda _: ())
+    assert shown == [(1.0, 1.0)]
+    assert results == {spot: [Outcome.GIVEN], RECORD_REVOKED: [Outcome.UNKNOWN]}
 
 
 # What they remember

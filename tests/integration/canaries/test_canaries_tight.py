@@ -197,8 +197,12 @@ async def test_the_command_runs_as_a_service_until_it_is_told_to_stop(
 
         async def shown() -> bool:
             text = await asyncio.to_thread(lambda: urllib.request.urlopen(page).read().decode())
-            wanted = 'asked_total{case="revoked",outcome="refused",path="record"}'
-            return wanted in text and 'cipherward_service_ready{condition="canaries"} 1.0' in text
+            refused = 'asked_total{case="revoked",outcome="refused",path="record"}'
+            return (
+                refused in text
+                and f"{refused} 0.0" not in text
+                and 'cipherward_service_ready{condition="canaries"} 1.0' in text
+            )
 
         await eventually(shown, seconds=60, what="a round about what has ended")
         process.send_signal(signal.SIGTERM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from grpc import aio
@@ -45,6 +46,18 @@ class Denial:
 
     reason: str
     policies: tuple[str, ...] = ()
+
+
+async def first_of(stream: aio.UnaryStreamCall[Any, Any]) -> object:
+    """Return a stream's first part, or its end, which is no refusal either; the rest is unwanted.
+
+    Raises:
+        grpc.aio.AioRpcError: it was refused, or nobody answers.
+    """
+    try:
+        return await stream.read()
+    finally:
+        stream.cancel()
 
 
 def refused_read(call: Callable[[], Awaitable[object]], reasons: Collection[str]) -> Ask:

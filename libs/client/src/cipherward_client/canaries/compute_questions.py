@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from cipherward.compute.v1 import compute_service_pb2 as pb
 from cipherward_chain.acts import ID_BYTES
-from cipherward_client.canaries.asking import ASK_SECONDS, Question, refused_read
+from cipherward_client.canaries.asking import ASK_SECONDS, Question, first_of, refused_read
 from cipherward_client.canaries.spots import Case, Path, Spot
 from cipherward_client.canaries.stage import Stage
 from cipherward_client.sdk.connection import Alliance
@@ -29,7 +29,7 @@ def _inputs(alliance: Alliance, member: str) -> Question:
     )
 
     async def call() -> object:
-        stream = alliance.compute_of(member).GetContribution(request, timeout=ASK_SECONDS)
-        return await anext(aiter(stream))
+        compute = alliance.compute_of(member)
+        return await first_of(compute.GetContribution(request, timeout=ASK_SECONDS))
 
     return Question(Spot(Path.STUDY_INPUT, Case.OUTSIDE), refused_read(call, NOT_FOR_YOU))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from cipherward.storage.v1 import storage_service_pb2 as pb
 from cipherward.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 from cipherward_chain.authorization import Signer
-from cipherward_client.canaries.asking import ASK_SECONDS, Question, refused_read
+from cipherward_client.canaries.asking import ASK_SECONDS, Question, first_of, refused_read
 from cipherward_client.canaries.scenes import Opening, Scenes
 from cipherward_client.canaries.spots import Case, Path, Spot
 from cipherward_client.canaries.stage import Stage
@@ -62,11 +62,8 @@ def _reads(
     async def record() -> object:
         read = asker.read(f"{SERVICE}/GetRecord", opening.record_id, opening.order)
         storage = stage.holder.storage_of(custodian)
-        stream = storage.GetRecord(pb.GetRecordRequest(read=read), timeout=ASK_SECONDS)
-        try:
-            return await stream.read()  # a part, or an end without a refusal
-        finally:
-            stream.cancel()
+        request = pb.GetRecordRequest(read=read)
+        return await first_of(storage.GetRecord(request, timeout=ASK_SECONDS))
 
     def share_of(guardian: str) -> Question:
         async def share() -> object:

@@ -32,13 +32,20 @@ class Verdicts:
         """The paths of those spots, sorted, each once."""
         return sorted({str(spot.path) for spot in self._leaking})
 
+    def count(self, spot: Spot, outcome: Outcome) -> None:
+        """Count what came of a question, at once: where somebody is silent, a round takes minutes.
+
+        All outcomes are there from a spot's first question on: whoever looks for an increase sees
+        the first of each.
+        """
+        for one in Outcome:
+            metrics.ASKED.labels(spot.path, spot.case, one).inc(one is outcome)
+        metrics.BREACHES.labels(spot.path, spot.case).inc(outcome is Outcome.GIVEN)
+
     def take(self, results: Results) -> Sequence[Spot]:
         """Take a round's results; return the spots that gave something in it, sorted."""
         given = sorted(spot for spot, outcomes in results.items() if Outcome.GIVEN in outcomes)
         for spot, outcomes in results.items():
-            for outcome in outcomes:
-                metrics.ASKED.labels(spot.path, spot.case, outcome).inc()
-            metrics.BREACHES.labels(spot.path, spot.case).inc(outcomes.count(Outcome.GIVEN))
             if outcomes and set(outcomes) == {Outcome.REFUSED}:
                 self._leaking.discard(spot)
         self._leaking.update(given)

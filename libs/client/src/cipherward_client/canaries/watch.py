@@ -104,7 +104,7 @@ class Watch:
                 scenes = await self._scenes(stage)
                 if scenes is None:
                     return {}
-                results = await self._ask(self._questions(stage, scenes, kind), pauses)
+                results = await self.ask(self._questions(stage, scenes, kind), pauses)
                 await self._conclude(stage, kind, results)
                 return results
         except ClientError as error:  # the alliance's files are gone or damaged
@@ -164,15 +164,18 @@ class Watch:
             found.add(Case.EXPIRED)
         return frozenset(found)
 
-    async def _ask(
+    async def ask(
         self, questions: Sequence[Question], pauses: Callable[[int], Sequence[float]]
     ) -> Results:
+        """Ask one after the other, each after its pause; count and return what comes of them."""
         results: defaultdict[Spot, list[Outcome]] = defaultdict(list)
         waits = list(pauses(len(questions)))
         for question in questions:
             if waits:
                 await self._pause(waits.pop())
-            results[question.spot].append(await question.ask())
+            outcome = await question.ask()
+            self.verdicts.count(question.spot, outcome)
+            results[question.spot].append(outcome)
         return results
 
     async def _conclude(self, stage: Stage, kind: Kind, results: Results) -> None:
