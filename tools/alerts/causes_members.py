@@ -40,6 +40,9 @@ STAGE_SECONDS: Final = 60.0  # it takes some seconds on a machine that is free
 SHORT_WINDOW: Final = 3
 FIRST_KEY: Final = 1  # the epoch of the keys that the alliance began with
 REASON: Final = "unconscious"
+# Half an hour (a minute here) without a refusal, and a question in vain. One hangs for up to 20 s,
+# and the six that other members refuse all the same may be the first that hang: 7 * 20 s.
+CUSTODIAN_SECONDS: Final = 150.0
 
 
 @asynccontextmanager
@@ -154,26 +157,7 @@ SILENCE_CAUSES: Final = (
     ),
 )
 MEMBER_CAUSES: Final = (
-    # Before the template is weakened: afterwards the canaries' revoked case is refused by nobody.
-    Cause(
-        "a record is opened while its custodian's storage is frozen",
-        (
-            Finding(
-                "CipherwardSharesPending",
-                {"member": B},
-                "shares_of_custodian_put_off",
-                Logged({"custodian": A, "why": "slot_away"}),
-            ),
-            Finding(
-                "CipherwardCanaryNotRefusedForTheRightReason",
-                {"member": A},
-                DOCTOR,
-                silent(f"{A}/storage"),
-            ),
-        ),
-        custodian_away,
-        120.0,
-    ),
+    # The first that runs canaries: the template is weak from the beginning, and they find it soon.
     Cause(
         "the template of consents was weakened: a revocation reaches no storage",
         (
@@ -192,6 +176,25 @@ MEMBER_CAUSES: Final = (
         ),
         weakened_template,
         120.0,
+    ),
+    Cause(
+        "a record is opened while its custodian's storage is frozen",
+        (
+            Finding(
+                "CipherwardSharesPending",
+                {"member": B},
+                "shares_of_custodian_put_off",
+                Logged({"custodian": A, "why": "slot_away"}),
+            ),
+            Finding(
+                "CipherwardCanaryNotRefusedForTheRightReason",
+                {"member": A},
+                DOCTOR,
+                silent(f"{A}/storage"),
+            ),
+        ),
+        custodian_away,
+        CUSTODIAN_SECONDS,
     ),
     Cause(
         "an emergency access is never reviewed",
