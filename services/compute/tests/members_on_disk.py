@@ -27,6 +27,9 @@ from cipherward_kit.jobs import WorkerPool
 from cipherward_kit.testing import eventually
 from cipherward_member.registry import MemberRegistry
 
+# Four members compute in turn on one pool of processes; a step takes seconds on a busy machine.
+ANSWER_SECONDS = 120.0
+
 Tamper = Callable[[str, MessageKind, bytes], bytes]
 # Returns a member's message of a study to another one; nothing if there is none yet.
 Ask = Callable[[str, bytes, MessageKind, str], Awaitable[bytes]]
@@ -53,7 +56,7 @@ class Neighbours(Peers):
             found = await self.ask(member, study, kind, self.mine)
             return bool(found)
 
-        await eventually(there)
+        await eventually(there, seconds=ANSWER_SECONDS, what=f"{kind} of {member}")
         return self.tamper(member, kind, found) if self.tamper else found
 
 

@@ -121,6 +121,9 @@ class Run:
             *(self.alliance.steps[m].carry_out(self.order(step)) for m in MEMBERS),
             return_exceptions=True,
         )
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, StepFailed | PeerWrong):
+                raise answer
         return {
             member: answer
             for member, answer in zip(MEMBERS, answers, strict=True)
