@@ -13,10 +13,9 @@ import signal
 import socket
 import statistics
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -24,60 +23,14 @@ import psutil
 import pytest
 
 from cipherward_client.cli.commands import run
-from tests.integration.production import options, production_parts
+from tests.e2e.dev_process import COMMAND, READY_SECONDS, Home, dev
 
-COMMAND = [sys.executable, "-m", "cipherward_client.cli"]
-READY_SECONDS = 180  # 20 cold starts on a machine with other work
 GONE_SECONDS = 10
 POLL_SECONDS = 0.05
 CONTENT = b'{"resourceType":"Bundle","type":"collection","entry":[]}'
 HOSPITALS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
 
 pytestmark = pytest.mark.slow
-
-
-class Dev:
-    """A running `cipherward dev --json`; `ready` is the line that it printed."""
-
-    def __init__(self, data: Path, *options: str) -> None:
-        self.process = subprocess.Popen(
-            [*COMMAND, "dev", "--data", str(data), "--json", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def ready(self) -> dict[str, Any]:
-        """Return the document that says the alliance is ready."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()  # the process ends itself when a child is not ready
-        document = json.loads(line)
-        assert document.get("ready"), line
-        return document
-
-    def refused(self) -> dict[str, str]:
-        """Return why it did not start."""
-        out, err = self.process.communicate(timeout=READY_SECONDS)
-        assert self.process.returncode == 1, out + err
-        assert "Traceback" not in out + err
-        return json.loads(out)["error"]
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and return the exit status."""
-        self.process.send_signal(number)
-        return self.process.wait(timeout=60)
-
-
-@contextmanager
-def dev(data: Path, *options: str) -> Generator[Dev]:
-    """Run it; it is killed at the end if it still lives."""
-    running = Dev(data, *options)
-    try:
-        yield running
-    finally:
-        if running.process.poll() is None:
-            running.process.kill()
-        running.process.communicate(timeout=60)
 
 
 def until(holds: Callable[[], bool], seconds: float) -> None:
@@ -153,48 +106,32 @@ class Person:
         return out.read_bytes()
 
 
-@pytest.fixture(
-    scope="module", params=["embedded", pytest.param("production", marks=pytest.mark.servers)]
-)
-def alliance(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[Path]:
-    """Run one alliance for the tests that only use it, on each set of parts; return its folder."""
-    data = tmp_path_factory.mktemp("dev") / "alliance"
-    with ExitStack() as stack:
-        chosen: list[str] = []
-        if request.param == "production":
-            servers = tmp_path_factory.mktemp("servers")
-            chosen = options(stack.enter_context(production_parts(servers)))
-        running = stack.enter_context(dev(data, *chosen))
-        running.ready()
-        yield data
-        assert running.stop() == 0
-
-
-def test_a_killed_alliance_leaves_no_orphan_and_goes_on_with_its_records(tmp_path: Path) -> None:
-    data, file = tmp_path / "alliance", tmp_path / "record.json"
+@pytest.mark.parametrize("home", ["embedded"], indirect=True)
+def test_a_killed_alliance_leaves_no_orphan_and_goes_on_with_its_records(
+    home: Home, tmp_path: Path
+) -> None:
+    data, file = home.data, tmp_path / "record.json"
     file.write_bytes(CONTENT)
     patient = Person(data, tmp_path)
-    with dev(data) as first:
-        ready = first.ready()
-        assert len(ready["pids"]) == len(ready["services"]) == 14
-        patient.enroll()
-        record = patient.put(file)
-        assert patient.get(record, tmp_path / "first") == CONTENT
-        first.stop(signal.SIGKILL)
-        until(lambda: not any(map(psutil.pid_exists, ready["pids"].values())), GONE_SECONDS)
-    with dev(data) as second:
-        assert second.ready()["chain_id"] == ready["chain_id"]
-        assert patient.get(record, tmp_path / "second") == CONTENT
-        accesses = patient.run("audit", record, "--receipts", str(tmp_path / "receipts"))
-        assert len(accesses["accesses"]) == 2
-        with dev(data) as third:
-            assert third.refused()["reason"] == "DATA_FOLDER_LOCKED"
-        assert second.stop() == 0
-    receipt = accesses["accesses"][0]["receipt"]
+    before = home.said
+    assert len(before["pids"]) == len(before["services"]) == 14
+    patient.enroll()
+    record = patient.put(file)
+    assert patient.get(record, tmp_path / "first") == CONTENT
+    (access,) = patient.run("audit", record, "--receipts", str(tmp_path / "first-receipts"))[
+        "accesses"
+    ]
+    home.kill()
+    until(lambda: not any(map(psutil.pid_exists, before["pids"].values())), GONE_SECONDS)
     genesis = str(data / "genesis.json")
-    assert program("receipt", "verify", receipt, "--genesis", genesis)["verified"] is True
+    assert program("receipt", "verify", access["receipt"], "--genesis", genesis)["verified"] is True
+    home.start()
+    assert home.said["chain_id"] == before["chain_id"]
+    assert patient.get(record, tmp_path / "second") == CONTENT
+    accesses = patient.run("audit", record, "--receipts", str(tmp_path / "receipts"))
+    assert len(accesses["accesses"]) == 2
+    with dev(data) as another:
+        assert another.refused()["reason"] == "DATA_FOLDER_LOCKED"
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
