@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import selectors
 import socket
 import subprocess
 import uuid
@@ -113,7 +114,7 @@ class KafkaServer:
         self._format()
         self._child.start()
         try:
-            self._child.wait_until_ready(self._probe, OSError, KafkaError)
+            self._child.wait_until_ready(self.probe, OSError, KafkaError)
         except BaseException:
             self._child.kill()
             raise
@@ -175,19 +176,28 @@ class KafkaServer:
         if done.returncode != 0:
             raise ServerFailed(f"Kafka's folder was not prepared: see {self._folder / LOG_FILE}")
 
-    def _probe(self) -> None:
+    def probe(self) -> None:
+        """Raise OSError or KafkaError unless it acknowledges an idempotent producer's message."""
         with socket.create_connection((HOST, self._port), PROBE_SECONDS):
             pass  # the client library logs an error for each refused connection: ask first
         # A thread of its own: the caller may be on an event loop.
         with ThreadPoolExecutor(1, "kafka-probe") as executor:
-            executor.submit(asyncio.run, self._acknowledged()).result()
+            executor.submit(self._run_acknowledged).result()
 
-    async def _acknowledged(self) -> None:
+    def _run_acknowledged(self) -> None:
+        selector = selectors.DefaultSelector()
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+            runner.run(self._acknowledged(selector))
+
+    async def _acknowledged(self, selector: selectors.BaseSelector) -> None:
+        before = len(selector.get_map())
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await self._acknowledge(self.client_options())
         finally:
-            await self.parted()
+            # Not `parted`: others in this process are connected again when a broker is back.
+            await eventually(lambda: len(selector.get_map()) == before, seconds=PARTING_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _acknowledge(self, options: Mapping[str, Any]) -> None:
         admin = AIOKafkaAdminClient(**options)

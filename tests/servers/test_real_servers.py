@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -164,6 +166,14 @@ async def test_kafka_with_users_takes_only_the_right_password(
     with pytest.raises(KafkaError):
         await send({**options, "sasl_plain_password": "two"}, topic, b"message")
     await passwords.parted()
+
+
+async def test_a_broker_is_ready_while_others_of_this_process_are_connected(
+    passwords: KafkaServer,
+) -> None:
+    host, port = passwords.bootstrap.split(":")
+    with socket.create_connection((host, int(port))):
+        await asyncio.to_thread(passwords.probe)
 
 
 def connected(uri: str, options: dict[str, Any]) -> MongoClient[dict[str, Any]]:
