@@ -61,6 +61,17 @@ class Site:
     async def as_member(self, *arguments: str) -> dict[str, Any]:
         return await self.cli(*arguments, "--member", self.member)
 
+    async def begun(self) -> None:
+        """Return when the chain has a block: services are ready before it, and wait for it."""
+
+        async def has_block() -> bool:
+            asked = ["alliance", "status", "--member", self.member, "--alliance", str(self.root)]
+            ended = await asyncio.to_thread(run, [*asked, "--json"])
+            self.capsys.readouterr()
+            return ended == 0
+
+        await eventually(has_block, seconds=START_SECONDS, what="the first block")
+
     async def start(self) -> None:
         """Run ledger and contract; identity is called for presentations alone, and none are."""
         folder = AllianceFolder(self.root)
@@ -132,6 +143,7 @@ async def founded(a: Site, b: Site) -> Path:
         assert accepted["state"] == "a founder"
         if engine != SOLO:
             await b.start()
+    await a.begun()
     return invitation
 
 
