@@ -3,6 +3,10 @@
 CometBFT makes the second block of a new chain, and the first after all members were down, only when
 a heartbeat is over or a transaction comes. So when its node takes part and the newest block is old,
 the first of the validators sends a tick, which grants nothing and gives two fresh blocks.
+
+A node that still fetches blocks drops the transactions that others hand it, and is handed none
+twice. When all but the first were such nodes at that moment, nobody proposes the tick: so the first
+sends another while there is no news.
 """
 
 from __future__ import annotations
@@ -16,12 +20,14 @@ from cipherward_chain.transactions import build_transaction
 from cipherward_kit.errors import ServiceError
 from cipherward_kit.readiness import Readiness
 from cipherward_ledger.admission import Admission
-from cipherward_ledger.clock import NANOSECONDS, Clock
+from cipherward_ledger.clock import NANOSECONDS, Clock, first_of
 from cipherward_ledger.ticker import TICK_EXPIRES_SECONDS, Validators
 from cipherward_ledger.tip import Tip
 
 PROVEN_BLOCKS = 2  # so many blocks have one that is proven
 WAKING_PLACE = 0  # among the validators: one tick is enough, and the heartbeat does without
+# Nodes that start together take part within a second of each other, on a busy machine within some.
+AGAIN_SECONDS = 5.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -34,26 +40,37 @@ async def wake(
     readiness: Readiness,
     views: tuple[Tip, Validators],
 ) -> None:
-    """Send one tick once the ledger is ready, if the chain has been silent; then return."""
-    await readiness.wait()
+    """Send ticks once the ledger is ready, as long as the chain is silent; then return."""
     tip, validators = views
-    now_ns, position = clock.now_ns(), tip.position
-    silent_ns = now_ns - position.time_ns
     beat_ns = genesis.parameters.heartbeat_seconds * NANOSECONDS
-    if validators.index != WAKING_PLACE:
-        return
-    if position.height >= PROVEN_BLOCKS and silent_ns < beat_ns:
-        return
+
+    def silent() -> bool:
+        position = tip.position
+        old = clock.now_ns() - position.time_ns >= beat_ns
+        return position.height < PROVEN_BLOCKS or old
+
+    async def news() -> None:
+        while silent():
+            await tip.moved_from(tip.position)
+
+    await readiness.wait()
+    while validators.index == WAKING_PLACE and silent():
+        await _tick(genesis.chain_id, signer, admission, clock)
+        await first_of(news(), clock.sleep(AGAIN_SECONDS))
+        await readiness.wait()
+
+
+async def _tick(chain_id: str, signer: Signer, admission: Admission, clock: Clock) -> None:
     content = build_transaction(
         [pb.Act(tick=pb.Tick())],
-        chain_id=genesis.chain_id,
-        expires_at=now_ns // NANOSECONDS + TICK_EXPIRES_SECONDS,
+        chain_id=chain_id,
+        expires_at=clock.now_ns() // NANOSECONDS + TICK_EXPIRES_SECONDS,
         signer=signer,
     )
     try:
         (verdict,) = await admission.admit([content])
-    except ServiceError as error:  # contract has gone again: the heartbeat will do
-        log.info("waking_refused", reason=error.reason)
-        return
-    if verdict.refusal is not None:
-        log.info("waking_refused", reason=verdict.refusal.reason)
+        refusal = verdict.refusal
+    except ServiceError as error:  # contract has gone again
+        refusal = error
+    if refusal is not None:
+        log.info("waking_refused", reason=refusal.reason)
