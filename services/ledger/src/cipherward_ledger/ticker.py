@@ -63,6 +63,23 @@ def rank(index: int, height: int, validators: int) -> int:
     return (index - height) % validators
 
 
+async def send_tick(
+    admission: Admission, clock: Clock, signer: Signer, chain_id: str
+) -> ServiceError | None:
+    """Submit a tick; return why it was not admitted."""
+    content = build_transaction(
+        [pb.Act(tick=pb.Tick())],
+        chain_id=chain_id,
+        expires_at=clock.now_ns() // NANOSECONDS + TICK_EXPIRES_SECONDS,
+        signer=signer,
+    )
+    try:
+        (verdict,) = await admission.admit([content])
+    except ServiceError as error:  # contract is away, or so much waits that a block comes
+        return error
+    return verdict.refusal
+
+
 class Ticker:
     """Watches the chain's next timer and window, and ticks when one is due. One per ledger."""
 
@@ -118,17 +135,6 @@ class Ticker:
             await self._tip.moved_from(self._tip.position)
 
     async def _tick(self) -> None:
-        now = self._clock.now_ns() // NANOSECONDS
-        content = build_transaction(
-            [pb.Act(tick=pb.Tick())],
-            chain_id=self._chain_id,
-            expires_at=now + TICK_EXPIRES_SECONDS,
-            signer=self._signer,
-        )
-        try:
-            (verdict,) = await self._admission.admit([content])
-            refusal = verdict.refusal
-        except ServiceError as error:  # contract is away, or so much waits that a block comes
-            refusal = error
+        refusal = await send_tick(self._admission, self._clock, self._signer, self._chain_id)
         if refusal is not None:
             log.warning("tick_refused", reason=refusal.reason)

@@ -13,15 +13,12 @@ from __future__ import annotations
 
 import structlog
 
-from cipherward.chain.v1 import transaction_pb2 as pb
 from cipherward_chain.authorization import Signer
 from cipherward_chain.genesis import Genesis
-from cipherward_chain.transactions import build_transaction
-from cipherward_kit.errors import ServiceError
 from cipherward_kit.readiness import Readiness
 from cipherward_ledger.admission import Admission
 from cipherward_ledger.clock import NANOSECONDS, Clock, first_of
-from cipherward_ledger.ticker import TICK_EXPIRES_SECONDS, Validators
+from cipherward_ledger.ticker import Validators, send_tick
 from cipherward_ledger.tip import Tip
 
 PROVEN_BLOCKS = 2  # so many blocks have one that is proven
@@ -55,22 +52,8 @@ async def wake(
 
     await readiness.wait()
     while validators.index == WAKING_PLACE and silent():
-        await _tick(genesis.chain_id, signer, admission, clock)
+        refusal = await send_tick(admission, clock, signer, genesis.chain_id)
+        if refusal is not None:
+            log.info("waking_refused", reason=refusal.reason)
         await first_of(news(), clock.sleep(AGAIN_SECONDS))
         await readiness.wait()
-
-
-async def _tick(chain_id: str, signer: Signer, admission: Admission, clock: Clock) -> None:
-    content = build_transaction(
-        [pb.Act(tick=pb.Tick())],
-        chain_id=chain_id,
-        expires_at=clock.now_ns() // NANOSECONDS + TICK_EXPIRES_SECONDS,
-        signer=signer,
-    )
-    try:
-        (verdict,) = await admission.admit([content])
-        refusal = verdict.refusal
-    except ServiceError as error:  # contract has gone again
-        refusal = error
-    if refusal is not None:
-        log.info("waking_refused", reason=refusal.reason)
