@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from cipherward_chain.authorization import MemberSigner
@@ -11,10 +11,9 @@ from cipherward_chain.genesis import Genesis
 from cipherward_chain.testing import make_genesis
 from cipherward_kit.readiness import Readiness
 from cipherward_kit.testing import eventually
-from cipherward_ledger.admission import Admission, Verdict
 from cipherward_ledger.clock import NANOSECONDS
 from cipherward_ledger.comet.waking import AGAIN_SECONDS, wake
-from cipherward_ledger.testing import ManualClock
+from cipherward_ledger.testing import ManualClock, Submissions
 from cipherward_ledger.ticker import Validators
 from cipherward_ledger.tip import Position, Tip
 
@@ -22,23 +21,12 @@ GENESIS: Genesis = make_genesis(members=4, engine="cometbft")[0]
 BEAT_SECONDS = GENESIS.parameters.heartbeat_seconds
 
 
-class Counter(Admission):
-    """Admits everything, and keeps it."""
-
-    def __init__(self) -> None:
-        self.submitted: list[bytes] = []
-
-    async def admit(self, contents: Sequence[bytes]) -> list[Verdict]:
-        self.submitted += contents
-        return [Verdict(b"", None) for _ in contents]
-
-
 @asynccontextmanager
 async def waking(
     clock: ManualClock, tip: Tip, index: int = 0
-) -> AsyncGenerator[tuple[Counter, asyncio.Task[None]]]:
+) -> AsyncGenerator[tuple[Submissions, asyncio.Task[None]]]:
     """Wake a chain as a validator of four, ready from the start."""
-    counter, signer = Counter(), MemberSigner("hospital-a", bytes(32))
+    counter, signer = Submissions(), MemberSigner("hospital-a", bytes(32))
     views = tip, Validators(index, 4)
     running = asyncio.create_task(wake(GENESIS, signer, counter, clock.clock(), Readiness(), views))
     try:

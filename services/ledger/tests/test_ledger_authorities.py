@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,19 @@ def trusted(certificates: TestAlliance, registry: TrustRegistry) -> set[str]:
     return found
 
 
+@asynccontextmanager
+async def telling(
+    world: Any, tell: Callable[[Mapping[str, str], int], None]
+) -> AsyncGenerator[ContractApplication]:
+    """Serve the world's contract, and tell what its registry says while the context is open."""
+    async with (
+        world.serve_contract(),
+        world.channel(world.contract_port, "contract") as channel,
+    ):
+        stub, ready = ContractServiceStub(channel), Readiness(CONDITION)
+        yield ContractApplication(stub, world.keys.document, world.clock, ready, tell)
+
+
 async def test_a_removed_members_services_are_refused_and_an_admitted_ones_let_in(
     make_world: Any, certificates: TestAlliance
 ) -> None:
@@ -74,17 +88,7 @@ async def test_a_removed_members_services_are_refused_and_an_admitted_ones_let_i
     trust = TrustRegistry({one: authority(certificates, one) for one in (A, B, C)})
     authorities = Authorities(trust, {A: authority(certificates, A)})
     world = dataclasses.replace(make_world(), contract=contract)
-    async with (
-        world.serve_contract(),
-        world.channel(world.contract_port, "contract") as channel,
-    ):
-        application = ContractApplication(
-            ContractServiceStub(channel),
-            world.keys.document,
-            world.clock,
-            Readiness(CONDITION),
-            authorities.follow,
-        )
+    async with telling(world, authorities.follow) as application:
         await application.start(0)
         assert trusted(certificates, trust) == {A, B}  # C was removed while the ledger was down
         contract.listed = registered(certificates, B, D)
@@ -102,16 +106,10 @@ async def test_the_authorities_are_told_with_the_height_that_they_are_of(
     contract.listed, contract.listed_at = registered(certificates, A, B), 9
     told: list[tuple[Mapping[str, str], int]] = []
     world = dataclasses.replace(make_world(), contract=contract)
-    async with (
-        world.serve_contract(),
-        world.channel(world.contract_port, "contract") as channel,
-    ):
-        application = ContractApplication(
-            ContractServiceStub(channel),
-            world.keys.document,
-            world.clock,
-            Readiness(CONDITION),
-            lambda authorities, height: told.append((authorities, height)),
-        )
+
+    def tell(authorities: Mapping[str, str], height: int) -> None:
+        told.append((authorities, height))
+
+    async with telling(world, tell) as application:
         await application.registry()
     assert told == [({one: authority(certificates, one).decode() for one in (A, B)}, 9)]

@@ -29,6 +29,7 @@ from cipherward_chain.transactions import transaction_id
 from cipherward_chain.wire import exact_bytes
 from cipherward_kit.errors import ServiceError
 from cipherward_kit.testing import Served, eventually
+from cipherward_ledger.admission import Admission, Verdict
 from cipherward_ledger.assembly import Surroundings
 from cipherward_ledger.clock import NANOSECONDS, Clock
 
@@ -212,6 +213,17 @@ class ManualClock:
 
     def clock(self) -> Clock:
         return Clock(self.now_ns, self.sleep)
+
+
+class Submissions(Admission):
+    """Refuses nothing, admits nothing, and keeps what was submitted."""
+
+    def __init__(self) -> None:
+        self.submitted: list[bytes] = []
+
+    async def admit(self, contents: Sequence[bytes]) -> list[Verdict]:
+        self.submitted += contents
+        return [Verdict(b"", None) for _ in contents]
 
 
 PORTS = range(61_000, 65_536)  # Linux gives outgoing connections 32768 to 60999
