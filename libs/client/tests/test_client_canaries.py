@@ -217,14 +217,14 @@ def asked(spot: Spot) -> dict[str, float | None]:
 def test_what_cannot_be_asked_is_counted_and_is_no_breach() -> None:
     verdicts = Verdicts()
     verdicts.count(NOTICES, Outcome.REFUSED)
-    before, breaches = asked(NOTICES), count("cipherward_canary_breaches_total", NOTICES)
+    before = asked(NOTICES)
     # An increase is seen of what was shown before it: the first of its kind is no less than others.
     assert None not in before.values()
     verdicts.count(NOTICES, Outcome.UNKNOWN)
     verdicts.take({NOTICES: [Outcome.UNKNOWN]})
     assert verdicts.leaking == []
     assert asked(NOTICES) == before | {"unknown": (before["unknown"] or 0) + 1}
-    assert count("cipherward_canary_breaches_total", NOTICES) == breaches
+    assert count("cipherward_canary_breaches_total", NOTICES) == 0
 
 
 async def test_an_answer_is_counted_before_somebody_silent_is_asked(tmp_path: Path) -> None:

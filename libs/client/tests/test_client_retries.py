@@ -72,6 +72,11 @@ async def test_a_refusal_for_good_is_asked_once() -> None:
     assert len(service.timeouts) == 1
 
 
+async def test_a_reason_that_passes_for_a_question_is_asked_again_for_it() -> None:
+    service = Service(refusal(Refused("not yet")))
+    assert await patiently(service.call, 20, not_yet=(Refused.reason,)) == 42
+
+
 async def test_the_deadline_ends_the_patience_with_the_last_refusal() -> None:
     stale = refusal(Stale("stale"))
     with pytest.raises(aio.AioRpcError) as told:

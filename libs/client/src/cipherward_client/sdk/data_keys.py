@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from grpc import aio
-
 from cipherward.compute.v1 import compute_service_pb2 as compute_pb
 from cipherward.contract.v1 import contract_service_pb2 as pb
 from cipherward_chain.canonical import NotCanonical, decode_map, encode
@@ -26,8 +24,7 @@ from cipherward_client.sdk.hospital import Hospital
 from cipherward_client.sdk.key_holders import handed_over
 from cipherward_client.sdk.ledger import ProvenAct
 from cipherward_client.sdk.questions import Asker
-from cipherward_client.sdk.retries import Patience, is_passing
-from cipherward_kit.errors import reason_of
+from cipherward_client.sdk.retries import patiently
 from cipherward_studies.columns import ColumnText
 from cipherward_studies.document import MINIMUM_LEAST
 
@@ -166,25 +163,15 @@ async def hand_over_columns(alliance: Alliance, members: tuple[str, ...], text: 
     Raises:
         ClientError: one of them does not know, in some seconds, of a data key with that text.
     """
+    request = compute_pb.PutColumnTextRequest(text=text.octets)
     with explaining():
         for member in members:
-            await _hand_over(alliance, member, compute_pb.PutColumnTextRequest(text=text.octets))
-
-
-async def _hand_over(
-    alliance: Alliance, member: str, request: compute_pb.PutColumnTextRequest
-) -> None:
-    """Put a text at a service that may be some blocks behind."""
-    compute, patience = alliance.compute_of(member), Patience.through_restart(TEXT_SECONDS)
-    while True:
-        try:
-            await compute.PutColumnText(request, timeout=patience.left_seconds)
-        except aio.AioRpcError as error:
-            if not is_passing(error) and reason_of(error) != "COLUMN_TEXT_UNKNOWN":
-                raise
-            await patience.pause(error)
-        else:
-            return
+            compute = alliance.compute_of(member)
+            await patiently(
+                lambda left, compute=compute: compute.PutColumnText(request, timeout=left),
+                TEXT_SECONDS,
+                not_yet=("COLUMN_TEXT_UNKNOWN",),
+            )
 
 
 async def vote_data_key(hospital: Hospital, data_key: bytes, approve: bool = True) -> ProvenAct:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -83,17 +83,21 @@ async def ask(
     call: Callable[[chain_pb.AuthorizedRead, float], Awaitable[T]],
     *,
     order: tuple[int, int] | None = None,
+    not_yet: Collection[str] = (),
 ) -> T:
     """Return the answer to a question, asked afresh while the refusal is a passing one.
 
     Args:
         call: gets the question and the seconds left.
+        not_yet: reasons that pass here.
 
     Raises:
         AioRpcError: the last refusal.
     """
     return await patiently(
-        lambda left: call(asker.read(method, object_id, order), left), QUESTION_SECONDS
+        lambda left: call(asker.read(method, object_id, order), left),
+        QUESTION_SECONDS,
+        not_yet=not_yet,
     )
 
 

@@ -33,8 +33,7 @@ from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import CheckFailed, explained
 from cipherward_client.sdk.group_keys import group_key
 from cipherward_client.sdk.release_orders import Release, release_read
-from cipherward_client.sdk.retries import Patience, is_passing
-from cipherward_kit.errors import reason_of
+from cipherward_client.sdk.retries import patiently
 from cipherward_member.shared_keys import threshold_key
 
 T = TypeVar("T")
@@ -273,14 +272,11 @@ class KeyRelease:
         self, method: str, call: Callable[[chain_pb.AuthorizedRead, float], Awaitable[T]]
     ) -> T:
         """Return a storage's answer; it may not have carried the order out yet."""
-        patience = Patience.through_restart(PART_SECONDS, pause_seconds=PART_PAUSE_SECONDS)
-        while True:
-            try:
-                return await call(
-                    release_read(self._alliance, self._release, self._signer, method),
-                    patience.left_seconds,
-                )
-            except aio.AioRpcError as error:
-                if not is_passing(error) and reason_of(error) not in NOT_YET:
-                    raise
-                await patience.pause(error)
+        return await patiently(
+            lambda left: call(
+                release_read(self._alliance, self._release, self._signer, method), left
+            ),
+            PART_SECONDS,
+            not_yet=NOT_YET,
+            pause_seconds=PART_PAUSE_SECONDS,
+        )

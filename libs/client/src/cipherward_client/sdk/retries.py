@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
 import grpc
@@ -99,21 +99,29 @@ class Patience:
         self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
 
 
-async def patiently(call: Callable[[float], Awaitable[T]], seconds: float) -> T:
+async def patiently(
+    call: Callable[[float], Awaitable[T]],
+    seconds: float,
+    *,
+    not_yet: Collection[str] = (),
+    pause_seconds: float = PAUSE_SECONDS,
+) -> T:
     """Return what `call` answers, asking again while its refusal is a passing one.
 
     Args:
         call: gets the seconds left as its timeout; must be safe to repeat.
         seconds: within which a service that is there answers; its restart is waited for besides.
+        not_yet: reasons that pass here, as when the service has yet to see a block.
+        pause_seconds: the first.
 
     Raises:
         AioRpcError: the last refusal.
     """
-    patience = Patience.through_restart(seconds)
+    patience = Patience.through_restart(seconds, pause_seconds=pause_seconds)
     while True:
         try:
             return await call(patience.left_seconds)
         except aio.AioRpcError as error:
-            if not is_passing(error):
+            if not is_passing(error) and reason_of(error) not in not_yet:
                 raise
             await patience.pause(error)

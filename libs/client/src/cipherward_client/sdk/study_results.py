@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from grpc import aio
-
 from cipherward.chain.v1 import transaction_pb2 as chain_pb
 from cipherward.compute.v1 import compute_service_pb2 as pb
 from cipherward_chain.batches import BatchMalformed, unpacked
@@ -22,12 +20,10 @@ from cipherward_client.sdk.column_studies import bound_of, circuit_of, widths_of
 from cipherward_client.sdk.connection import Alliance
 from cipherward_client.sdk.errors import CheckFailed, explaining
 from cipherward_client.sdk.questions import Asker, ask
-from cipherward_client.sdk.retries import Patience
 from cipherward_client.sdk.study_orders import ResultOrder, release_order
 from cipherward_client.sdk.study_requests import kept_draft
 from cipherward_client.wallet.entries import KeptRound, KeptStudy
 from cipherward_client.wallet.wallet import Wallet
-from cipherward_kit.errors import reason_of
 from cipherward_studies.answer import Answer
 from cipherward_studies.column_plan import ColumnPlan, plan_for
 from cipherward_studies.plan import Plan, Released
@@ -39,7 +35,6 @@ if TYPE_CHECKING:
     from cipherward_threshold.switching import RequesterKey
 
 SERVICE = "/cipherward.compute.v1.ComputeService"
-PART_SECONDS = 30.0
 
 
 class ResultDiffers(CheckFailed):
@@ -244,14 +239,8 @@ async def _part(asker: Asker, member: str, study_id: bytes, order: tuple[int, in
         stream = compute.GetResult(pb.GetResultRequest(read=read), timeout=left)
         return _part_of(member, [message async for message in stream])
 
-    patience = Patience.through_restart(PART_SECONDS)
-    while True:
-        try:
-            return await ask(asker, f"{SERVICE}/GetResult", study_id, collected, order=order)
-        except aio.AioRpcError as error:
-            if reason_of(error) not in ("NOT_RELEASED", "STUDY_UNKNOWN"):
-                raise
-            await patience.pause(error)
+    method, not_yet = f"{SERVICE}/GetResult", ("NOT_RELEASED", "STUDY_UNKNOWN")
+    return await ask(asker, method, study_id, collected, order=order, not_yet=not_yet)
 
 
 def _part_of(member: str, messages: Sequence[pb.GetResultResponse]) -> _Part:
